@@ -1,0 +1,59 @@
+"""What can go wrong, sorted by what the runtime must do about it.
+
+    Rejected       the message's fault     -> dead letter and an outcome; the offset moves
+    Unavailable    a dependency's fault    -> wait; the same message again, in order
+    anything else  our fault               -> log once, stop the stage; the offset stays
+
+An error's message names the field and the fix, and never quotes a value that could identify a person.
+"""
+
+from typing import ClassVar
+
+
+class RfrError(Exception):
+    """Anything this project raises on purpose."""
+
+    def __str__(self) -> str:
+        """Return the message, or the class's docstring where none was given."""
+        return super().__str__() or (type(self).__doc__ or type(self).__name__).splitlines()[0]
+
+
+class Rejected(RfrError):
+    """The message itself is at fault; trying again cannot help."""
+
+    reason: ClassVar[str] = "rejected"
+    """Stable code that goes into dead-letter headers, metrics and reports."""
+
+
+class Malformed(Rejected):
+    """The value is not what its contract says."""
+
+    reason = "malformed"
+
+
+class BadImage(Rejected):
+    """The bytes are not an image that may be opened."""
+
+    reason = "bad_image"
+
+
+class MissingBlob(Rejected):
+    """The blob that the event refers to does not exist, or is not the one that was referred to."""
+
+    reason = "missing_blob"
+
+
+class NotPermitted(Rejected):
+    """Policy forbids it."""
+
+    reason = "not_permitted"
+
+
+class Poisonous(Rejected):
+    """The message has killed its process three times; it was set aside unopened."""
+
+    reason = "poisonous"
+
+
+class Unavailable(RfrError):
+    """A dependency is away; the same message is tried again once it is back."""

@@ -1,0 +1,127 @@
+"""The rules a lawyer would ask to read: who may be sought where, what may be found, who may decide.
+
+Pure tables and functions. References in brackets are to the requirement that each serves.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Final
+
+from rfr_stream.errors import NotPermitted
+from rfr_stream.events import GalleryName, Purpose, ReviewDecided, Source, Submission, Support
+from rfr_stream.ports import Reference, Reviewer
+
+QUORUM: Final = 2
+"""How many different competent people must name the same person."""
+
+
+class Regime(StrEnum):
+    """Which law governs the processing."""
+
+    PART_3 = "dpa_2018_part_3"
+    UK_GDPR = "uk_gdpr"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What one purpose opens."""
+
+    regime: Regime
+    galleries: frozenset[GalleryName]
+    sources: frozenset[Source]
+    authoriser_required: bool
+    urgency: int
+    """0 is looked at first."""
+
+
+_ANY_DOOR_BUT_UNITS = frozenset({Source.OFFICER, Source.PUBLIC_APPEAL})
+
+RULES: Final[dict[Purpose, Rule]] = {
+    Purpose.MISSING: Rule(
+        Regime.UK_GDPR,
+        frozenset({GalleryName.MISSING, GalleryName.DECEASED, GalleryName.CUSTODY}),
+        frozenset({Source.OFFICER, Source.PUBLIC_APPEAL, Source.MISSING_PERSON}),
+        authoriser_required=False,
+        urgency=0,
+    ),
+    Purpose.DECEASED: Rule(
+        Regime.UK_GDPR,
+        frozenset({GalleryName.MISSING, GalleryName.DECEASED, GalleryName.CUSTODY}),
+        frozenset({Source.OFFICER, Source.DECEASED_PERSON}),
+        authoriser_required=False,
+        urgency=1,
+    ),
+    Purpose.SUSPECT: Rule(
+        Regime.PART_3, frozenset({GalleryName.CUSTODY}), _ANY_DOOR_BUT_UNITS, authoriser_required=False, urgency=2
+    ),
+    # People who are suspected of nothing: somebody senior must have said yes (R8).
+    Purpose.VICTIM: Rule(
+        Regime.PART_3,
+        frozenset({GalleryName.CUSTODY, GalleryName.MISSING}),
+        _ANY_DOOR_BUT_UNITS,
+        authoriser_required=True,
+        urgency=1,
+    ),
+    Purpose.WITNESS: Rule(
+        Regime.PART_3, frozenset({GalleryName.CUSTODY}), _ANY_DOOR_BUT_UNITS, authoriser_required=True, urgency=3
+    ),
+}
+"""Purposes x galleries x doors (R5, R8, R9)."""
+
+LEAD_SUPPORT: Final = frozenset({Support.STRONG_SAME, Support.MODERATE_SAME})
+"""The least that both reviewers must conclude before a lead is given out (R23)."""
+
+SAME_SUPPORT: Final = LEAD_SUPPORT | {Support.LIMITED_SAME}
+"""Conclusions that name a person."""
+
+
+def searchable(submission: Submission) -> tuple[GalleryName, ...]:
+    """Return the galleries this submission may search: those asked for, or all that its purpose opens.
+
+    Raises:
+        NotPermitted: the purpose, its door, a gallery asked for or a missing authoriser forbids it.
+
+    """
+    rule = RULES[submission.purpose]
+    if submission.source not in rule.sources:
+        msg = f"purpose: {submission.purpose} may not come through the door {submission.source}"
+        raise NotPermitted(msg)
+    if rule.authoriser_required and submission.authoriser is None:
+        msg = f"authoriser: required for purpose {submission.purpose}"
+        raise NotPermitted(msg)
+    forbidden = sorted(set(submission.galleries) - rule.galleries)
+    if forbidden:
+        msg = f"galleries: purpose {submission.purpose} may not search {', '.join(forbidden)}"
+        raise NotPermitted(msg)
+    return tuple(sorted(submission.galleries or rule.galleries))
+
+
+def ineligibility(reference: Reference, now: datetime) -> str | None:
+    """Return why this reference may not be found now, or None. Whatever is missing fails closed (R1, R4)."""
+    for field in ("legal_basis", "source", "captured_at", "review_due", "restricted"):
+        if getattr(reference, field) in (None, ""):
+            return f"{field}_missing"
+    if reference.restricted:
+        return "restricted"
+    if reference.captured_at > now:  # type: ignore[operator]  # the loop above has shown that it is there
+        return "captured_in_the_future"
+    if reference.review_due <= now:  # type: ignore[operator]
+        return "review_overdue"
+    return None
+
+
+def require_competent(decision: ReviewDecided, reviewer: Reviewer | None, now: datetime) -> Reviewer:
+    """Return the registered reviewer whose training is in date (R19).
+
+    Raises:
+        NotPermitted: nobody of this id is registered, or the training has lapsed.
+
+    """
+    if reviewer is None or reviewer.reviewer_id != decision.reviewer_id:
+        msg = "reviewer_id: not registered; `rfr reviewers add` registers a reviewer's key"
+        raise NotPermitted(msg)
+    if reviewer.competent_until <= now:
+        msg = "reviewer_id: training has lapsed; renew it with `rfr reviewers add`"
+        raise NotPermitted(msg)
+    return reviewer

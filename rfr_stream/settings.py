@@ -1,0 +1,138 @@
+"""The only module that reads the environment: `RFR_*`, nested by `__` (`RFR_SEARCH__THRESHOLD=0.5`).
+
+Made once in `create_app` or on the command line and passed down, section by section; never imported as a value.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Section(BaseModel):
+    """One adapter's or runtime's own settings."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class KafkaSettings(Section):
+    """Which cluster, and how to be let in."""
+
+    bootstrap_servers: str | None = Field(
+        None, description="host:port,...; none: the embedded broker of the data directory"
+    )
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
+    sasl_username: str | None = None
+    sasl_password: SecretStr | None = None
+    ca_file: Path | None = Field(None, description="PEM of the authorities to trust; none: the system's")
+    cert_file: Path | None = Field(None, description="PEM of the client's certificate, for mutual TLS")
+    key_file: Path | None = None
+    replication_factor: Annotated[int, Field(ge=1, le=9)] = 1
+
+
+class BlobSettings(Section):
+    """Where images, crops and templates lie."""
+
+    kind: Literal["file", "s3"] = "file"
+    bucket: str = Field("rfr", description="folder of the data directory, or S3 bucket")
+    endpoint_url: str | None = Field(None, description="any S3-compatible server; none: AWS")
+    region: str | None = None
+    access_key_id: str | None = None
+    secret_access_key: SecretStr | None = None
+    server_side_encryption: Literal["AES256", "aws:kms"] | None = None
+    multipart_bytes: Annotated[int, Field(ge=5 * 2**20)] = 16 * 2**20
+
+
+class GallerySettings(Section):
+    """Where templates of references lie."""
+
+    url: str | None = Field(
+        None, description="a Qdrant server or cluster; none: the embedded engine of the data directory"
+    )
+    api_key: SecretStr | None = None
+    prefer_grpc: bool = True
+
+
+class LedgerSettings(Section):
+    """The database of record."""
+
+    url: str | None = Field(None, description="SQLAlchemy async URL; none: SQLite in the data directory")
+
+
+class VisionSettings(Section):
+    """Which model pack, and on what."""
+
+    pack: str = "baseline"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    threads: Annotated[int, Field(ge=1, le=256)] = Field(
+        1, description="of one model; processes scale better than threads"
+    )
+    decode_threads: Annotated[int, Field(ge=1, le=64)] = 2
+    weights_dir: Path | None = Field(None, description="none: the data directory's `models`")
+    max_image_bytes: Annotated[int, Field(ge=1)] = 64 * 2**20
+    max_image_pixels: Annotated[int, Field(ge=1)] = 120_000_000
+
+
+class DetectionSettings(Section):
+    """What a probe must be before anybody searches for it."""
+
+    min_interocular_px: Annotated[float, Field(ge=0)] = 12.0
+    min_score: Annotated[float, Field(ge=0, le=1)] = 0.5
+
+
+class SearchSettings(Section):
+    """Threshold and length of candidate lists."""
+
+    threshold: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        None, description="cosine similarity; none: the pack's own"
+    )
+    list_length: Annotated[int, Field(ge=1, le=100)] = 10
+    head_room: Annotated[int, Field(ge=1, le=20)] = Field(
+        3, description="hits fetched per place on the list, before eligibility"
+    )
+
+
+class ReviewSettings(Section):
+    """How long a case may wait for people."""
+
+    expire_after_days: Annotated[float, Field(gt=0)] = 30.0
+    sweep_every_s: Annotated[float, Field(gt=0)] = 60.0
+
+
+class PipelineSettings(Section):
+    """How messages are gathered, kept in flight and let go."""
+
+    batch_items: Annotated[int, Field(ge=1, le=4096)] = 32
+    batch_wait_ms: Annotated[float, Field(ge=0, le=10_000)] = 10.0
+    depth: Annotated[int, Field(ge=1, le=16)] = Field(
+        2, description="batches in flight: one on the device, others loading"
+    )
+    commit_every_ms: Annotated[float, Field(ge=1, le=60_000)] = 200.0
+    drain_s: Annotated[float, Field(gt=0, le=300)] = 8.0
+    dead_letter_ceiling: Annotated[int, Field(ge=1)] = Field(
+        100, description="consecutive dead letters that stop a stage"
+    )
+
+
+class Settings(BaseSettings):
+    """Everything that may be set."""
+
+    model_config = SettingsConfigDict(env_prefix="RFR_", env_nested_delimiter="__", frozen=True, extra="forbid")
+
+    data_dir: Path = Path(".rfr")
+    demo: bool = False
+    instance: str = Field(
+        "0", pattern=r"^[a-z0-9-]{1,32}$", description="this replica's own name: static group membership"
+    )
+    metrics_port: Annotated[int, Field(ge=0, le=65_535)] = Field(0, description="Prometheus; 0: off")
+    kafka: KafkaSettings = KafkaSettings()
+    blobs: BlobSettings = BlobSettings()
+    gallery: GallerySettings = GallerySettings()
+    ledger: LedgerSettings = LedgerSettings()
+    vision: VisionSettings = VisionSettings()
+    detection: DetectionSettings = DetectionSettings()
+    search: SearchSettings = SearchSettings()
+    review: ReviewSettings = ReviewSettings()
+    pipeline: PipelineSettings = PipelineSettings()

@@ -1,0 +1,135 @@
+"""What a topic is: a promise with a shape. Encodes and decodes its records, and names its dead letters.
+
+A record is a CloudEvents 1.0 event in Kafka's binary mode: attributes in `ce_*` headers, the event as JSON value.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Final, TypeAlias
+
+from pydantic import ValidationError
+
+from rfr_stream.errors import Malformed
+from rfr_stream.events import Event
+
+DAY_MS: Final = 86_400_000
+MAX_EVENT_BYTES: Final = 262_144
+"""An event is references and digests; one that is larger holds something that it should not."""
+
+Headers: TypeAlias = tuple[tuple[str, bytes], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What goes to Kafka, or came from it, before anybody trusts it."""
+
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    headers: Headers = ()
+
+    def header(self, name: str) -> str:
+        """Return a header's text, or an empty string; bytes that are not UTF-8 are replaced."""
+        return next((value.decode(errors="replace") for key, value in self.headers if key == name and value), "")
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """One row of the table in `topics/__init__.py`."""
+
+    noun: str
+    events: tuple[type[Event], ...]
+    key: str
+    purpose: str
+    partitions: int = 12
+    retention_days: int = 7
+    version: int = 1
+    groups: tuple[str, ...] = field(default=())
+    """The consumer groups of this house that read it; each has its own dead letters."""
+
+    @property
+    def name(self) -> str:
+        """The wire name."""
+        return f"rfr-{self.noun}-v{self.version}"
+
+    def dead(self, group: str) -> str:
+        """The name of the dead letters of this topic and consumer group (`rfr-detection` -> `...-detection-dead`)."""
+        return f"{self.name}-{group.removeprefix('rfr-')}-dead"
+
+    def encode(self, event: Event, *, source: str = "/rfr", traceparent: str | None = None) -> Record:
+        """Return the record that says this event on this topic.
+
+        Raises:
+            ValueError: the topic does not carry this kind of event.
+
+        """
+        if type(event) not in self.events:
+            msg = f"{self.name} does not carry {type(event).__name__}"
+            raise ValueError(msg)
+        attributes: dict[str, str] = {
+            "ce_specversion": "1.0",
+            "ce_id": str(event.event_id),
+            "ce_source": "/rfr/demo" if event.demo else source,
+            "ce_type": wire_type(event),
+            "ce_time": event.occurred_at.isoformat(),
+            "ce_subject": event.key,
+            "ce_dataschema": f"urn:{self.name}:{type(event).__name__}",
+            "content-type": "application/json",
+        }
+        if traceparent:
+            attributes["traceparent"] = traceparent
+        headers = tuple((name, value.encode()) for name, value in attributes.items())
+        return Record(self.name, event.key.encode(), event.model_dump_json().encode(), headers)
+
+    def decode(self, record: Record) -> Event:
+        """Return the event that a record claims to be.
+
+        Raises:
+            Malformed: it is not one of this topic's events; the message names the field, and quotes no value.
+
+        """
+        if record.value is None or len(record.value) > MAX_EVENT_BYTES:
+            msg = f"value: must be 1 to {MAX_EVENT_BYTES} bytes of JSON"
+            raise Malformed(msg)
+        contract = self._contract(record.header("ce_type"))
+        try:
+            event = contract.model_validate_json(record.value)
+        except ValidationError as error:
+            raise Malformed(_explain(error)) from None
+        if record.header("ce_type") != wire_type(event):
+            msg = "ce_type: does not agree with the field demo of the value"
+            raise Malformed(msg)
+        if record.header("ce_id") != str(event.event_id):
+            msg = "ce_id: not the id that this event derives from its content"
+            raise Malformed(msg)
+        if record.key != event.key.encode():
+            msg = "key: not the key that this event derives from its content"
+            raise Malformed(msg)
+        return event
+
+    def _contract(self, ce_type: str) -> type[Event]:
+        operational = ce_type.replace(_DEMO_PREFIX, _PREFIX, 1) if ce_type.startswith(_DEMO_PREFIX) else ce_type
+        for contract in self.events:
+            if contract.ce_type == operational:
+                return contract
+        expected = " or ".join(contract.ce_type for contract in self.events)
+        msg = f"header ce_type: must be {expected}"
+        raise Malformed(msg)
+
+
+_PREFIX: Final = "rfr."
+_DEMO_PREFIX: Final = "rfr.demo."
+
+
+def wire_type(event: Event) -> str:
+    """Return the event's `ce_type`; a demonstration's differs, so that no subscriber can take it for a real one."""
+    return event.ce_type.replace(_PREFIX, _DEMO_PREFIX, 1) if event.demo else event.ce_type
+
+
+def _explain(error: ValidationError) -> str:
+    """Say which fields are wrong and why, without their values: they may identify a person."""
+    faults: Iterable[tuple[Sequence[object], str]] = (
+        (fault["loc"], fault["msg"])
+        for fault in error.errors(include_url=False, include_context=False, include_input=False)
+    )
+    return "; ".join(f"{'.'.join(map(str, loc)) or 'value'}: {msg}" for loc, msg in list(faults)[:8])
