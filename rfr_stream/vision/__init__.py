@@ -1,1 +1,1 @@
-"""torch lives here: decode, detect, align, embed, measure. Synchronous; `adapters/gpu.py` lends it to the event loop."""
+"""torch lives here: decode, detect, align, embed, measure. Synchronous; `adapters/gpu.py` makes it async."""
