@@ -1,0 +1,118 @@
+"""Ed25519: reviewers' keys and signatures, with `cryptography`.
+
+A public key is base64 of its 32 raw bytes. A private key leaves memory only as a PEM file (PKCS#8) that a passphrase
+encrypts and that only its owner may read.
+"""
+
+import os
+from base64 import b64decode, b64encode
+from datetime import datetime
+from pathlib import Path
+from typing import Final, NotRequired, TypedDict, Unpack
+from uuid import UUID
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
+
+from rfr_stream.errors import NotPermitted
+from rfr_stream.events import ReviewDecided, Support
+
+__all__ = ["Conclusion", "Ed25519PrivateKey", "Ed25519Verifier", "generate", "load", "public_text", "save", "sign"]
+
+_UNSIGNED: Final = "A" * 86 + "=="
+
+
+class Conclusion(TypedDict):
+    """The fields of a `ReviewDecided` that its reviewer signs."""
+
+    submission_id: UUID
+    reviewer_id: str
+    list_digest: str
+    support: Support
+    occurred_at: datetime
+    person_id: NotRequired[str | None]
+    similarities: NotRequired[tuple[str, ...]]
+    dissimilarities: NotRequired[tuple[str, ...]]
+    demo: NotRequired[bool]
+
+
+class Ed25519Verifier:
+    """Checks signatures; whatever is malformed is not valid."""
+
+    def verify(self, public_key: str, message: bytes, signature: str) -> bool:
+        """Whether the signature (base64, 64 bytes) of the message is of this key (base64, 32 bytes)."""
+        try:
+            key = Ed25519PublicKey.from_public_bytes(_strictly(public_key))
+            key.verify(_strictly(signature), message)
+        except (InvalidSignature, ValueError):
+            return False
+        return True
+
+
+def generate() -> Ed25519PrivateKey:
+    """Return a new private key from the system's random source."""
+    return Ed25519PrivateKey.generate()
+
+
+def public_text(key: Ed25519PrivateKey) -> str:
+    """Return the public half as the ledger stores it: base64 of 32 bytes."""
+    return b64encode(key.public_key().public_bytes_raw()).decode()
+
+
+def sign(key: Ed25519PrivateKey, **conclusion: Unpack[Conclusion]) -> ReviewDecided:
+    """Return the decision with the signature of this key over every other field.
+
+    Raises:
+        ValueError: a field is not what the contract says.
+
+    """
+    draft = ReviewDecided(**conclusion, signature=_UNSIGNED)
+    return draft.model_copy(update={"signature": b64encode(key.sign(draft.signed_bytes)).decode()})
+
+
+def save(key: Ed25519PrivateKey, path: Path, *, passphrase: str) -> None:
+    """Write the private key to a new file of mode 0600, encrypted with the passphrase; it is on disk on return.
+
+    Raises:
+        FileExistsError: there is a file already; a key is never overwritten.
+        ValueError: the passphrase is empty.
+
+    """
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(passphrase.encode()))
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(pem)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def load(path: Path, *, passphrase: str) -> Ed25519PrivateKey:
+    """Return the private key of a file that `save` wrote.
+
+    Raises:
+        NotPermitted: the passphrase is not the file's, or the file holds no Ed25519 key in such a form.
+
+    """
+    try:
+        key = load_pem_private_key(path.read_bytes(), passphrase.encode())
+    except (ValueError, TypeError):
+        key = None
+    if not isinstance(key, Ed25519PrivateKey):
+        msg = "passphrase: does not open an Ed25519 key in this file"
+        raise NotPermitted(msg)
+    return key
+
+
+def _strictly(text: str) -> bytes:
+    """Return the bytes of canonical base64; one value has one spelling."""
+    data = b64decode(text, validate=True)
+    if b64encode(data).decode() != text:
+        msg = "not canonical base64"
+        raise ValueError(msg)
+    return data

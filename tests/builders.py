@@ -1,0 +1,306 @@
+"""Valid things by default; a test names only what it is about.
+
+Every decision is signed with its reviewer's own key, so that a forgery is something a test must do on purpose.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from rfr_stream.adapters import keys
+from rfr_stream.events import (
+    BlobRef,
+    Candidate,
+    CandidatesReady,
+    FaceDetected,
+    FaceEmbedded,
+    GalleryName,
+    HoldRecord,
+    IdentificationConfirmed,
+    IdentificationWithdrawn,
+    ImageSubmitted,
+    ModelIdentity,
+    Outcome,
+    Purpose,
+    Quality,
+    ReferenceErased,
+    ReferenceSubmitted,
+    ReviewDecided,
+    ReviewSummary,
+    Source,
+    SubjectFace,
+    SubjectTemplate,
+    Submission,
+    SubmissionClosed,
+    Support,
+)
+from rfr_stream.faces import Box, Landmarks, Point
+from rfr_stream.ports import Reference, Reviewer
+
+NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+LATER = NOW + timedelta(hours=1)
+MUCH_LATER = NOW + timedelta(days=365)
+
+
+def sha256(text: str = "") -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def blob(name: str = "probe", *, media_type: str = "image/png") -> BlobRef:
+    """Return a claim check; another name is another blob."""
+    return BlobRef(uri=f"memory://rfr/{name}", sha256=sha256(name), media_type=media_type, bytes=1_000)
+
+
+def identity(name: str = "embedder", *, dimension: int = 128) -> ModelIdentity:
+    return ModelIdentity(name=name, version="1", weights_sha256=sha256(name), dimension=dimension)
+
+
+def submission(name: str = "probe", **fields: Any) -> Submission:  # noqa: ANN401 - any field of the contract
+    """Return a request about the image of this name; its id is derived as the ways in derive it."""
+    asked: dict[str, Any] = {
+        "source": Source.OFFICER,
+        "purpose": Purpose.SUSPECT,
+        "case_ref": "case-1",
+        "legal_basis": "investigation of an offence",
+        "submitted_by": "officer-1",
+        "submitted_at": NOW,
+        "image": blob(name),
+        **fields,
+    }
+    part = {key: asked[key] for key in ("subject", "media", "galleries") if key in asked}
+    derived = Submission.derive(
+        image_sha256=asked["image"].sha256,
+        source=asked["source"],
+        purpose=asked["purpose"],
+        case_ref=asked["case_ref"],
+        **part,
+    )
+    return Submission(**{"submission_id": derived, **asked})
+
+
+def landmarks() -> Landmarks:
+    return Landmarks(Point(35, 40), Point(65, 40), Point(50, 58), Point(38, 75), Point(62, 75))
+
+
+def face(**fields: Any) -> SubjectFace:  # noqa: ANN401
+    measured: dict[str, Any] = {
+        "box": Box(10, 10, 90, 95),
+        "landmarks": landmarks(),
+        "score": 0.99,
+        "quality": quality(),
+        "crop": blob("crop"),
+        "detector": identity("detector", dimension=0),
+    }
+    return SubjectFace(**{**measured, **fields})
+
+
+def quality(**fields: float) -> Quality:
+    measured = {
+        "interocular_px": 30.0,
+        "sharpness": 120.0,
+        "brightness": 128.0,
+        "contrast": 40.0,
+        "roll_deg": 0.0,
+        "yaw_ratio": 0.0,
+    }
+    return Quality(**{**measured, **fields})
+
+
+def template(*, embedder: ModelIdentity | None = None) -> SubjectTemplate:
+    return SubjectTemplate(
+        template=blob("template", media_type="application/octet-stream"), embedder=embedder or identity()
+    )
+
+
+def image_submitted(about: Submission | None = None, *, demo: bool = False) -> ImageSubmitted:
+    return ImageSubmitted(occurred_at=NOW, submission=about or submission(), demo=demo)
+
+
+def face_detected(about: Submission | None = None, *, demo: bool = False) -> FaceDetected:
+    return FaceDetected(occurred_at=NOW, submission=about or submission(), face=face(), demo=demo)
+
+
+def face_embedded(about: Submission | None = None, *, demo: bool = False) -> FaceEmbedded:
+    return FaceEmbedded(occurred_at=NOW, submission=about or submission(), face=face(), template=template(), demo=demo)
+
+
+def candidates(people: Sequence[str] = ("person-1", "person-2", "person-3")) -> tuple[Candidate, ...]:
+    """Return one candidate for each person, best first."""
+    return tuple(
+        Candidate(
+            rank=rank,
+            person_id=person,
+            reference_id=ReferenceSubmitted.derive(person, GalleryName.CUSTODY, sha256(person)),
+            gallery=GalleryName.CUSTODY,
+            reference=blob(person),
+            similarity=0.9 - rank / 100,
+        )
+        for rank, person in enumerate(people, start=1)
+    )
+
+
+def candidates_ready(
+    about: Submission | None = None,
+    *,
+    people: Sequence[str] = ("person-1", "person-2", "person-3"),
+    demo: bool = False,
+) -> CandidatesReady:
+    """Return the list of these people, with its digest."""
+    about, listed = about or submission(), candidates(people)
+    return CandidatesReady(
+        occurred_at=NOW,
+        submission=about,
+        face=face(),
+        template=template(),
+        candidates=listed,
+        threshold=0.5,
+        list_length=10,
+        gallery_sizes={GalleryName.CUSTODY: 1_000},
+        list_digest=CandidatesReady.digest(about.submission_id, about.image.sha256, listed),
+        demo=demo,
+    )
+
+
+def private_key(reviewer_id: str) -> keys.Ed25519PrivateKey:
+    """Return this reviewer's key: the same in every test."""
+    return keys.Ed25519PrivateKey.from_private_bytes(hashlib.sha256(reviewer_id.encode()).digest())
+
+
+def reviewer(reviewer_id: str = "reviewer-a", *, competent_until: datetime = MUCH_LATER) -> Reviewer:
+    return Reviewer(reviewer_id, keys.public_text(private_key(reviewer_id)), competent_until)
+
+
+def decision(found: CandidatesReady | None = None, *, by: str = "reviewer-a", **fields: Any) -> ReviewDecided:  # noqa: ANN401
+    """Return the reviewer's signed decision about this list: by default a lead to `person-1`.
+
+    A `support` that names nobody needs no `person_id=None`.
+    """
+    found = found or candidates_ready()
+    names_somebody = fields.get("support", Support.STRONG_SAME).endswith("_same")
+    concluded: dict[str, Any] = {
+        "submission_id": found.submission.submission_id,
+        "list_digest": found.list_digest,
+        "support": Support.STRONG_SAME,
+        "person_id": "person-1" if names_somebody else None,
+        "similarities": ("shape of the left ear", "scar over the right brow"),
+        "dissimilarities": ("none found in ears, brow, nose, mouth",),
+        "occurred_at": NOW,
+        "demo": found.demo,
+    }
+    return keys.sign(private_key(by), **{**concluded, **fields, "reviewer_id": by})
+
+
+def review_summary(by: str = "reviewer-a", *, support: Support = Support.STRONG_SAME) -> ReviewSummary:
+    return ReviewSummary(
+        reviewer_ref=by,
+        support=support,
+        similarities_n=2,
+        dissimilarities_n=1,
+        decided_at=NOW,
+        signature=decision(by=by).signature,
+    )
+
+
+def identification_confirmed(found: CandidatesReady | None = None, **fields: Any) -> IdentificationConfirmed:  # noqa: ANN401
+    found = found or candidates_ready()
+    first = found.candidates[0]
+    lead: dict[str, Any] = {
+        "occurred_at": NOW,
+        "case_ref": found.submission.case_ref,
+        "submission_id": found.submission.submission_id,
+        "person_id": first.person_id,
+        "reference_id": first.reference_id,
+        "gallery": first.gallery,
+        "subject_category": found.submission.purpose,
+        "reviews": (review_summary("reviewer-a"), review_summary("reviewer-b")),
+        "candidates_shown": len(found.candidates),
+        "probe_sha256": found.submission.image.sha256,
+        "quality": found.face.quality,
+        "detector": found.face.detector,
+        "embedder": found.template.embedder,
+        "demo": found.demo,
+    }
+    return IdentificationConfirmed(**{**lead, **fields})
+
+
+def identification_withdrawn(about: Submission | None = None, *, demo: bool = False) -> IdentificationWithdrawn:
+    about = about or submission()
+    return IdentificationWithdrawn(
+        occurred_at=LATER,
+        case_ref=about.case_ref,
+        submission_id=about.submission_id,
+        person_id="person-1",
+        reason="new evidence excludes this person",
+        withdrawn_by="officer-2",
+        demo=demo,
+    )
+
+
+def closed(
+    outcome: Outcome = Outcome.NO_FACE, *, submission_id: UUID | None = None, demo: bool = False
+) -> SubmissionClosed:
+    return SubmissionClosed(
+        occurred_at=NOW,
+        submission_id=submission_id or submission().submission_id,
+        outcome=outcome,
+        detail="said by a stage",
+        demo=demo,
+    )
+
+
+def hold_record(**fields: Any) -> HoldRecord:  # noqa: ANN401
+    held: dict[str, Any] = {
+        "legal_basis": "taken on arrest",
+        "source": "custody-system",
+        "captured_at": NOW - timedelta(days=30),
+        "review_due": MUCH_LATER,
+    }
+    return HoldRecord(**{**held, **fields})
+
+
+def reference_submitted(
+    person_id: str = "person-1", *, hold: HoldRecord | None = None, demo: bool = False
+) -> ReferenceSubmitted:
+    image = blob(person_id)
+    return ReferenceSubmitted(
+        occurred_at=NOW,
+        reference_id=ReferenceSubmitted.derive(person_id, GalleryName.CUSTODY, image.sha256),
+        person_id=person_id,
+        gallery=GalleryName.CUSTODY,
+        image=image,
+        hold=hold or hold_record(),
+        submitted_by="officer-1",
+        demo=demo,
+    )
+
+
+def reference_erased(person_id: str = "person-1", *, demo: bool = False) -> ReferenceErased:
+    return ReferenceErased(
+        occurred_at=LATER,
+        reference_id=reference(person_id).reference_id,
+        person_id=person_id,
+        gallery=GalleryName.CUSTODY,
+        reason="acquitted",
+        erased_by="records-office",
+        demo=demo,
+    )
+
+
+def reference(person_id: str = "person-1", **fields: Any) -> Reference:  # noqa: ANN401
+    """Return what the ledger holds of this person's image."""
+    said = reference_submitted(person_id)
+    held = Reference(
+        reference_id=said.reference_id,
+        person_id=person_id,
+        gallery=said.gallery,
+        image=said.image,
+        legal_basis=said.hold.legal_basis,
+        source=said.hold.source,
+        captured_at=said.hold.captured_at,
+        review_due=said.hold.review_due,
+        restricted=said.hold.restricted,
+    )
+    return replace(held, **fields)
