@@ -7,7 +7,11 @@
 An error's message names the field and the fix, and never quotes a value that could identify a person.
 """
 
-from typing import ClassVar
+from collections.abc import Callable
+from typing import ClassVar, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class RfrError(Exception):
@@ -57,3 +61,11 @@ class Poisonous(Rejected):
 
 class Unavailable(RfrError):
     """A dependency is away; the same message is tried again once it is back."""
+
+
+def settle(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> "T | Rejected":
+    """Return the function's result, or the `Rejected` it raised: one item's fault must not touch its batch."""
+    try:
+        return function(*args, **kwargs)
+    except Rejected as fault:
+        return fault

@@ -38,6 +38,10 @@ class Point:
             msg = "x and y must be finite numbers"
             raise ValueError(msg)
 
+    def scaled(self, factor: float) -> "Point":
+        """The same place in an image `factor` times as large."""
+        return Point(self.x * factor, self.y * factor)
+
 
 @dataclass(frozen=True, slots=True)
 class Box:
@@ -58,6 +62,10 @@ class Box:
         if not (self.x1 < self.x2 and self.y1 < self.y2):
             msg = "a box needs x1 < x2 and y1 < y2"
             raise ValueError(msg)
+
+    def scaled(self, factor: float) -> "Box":
+        """The same box in an image `factor` times as large."""
+        return Box(self.x1 * factor, self.y1 * factor, self.x2 * factor, self.y2 * factor)
 
     @property
     def area(self) -> float:
@@ -103,6 +111,10 @@ class Landmarks:
         points = (self.left_eye, self.right_eye, self.nose, self.left_mouth, self.right_mouth)
         return np.array([(point.x, point.y) for point in points], dtype=np.float32)
 
+    def scaled(self, factor: float) -> "Landmarks":
+        """The same points in an image `factor` times as large."""
+        return Landmarks.from_array(self.to_array().astype(np.float64) * factor)
+
     @property
     def interocular_px(self) -> float:
         """Distance between the eyes' centres, in pixels."""
@@ -134,6 +146,10 @@ class Face:
     box: Box
     landmarks: Landmarks
     score: float
+
+    def scaled(self, factor: float) -> "Face":
+        """The same face in an image `factor` times as large."""
+        return Face(self.box.scaled(factor), self.landmarks.scaled(factor), self.score)
 
 
 def similarity_transform(source: Matrix, target: Matrix) -> Matrix:

@@ -1,0 +1,32 @@
+"""The pipeline: one function is one stage. This package is the system; the rest lets it touch the world.
+
+    ImageSubmitted -> detect -> FaceDetected -> embed -> FaceEmbedded -> search -> CandidatesReady -> hold
+                                                                                                       |  people
+                                     IdentificationConfirmed <- (the ledger's outbox) <- decide <- ReviewDecided
+
+Each stage takes a batch of events and its ports, and returns one result for each event, in order: the event that
+follows, `None` where the effect is the result, or the `Rejected` that says why there is none. `Unavailable` passes
+through: the whole batch comes again. Every effect is idempotent and every id derived, so that again is harmless.
+"""
+
+from rfr_stream.stages._outcomes import closed_by
+from rfr_stream.stages.detection import ProbeRules, detect
+from rfr_stream.stages.embedding import TEMPLATE_MEDIA_TYPE, embed
+from rfr_stream.stages.enrolment import enrol
+from rfr_stream.stages.reviewing import decide, expire, hold, note
+from rfr_stream.stages.searching import SearchRules, search
+
+__all__ = [
+    "TEMPLATE_MEDIA_TYPE",
+    "ProbeRules",
+    "SearchRules",
+    "closed_by",
+    "decide",
+    "detect",
+    "embed",
+    "enrol",
+    "expire",
+    "hold",
+    "note",
+    "search",
+]

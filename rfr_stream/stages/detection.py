@@ -1,0 +1,99 @@
+"""Stage 1: find the one face a submission is about."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+
+from rfr_stream import policy
+from rfr_stream.events import (
+    BlobRef,
+    FaceDetected,
+    ImageSubmitted,
+    ModelIdentity,
+    Outcome,
+    Quality,
+    SubjectFace,
+    SubmissionClosed,
+)
+from rfr_stream.faces import Face, subject_of
+from rfr_stream.ports import Aligner, BlobStore, Chip, Codec, Detector, Picture
+from rfr_stream.stages._batch import Settled, in_batch, one_by_one, paired
+from rfr_stream.stages._faces import Subject, bring_upright, derived_blob, find_faces
+from rfr_stream.stages._outcomes import close
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeRules:
+    """What a probe must be before anybody is searched for."""
+
+    min_interocular_px: float
+    min_score: float
+
+
+async def detect(
+    batch: Sequence[ImageSubmitted],
+    *,
+    blobs: BlobStore,
+    codec: Codec,
+    detector: Detector,
+    aligner: Aligner,
+    rules: ProbeRules,
+    now: datetime,
+) -> list[FaceDetected | Settled]:
+    """Find the subject's face, bring it upright, measure and store it. Bystanders are never cropped or stored (R11)."""
+    images = one_by_one(_permitted_image, batch)
+    pictures = await in_batch(codec.decode, await in_batch(blobs.get, images))
+    faces = await in_batch(partial(find_faces, detector, rules.min_score), pictures)
+    subjects = one_by_one(partial(_choose, rules, now), paired(paired(batch, pictures), faces))
+    chips = await in_batch(partial(bring_upright, aligner), subjects)
+    crops = await in_batch(partial(_store_crops, blobs, codec), paired(batch, chips))
+    describe = partial(_face_detected, detector.identity, now)
+    return one_by_one(describe, paired(paired(batch, subjects), paired(chips, crops)))
+
+
+def _permitted_image(event: ImageSubmitted) -> BlobRef:
+    policy.searchable(event.submission)  # before a single byte is opened
+    return event.submission.image
+
+
+def _choose(
+    rules: ProbeRules, now: datetime, row: tuple[tuple[ImageSubmitted, Picture], list[Face]]
+) -> Subject | SubmissionClosed:
+    (event, picture), faces = row
+    end = partial(close, event.submission.submission_id, now=now, demo=event.demo)
+    wanted = event.submission.subject
+    face = subject_of(faces, wanted.scaled(1 / picture.scale) if wanted else None)
+    if not faces:
+        return end(Outcome.NO_FACE, "no face was found in the image")
+    if face is None:
+        return end(Outcome.SUBJECT_SELECTION_REQUIRED, f"{len(faces)} faces: say which by a point or a box on it")
+    if face.landmarks.interocular_px * picture.scale < rules.min_interocular_px:
+        detail = f"the eyes are less than {rules.min_interocular_px:g} pixels apart: send a larger original"
+        return end(Outcome.UNSUITABLE_QUALITY, detail)
+    return Subject(picture, face)
+
+
+async def _store_crops(blobs: BlobStore, codec: Codec, rows: Sequence[tuple[ImageSubmitted, Chip]]) -> list[BlobRef]:
+    files = await codec.encode([chip.pixels for _, chip in rows])
+    ids = [event.submission.submission_id for event, _ in rows]
+    return await blobs.put(list(map(partial(derived_blob, "crops", codec.media_type), ids, files)))
+
+
+def _face_detected(
+    detector: ModelIdentity, now: datetime, row: tuple[tuple[ImageSubmitted, Subject], tuple[Chip, BlobRef]]
+) -> FaceDetected:
+    (event, subject), (chip, crop) = row
+    face = subject.face.scaled(subject.picture.scale)  # events speak of the original's pixels
+    quality = Quality(
+        interocular_px=face.landmarks.interocular_px,
+        sharpness=chip.sharpness,
+        brightness=chip.brightness,
+        contrast=chip.contrast,
+        roll_deg=face.landmarks.roll_deg,
+        yaw_ratio=face.landmarks.yaw_ratio,
+    )
+    described = SubjectFace(
+        box=face.box, landmarks=face.landmarks, score=face.score, quality=quality, crop=crop, detector=detector
+    )
+    return FaceDetected(submission=event.submission, face=described, occurred_at=now, demo=event.demo)

@@ -1,0 +1,181 @@
+"""Stage 3: who may this be? Leads from the galleries that the purpose opens, each lawfully held now."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from typing import Final
+from uuid import UUID
+
+import numpy as np
+
+from rfr_stream import policy
+from rfr_stream.errors import Malformed, NotPermitted
+from rfr_stream.events import BlobRef, Candidate, CandidatesReady, FaceEmbedded, GalleryName, ModelIdentity
+from rfr_stream.ports import BlobStore, Gallery, Hit, Reference, References, Templates
+from rfr_stream.stages._batch import Settled, in_batch, one_by_one, paired
+
+_NORM_TOLERANCE: Final = 1e-3
+
+
+@dataclass(frozen=True, slots=True)
+class SearchRules:
+    """T and L of the candidate list, and how many hits are fetched for each place on it before eligibility."""
+
+    threshold: float
+    list_length: int
+    head_room: int
+
+
+async def search(
+    batch: Sequence[FaceEmbedded],
+    *,
+    blobs: BlobStore,
+    gallery: Gallery,
+    references: References,
+    embedder: ModelIdentity,
+    rules: SearchRules,
+    now: datetime,
+) -> list[CandidatesReady | Settled]:
+    """Search the galleries that the purpose opens; list at most L people at or above T, each lawfully held now."""
+    searcher = _Searcher(gallery, references, embedder, rules, now)
+    permitted = one_by_one(partial(_permitted_search, embedder), batch)
+    files = await in_batch(blobs.get, one_by_one(_template_ref, paired(batch, permitted)))
+    templates = one_by_one(partial(_template, embedder.dimension), files)
+    found = await in_batch(searcher.search, paired(templates, permitted))
+    sizes = {name: await gallery.size(name, embedder=embedder) for name in _wanted(permitted)}
+    return one_by_one(partial(_candidates_ready, rules, sizes, now), paired(paired(batch, permitted), found))
+
+
+def _permitted_search(embedder: ModelIdentity, event: FaceEmbedded) -> tuple[GalleryName, ...]:
+    if event.template.embedder != embedder:
+        msg = "template.embedder: not the embedder of this gallery; templates of two models are never compared"
+        raise NotPermitted(msg)
+    return policy.searchable(event.submission)
+
+
+def _template_ref(row: tuple[FaceEmbedded, tuple[GalleryName, ...]]) -> BlobRef:
+    return row[0].template.template
+
+
+def _wanted(permitted: Iterable[tuple[GalleryName, ...] | Settled]) -> list[GalleryName]:
+    return sorted({name for names in permitted if isinstance(names, tuple) for name in names})
+
+
+def _template(dimension: int, data: bytes) -> Templates:
+    """Read float32 [D] back, L2 norm 1."""
+    if len(data) != 4 * dimension:
+        msg = f"template: must be {dimension} float32 values"
+        raise Malformed(msg)
+    template = np.frombuffer(data, dtype="<f4")
+    if not abs(float(np.linalg.norm(template)) - 1.0) < _NORM_TOLERANCE:  # also true of what is not a number
+        msg = "template: must be finite and of L2 norm 1"
+        raise Malformed(msg)
+    return template
+
+
+@dataclass(frozen=True, slots=True)
+class _Lead:
+    """A person of the gallery, by the reference of theirs that is nearest to the probe."""
+
+    reference: Reference
+    similarity: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Searcher:
+    """Searches unfiltered with head-room, checks every hit's hold record now, and fetches more where too few remain.
+
+    Filtering inside the scan costs several times the search, and would look at copies of the records: the ledger is
+    the truth.
+    """
+
+    gallery: Gallery
+    references: References
+    embedder: ModelIdentity
+    rules: SearchRules
+    now: datetime
+
+    async def search(self, probes: Sequence[tuple[Templates, tuple[GalleryName, ...]]]) -> list[list[_Lead]]:
+        """Return for each probe its leads, best first; none is a result too."""
+        leads: list[list[_Lead]] = [[] for _ in probes]
+        pending = list(range(len(probes)))
+        limit = self.rules.list_length * self.rules.head_room
+        while pending:
+            hits = await self._hits([probes[i] for i in pending], limit)
+            known = await self.references.held(sorted({hit.reference_id for rows in hits for _, hit in rows}))
+            for i, rows in zip(pending, hits, strict=True):
+                leads[i] = self._leads(rows, known)
+            # A gallery that filled the limit may hold more people; one that did not has shown all it has.
+            pending = [
+                i
+                for i, rows in zip(pending, hits, strict=True)
+                if len(leads[i]) < self.rules.list_length and _is_full(rows, limit)
+            ]
+            limit *= 4
+        return leads
+
+    async def _hits(
+        self, probes: Sequence[tuple[Templates, tuple[GalleryName, ...]]], limit: int
+    ) -> list[list[tuple[GalleryName, Hit]]]:
+        hits: list[list[tuple[GalleryName, Hit]]] = [[] for _ in probes]
+        for name in _wanted(names for _, names in probes):
+            asking = [i for i, (_, names) in enumerate(probes) if name in names]
+            found = await self.gallery.search(
+                name,
+                np.stack([probes[i][0] for i in asking]),
+                embedder=self.embedder,
+                limit=limit,
+                threshold=self.rules.threshold,
+            )
+            for i, rows in zip(asking, found, strict=True):
+                hits[i].extend((name, hit) for hit in rows)
+        return hits
+
+    def _leads(self, hits: Sequence[tuple[GalleryName, Hit]], known: dict[UUID, Reference]) -> list[_Lead]:
+        best: dict[str, _Lead] = {}
+        for name, hit in sorted(hits, key=lambda row: (-row[1].similarity, row[1].reference_id)):
+            reference = known.get(hit.reference_id)
+            if reference is None or reference.gallery != name or policy.ineligibility(reference, self.now):
+                continue  # fail closed: what the ledger does not vouch for now is not found
+            best.setdefault(reference.person_id, _Lead(reference, hit.similarity))
+        return list(best.values())[: self.rules.list_length]
+
+
+def _is_full(hits: Sequence[tuple[GalleryName, Hit]], limit: int) -> bool:
+    return any(count >= limit for count in Counter(name for name, _ in hits).values())
+
+
+def _candidates_ready(
+    rules: SearchRules,
+    sizes: dict[GalleryName, int],
+    now: datetime,
+    row: tuple[tuple[FaceEmbedded, tuple[GalleryName, ...]], list[_Lead]],
+) -> CandidatesReady:
+    (event, names), leads = row
+    candidates = tuple(_candidate(rank, lead) for rank, lead in enumerate(leads, start=1))
+    submission = event.submission
+    return CandidatesReady(
+        submission=submission,
+        face=event.face,
+        template=event.template,
+        candidates=candidates,
+        threshold=rules.threshold,
+        list_length=rules.list_length,
+        gallery_sizes={name: sizes[name] for name in names},
+        list_digest=CandidatesReady.digest(submission.submission_id, submission.image.sha256, candidates),
+        occurred_at=now,
+        demo=event.demo,
+    )
+
+
+def _candidate(rank: int, lead: _Lead) -> Candidate:
+    return Candidate(
+        rank=rank,
+        person_id=lead.reference.person_id,
+        reference_id=lead.reference.reference_id,
+        gallery=lead.reference.gallery,
+        reference=lead.reference.image,
+        similarity=round(lead.similarity, 6),  # float32 has no more to say
+    )
