@@ -3,13 +3,14 @@
 Pure tables and functions. References in brackets are to the requirement that each serves.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
 from rfr_stream.errors import NotPermitted
-from rfr_stream.events import GalleryName, Purpose, ReviewDecided, Source, Submission, Support
+from rfr_stream.events import CandidatesReady, GalleryName, Outcome, Purpose, ReviewDecided, Source, Submission, Support
 from rfr_stream.ports import Reference, Reviewer
 
 QUORUM: Final = 2
@@ -125,3 +126,63 @@ def require_competent(decision: ReviewDecided, reviewer: Reviewer | None, now: d
         msg = "reviewer_id: training has lapsed; renew it with `rfr reviewers add`"
         raise NotPermitted(msg)
     return reviewer
+
+
+def objection(decision: ReviewDecided, found: CandidatesReady, earlier: Sequence[ReviewDecided]) -> str | None:
+    """Return why this decision does not count for this list, or None; the text names a field and quotes no value.
+
+    Whoever asked may not answer, and nobody answers twice (R18); a decision is about the exact list that was shown,
+    and names a person from it exactly where its conclusion names one. That the signature is the reviewer's and that
+    their training is in date is asked elsewhere: `Verifier`, `require_competent`.
+    """
+    if decision.demo != found.demo:
+        return "demo: a demonstration's decision and an operational case never meet"
+    if decision.list_digest != found.list_digest:
+        return "list_digest: not the list of this case; decide about the list that is shown now"
+    if decision.reviewer_id == found.submission.submitted_by:
+        return "reviewer_id: whoever submitted the image may not review it"
+    if decision.reviewer_id in {other.reviewer_id for other in earlier}:
+        return "reviewer_id: has decided on this case before; somebody else must be the second"
+    return _unnamed(decision, found) or _unrecorded(decision)
+
+
+def _unnamed(decision: ReviewDecided, found: CandidatesReady) -> str | None:
+    if decision.support not in SAME_SUPPORT:
+        return None if decision.person_id is None else "person_id: this conclusion names nobody"
+    if decision.person_id not in {candidate.person_id for candidate in found.candidates}:
+        return "person_id: must be a person on the list"
+    return None
+
+
+def _unrecorded(decision: ReviewDecided) -> str | None:
+    """A lead needs both halves of its record (R22).
+
+    Looking for dissimilarities and finding none is itself an entry ("none found in ..."): an empty list would not
+    tell it from not having looked.
+    """
+    if decision.support in LEAD_SUPPORT and not decision.similarities:
+        return "similarities: a lead needs at least one on record"
+    if decision.support in LEAD_SUPPORT and not decision.dissimilarities:
+        return "dissimilarities: record what the search for them found, even where it found none"
+    return None
+
+
+def verdict(decisions: Sequence[ReviewDecided]) -> Outcome | None:
+    """Return what these decisions of different reviewers amount to, or None below the quorum.
+
+        all name one person, each with `LEAD_SUPPORT`   confirmed
+        none of them is a lead                          not_confirmed
+        all could not tell                              inconclusive
+        anything else is disagreement                   inconclusive
+
+    Limited support is no lead (R23). Disagreement is never settled by a further vote: a majority by pressure would
+    be worth less than an honest "we cannot tell" (R18).
+    """
+    if len(decisions) < QUORUM:
+        return None
+    leads = [decision for decision in decisions if decision.support in LEAD_SUPPORT]
+    if len(leads) == len(decisions) and len({decision.person_id for decision in leads}) == 1:
+        return Outcome.CONFIRMED
+    if leads or all(decision.support is Support.INCONCLUSIVE for decision in decisions):
+        return Outcome.INCONCLUSIVE
+    return Outcome.NOT_CONFIRMED

@@ -1,0 +1,285 @@
+"""The review of a submission as a state machine, pure: what came, and what it makes of the case.
+
+    awaiting_candidates     known, but its list has not come       -> awaiting_subject | awaiting_review | closed
+    awaiting_subject        somebody must say whom it is about     -> awaiting_review | closed | expired
+    awaiting_review         nobody has decided                     -> awaiting_second_review | expired
+    awaiting_second_review  one person has                         -> confirmed | not_confirmed | inconclusive | expired
+    confirmed               two people named the same person       -> withdrawn
+    closed, not_confirmed, inconclusive, expired, withdrawn        the end
+
+`NEXT` is this table, and nothing moves past it. Only people's decisions lead from `awaiting_review` towards
+`confirmed`; a service, a score or a clock can end a case, never confirm it.
+
+Each function of the second part returns a `Transition`. All can stand the same event twice, though the ledger
+absorbs it by its id before: what a case already holds changes nothing, what contradicts it is `NotPermitted`.
+"""
+
+from dataclasses import replace
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from rfr_stream.errors import NotPermitted
+from rfr_stream.events import (
+    CandidatesReady,
+    Event,
+    IdentificationConfirmed,
+    IdentificationWithdrawn,
+    Outcome,
+    ReviewDecided,
+    ReviewSummary,
+    SubmissionClosed,
+)
+from rfr_stream.policy import objection, require_competent, verdict
+from rfr_stream.ports import Case, CaseState, Reviewer, Step, Transition
+
+_S = CaseState
+
+NEXT: Final[dict[CaseState, frozenset[CaseState]]] = {
+    _S.AWAITING_CANDIDATES: frozenset({_S.AWAITING_SUBJECT, _S.AWAITING_REVIEW, _S.CLOSED}),
+    _S.AWAITING_SUBJECT: frozenset({_S.AWAITING_REVIEW, _S.CLOSED, _S.EXPIRED}),
+    _S.AWAITING_REVIEW: frozenset({_S.AWAITING_SECOND_REVIEW, _S.EXPIRED}),
+    _S.AWAITING_SECOND_REVIEW: frozenset({_S.CONFIRMED, _S.NOT_CONFIRMED, _S.INCONCLUSIVE, _S.EXPIRED}),
+    _S.CONFIRMED: frozenset({_S.WITHDRAWN}),
+    _S.CLOSED: frozenset(),
+    _S.NOT_CONFIRMED: frozenset(),
+    _S.INCONCLUSIVE: frozenset(),
+    _S.EXPIRED: frozenset(),
+    _S.WITHDRAWN: frozenset(),
+}
+"""What leads where."""
+
+UNDER_REVIEW: Final = frozenset({_S.AWAITING_REVIEW, _S.AWAITING_SECOND_REVIEW})
+"""The states in which people may decide."""
+
+CAN_EXPIRE: Final = frozenset(state for state, following in NEXT.items() if _S.EXPIRED in following)
+"""The states that wait for people. `awaiting_candidates` waits for a machine: a list that is late must not find its
+door shut because of a premature decision."""
+
+_EARLY: Final[dict[Outcome, CaseState]] = {
+    Outcome.REFUSED: _S.CLOSED,
+    Outcome.UNREADABLE: _S.CLOSED,
+    Outcome.NO_FACE: _S.CLOSED,
+    Outcome.UNSUITABLE_QUALITY: _S.CLOSED,
+    Outcome.SUBJECT_SELECTION_REQUIRED: _S.AWAITING_SUBJECT,
+}
+"""What the stages before review can say; every other outcome is said here, and only comes back round."""
+
+_END: Final[dict[Outcome, tuple[CaseState, str]]] = {
+    Outcome.NO_CANDIDATES: (_S.CLOSED, "nobody in the galleries searched reached the threshold"),
+    Outcome.CONFIRMED: (_S.CONFIRMED, "two reviewers support the same lead; it needs corroboration"),
+    Outcome.NOT_CONFIRMED: (_S.NOT_CONFIRMED, "the reviewers support no lead"),
+    Outcome.INCONCLUSIVE: (_S.INCONCLUSIVE, "the reviewers could not tell, or did not agree"),
+    Outcome.EXPIRED: (_S.EXPIRED, "nobody decided in time"),
+    Outcome.WITHDRAWN: (_S.WITHDRAWN, "the lead was withdrawn and must not be relied on"),
+}
+"""How a case can end here, and what the submitter is told: nothing about any person."""
+
+
+# --- what may come --------------------------------------------------------------------------------------------------
+def candidates_ready(event: CandidatesReady, now: datetime) -> Transition:
+    """A list came: people may look at it, and parked decisions are weighed in the order in which they came.
+
+    The list of a case never changes: the same list again changes nothing, another one is refused.
+    """
+
+    def transition(case: Case | None) -> Step:
+        if case and case.candidates:
+            _require(case.candidates.list_digest == event.list_digest, "list_digest: the case has another list")
+            return Step(case)
+        known = _known(case, event.submission.submission_id, event, now)
+        if not event.candidates:
+            return _end(replace(known, candidates=event), Outcome.NO_CANDIDATES, now)
+        shown = _move(known, CaseState.AWAITING_REVIEW)
+        return _weigh_parked(replace(shown, candidates=event, opened_at=now, outcome=None), event, now)
+
+    return transition
+
+
+def decided(decision: ReviewDecided, reviewer: Reviewer | None, now: datetime) -> Transition:
+    """A person decided, and the signature is good: the decision counts, waits for its list, or is refused.
+
+    Competence is asked when the decision comes, not when its list does: that is when it was made.
+    """
+
+    def transition(case: Case | None) -> Step:
+        require_competent(decision, reviewer, now)
+        known = case or Case(decision.submission_id, CaseState.AWAITING_CANDIDATES, now, demo=decision.demo)
+        if known.candidates is None:
+            return _park(known, decision)
+        why_not = _why_not(known, decision, known.candidates)
+        if why_not:
+            raise NotPermitted(why_not)
+        return _count(known, decision, known.candidates, now)
+
+    return transition
+
+
+def closed(event: SubmissionClosed, now: datetime) -> Transition:
+    """Another stage said what became of a submission before any list; it cannot end a case that people look at.
+
+    The review's own outcomes come back round on the same topic and change nothing.
+    """
+
+    def transition(case: Case | None) -> Step:
+        if event.outcome not in _EARLY:
+            return Step(_existing(case))
+        known = _known(case, event.submission_id, event, now)
+        if known.outcome is event.outcome:
+            return Step(known)
+        after = replace(_move(known, _EARLY[event.outcome]), outcome=event.outcome)
+        return _refuse_parked(after) if after.state is CaseState.CLOSED else Step(after)
+
+    return transition
+
+
+def expired(now: datetime) -> Transition:
+    """Nobody decided in time."""
+
+    def transition(case: Case | None) -> Step:
+        return _end(_existing(case), Outcome.EXPIRED, now)
+
+    return transition
+
+
+def withdrawn(reason: str, by: str, now: datetime) -> Transition:
+    """A lead that was given out must be recalled."""
+
+    def transition(case: Case | None) -> Step:
+        known = _existing(case)
+        step = _end(known, Outcome.WITHDRAWN, now)
+        return replace(step, emit=(_recall(known, reason, by, now), *step.emit))
+
+    return transition
+
+
+# --- weighing -------------------------------------------------------------------------------------------------------
+def _park(case: Case, decision: ReviewDecided) -> Step:
+    _require(case.state in {_S.AWAITING_CANDIDATES, _S.AWAITING_SUBJECT}, "submission_id: the case has ended")
+    waiting = {parked.reviewer_id for parked in case.parked}
+    _require(decision.reviewer_id not in waiting, "reviewer_id: has a decision waiting for the list of this case")
+    return Step(replace(case, parked=(*case.parked, decision)))
+
+
+def _weigh_parked(case: Case, found: CandidatesReady, now: datetime) -> Step:
+    step = Step(replace(case, parked=()))
+    for decision in case.parked:
+        why_not = _why_not(step.case, decision, found)
+        if why_not:
+            step = replace(step, refused=(*step.refused, (decision, NotPermitted(why_not))))
+        else:
+            counted = _count(step.case, decision, found, now)
+            step = replace(step, case=counted.case, emit=(*step.emit, *counted.emit))
+    return step
+
+
+def _refuse_parked(case: Case) -> Step:
+    ended = NotPermitted("submission_id: the case ended before there was a list to decide about")
+    return Step(replace(case, parked=()), refused=tuple((decision, ended) for decision in case.parked))
+
+
+def _why_not(case: Case, decision: ReviewDecided, found: CandidatesReady) -> str | None:
+    if case.state not in UNDER_REVIEW:
+        return "submission_id: the case has ended"
+    return objection(decision, found, case.decisions)
+
+
+def _count(case: Case, decision: ReviewDecided, found: CandidatesReady, now: datetime) -> Step:
+    """Add a decision to which there is no objection, and end the case once there are enough."""
+    judged = replace(case, decisions=(*case.decisions, decision))
+    outcome = verdict(judged.decisions)
+    if outcome is None:
+        return Step(_move(judged, CaseState.AWAITING_SECOND_REVIEW))
+    step = _end(judged, outcome, now)
+    if outcome is Outcome.CONFIRMED:
+        step = replace(step, emit=(_lead(judged, found, now), *step.emit))
+    return step
+
+
+# --- moving ---------------------------------------------------------------------------------------------------------
+def _known(case: Case | None, submission_id: UUID, event: Event, now: datetime) -> Case:
+    """Return the case that this event is about, new if it is the first to speak of it.
+
+    A parked decision opens a case but vouches for nothing: whether it is a demonstration is for the stages to say.
+    """
+    if case is None or case.state is CaseState.AWAITING_CANDIDATES:
+        opened = case or Case(submission_id, CaseState.AWAITING_CANDIDATES, now)
+        return replace(opened, demo=event.demo)
+    _require(case.demo == event.demo, "demo: a demonstration's event and an operational case never meet")
+    return case
+
+
+def _existing(case: Case | None) -> Case:
+    if case is None:
+        msg = "submission_id: no such case"
+        raise NotPermitted(msg)
+    return case
+
+
+def _move(case: Case, state: CaseState) -> Case:
+    _require(state in NEXT[case.state], f"submission_id: {case.state} does not lead to {state}")
+    return replace(case, state=state)
+
+
+def _end(case: Case, outcome: Outcome, now: datetime) -> Step:
+    state, detail = _END[outcome]
+    step = _refuse_parked(replace(_move(case, state), outcome=outcome))
+    told = SubmissionClosed(
+        occurred_at=now, submission_id=case.submission_id, outcome=outcome, detail=detail, demo=case.demo
+    )
+    return replace(step, emit=(told,))
+
+
+def _require(permitted: bool, otherwise: str) -> None:  # noqa: FBT001 - reads as the sentence it is
+    if not permitted:
+        raise NotPermitted(otherwise)
+
+
+# --- what is said ---------------------------------------------------------------------------------------------------
+def _lead(case: Case, found: CandidatesReady, now: datetime) -> IdentificationConfirmed:
+    (person,) = {decision.person_id for decision in case.decisions}
+    (shown,) = (candidate for candidate in found.candidates if candidate.person_id == person)
+    return IdentificationConfirmed(
+        occurred_at=now,
+        demo=case.demo,
+        case_ref=found.submission.case_ref,
+        submission_id=case.submission_id,
+        person_id=shown.person_id,
+        reference_id=shown.reference_id,
+        gallery=shown.gallery,
+        subject_category=found.submission.purpose,
+        reviews=tuple(map(_summary, case.decisions)),
+        candidates_shown=len(found.candidates),
+        probe_sha256=found.submission.image.sha256,
+        quality=found.face.quality,
+        detector=found.face.detector,
+        embedder=found.template.embedder,
+    )
+
+
+def _summary(decision: ReviewDecided) -> ReviewSummary:
+    return ReviewSummary(
+        reviewer_ref=decision.reviewer_id,
+        support=decision.support,
+        similarities_n=len(decision.similarities),
+        dissimilarities_n=len(decision.dissimilarities),
+        decided_at=decision.occurred_at,
+        signature=decision.signature,
+    )
+
+
+def _recall(case: Case, reason: str, by: str, now: datetime) -> IdentificationWithdrawn:
+    """Say of whom: a confirmed case has its list, and its decisions name one person."""
+    if case.candidates is None:
+        msg = "submission_id: the case has no list, so no lead can have been given out"
+        raise NotPermitted(msg)
+    (person,) = {decision.person_id for decision in case.decisions if decision.person_id}
+    return IdentificationWithdrawn(
+        occurred_at=now,
+        demo=case.demo,
+        case_ref=case.candidates.submission.case_ref,
+        submission_id=case.submission_id,
+        person_id=person,
+        reason=reason,
+        withdrawn_by=by,
+    )
