@@ -121,6 +121,22 @@ class Embedder(Protocol):
         """Return float32 [N, D], L2 norm 1, for N chips of the embedder's own size."""
 
 
+class Vision(Protocol):
+    """One model pack: parts that belong together."""
+
+    @property
+    def codec(self) -> Codec: ...
+
+    @property
+    def detector(self) -> Detector: ...
+
+    @property
+    def aligner(self) -> Aligner: ...
+
+    @property
+    def embedder(self) -> Embedder: ...
+
+
 # --- gallery --------------------------------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class Hit:

@@ -63,7 +63,7 @@ CANDIDATES: Final = Topic(
     (CandidatesReady,),
     key="submission_id",
     purpose="the machine's leads, for people",
-    groups=("rfr-review",),
+    groups=("rfr-hold",),
 )
 DECISIONS: Final = Topic(
     "decisions",
@@ -87,7 +87,7 @@ OUTCOMES: Final = Topic(
     key="submission_id",
     purpose="what became of each submission",
     retention_days=30,
-    groups=("rfr-review",),
+    groups=("rfr-note",),
 )
 ENROLMENTS: Final = Topic(
     "enrolments",
