@@ -1,7 +1,5 @@
 """The gallery's own way in and out."""
 
-
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial

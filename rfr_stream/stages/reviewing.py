@@ -33,7 +33,7 @@ async def decide(decision: ReviewDecided, *, ledger: Ledger, verifier: Verifier,
     if not verifier.verify(reviewer.public_key, decision.signed_bytes, decision.signature):
         msg = "signature: not this reviewer's signature of this decision"
         raise NotPermitted(msg)
-    transition = review.decided(decision, now=now)
+    transition = review.decided(decision, reviewer, now)
     (verdict,) = await ledger.apply([Change(decision.submission_id, decision.event_id, transition)])
     if isinstance(verdict, Rejected):
         raise verdict
@@ -41,10 +41,9 @@ async def decide(decision: ReviewDecided, *, ledger: Ledger, verifier: Verifier,
 
 async def expire(*, cases: Cases, opened_before: datetime, now: datetime, limit: int = 100) -> int:
     """Close cases that waited too long for people, and return how many. Time ends a case, never confirms it (R16)."""
-    waiting = await cases.cases(review.EXPIRING, limit=limit, opened_before=opened_before)
+    waiting = await cases.cases(sorted(review.CAN_EXPIRE), limit=limit, opened_before=opened_before)
     changes = [
-        Change(case.submission_id, derive_id("expired", case.submission_id), review.expired(now=now))
-        for case in waiting
+        Change(case.submission_id, derive_id("expired", case.submission_id), review.expired(now)) for case in waiting
     ]
     return len([verdict for verdict in await cases.apply(changes) if not isinstance(verdict, Rejected)])
 
