@@ -1,0 +1,233 @@
+"""The vision ports over a model pack: decode and align in threads, everything on the device in one thread of its own.
+
+One thread for the device means that its work is serial by construction and that the event loop never waits for it.
+"""
+
+import asyncio
+import hashlib
+import os
+from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self, TypeVar
+
+import numpy as np
+
+from rfr_stream.errors import BadImage, Rejected
+from rfr_stream.events import ModelIdentity
+from rfr_stream.faces import Face, ImageHwc, Landmarks
+from rfr_stream.ports import Chip, Picture, Templates
+from rfr_stream.settings import VisionSettings
+from rfr_stream.vision import decode, loading, packs, quality
+from rfr_stream.vision.packs import Pack, Role
+from rfr_stream.vision.weights import identity_sha256
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+BOTH: Final[frozenset[Role]] = frozenset({"detector", "embedder"})
+
+MAX_SIDE_PX: Final = 2048
+"""Longest side of a decoded picture: twice what a detector works at, so that small faces keep their detail."""
+
+
+def open_vision(
+    settings: VisionSettings, weights_dir: Path, *, load: Collection[Role] = BOTH, max_side_px: int = MAX_SIDE_PX
+) -> "Vision":
+    """Return the vision of the pack that the settings name, to be entered before use.
+
+    Args:
+        settings: which pack, on what.
+
+        weights_dir: where weights lie that no installed package carries.
+
+        load: the models to run here. A stage that only compares templates loads none: identities and the threshold
+            are there all the same, and torch is never imported.
+
+        max_side_px: longest side of decoded pictures.
+
+    Raises:
+        BadPack: there is no such pack.
+
+    """
+    return Vision(settings, weights_dir, packs.pack(settings.pack), load=load, max_side_px=max_side_px)
+
+
+class Vision:
+    """Everything of one model pack. Entering it checks digests, loads weights and runs one real forward pass."""
+
+    def __init__(
+        self,
+        settings: VisionSettings,
+        weights_dir: Path,
+        pack: Pack,
+        *,
+        load: Collection[Role],
+        max_side_px: int,
+    ) -> None:
+        self._settings, self._weights_dir, self._pack, self._load = settings, weights_dir, pack, frozenset(load)
+        self._threads = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="rfr-decode")
+        self._device = ThreadPoolExecutor(1, thread_name_prefix="rfr-device")
+        limits = decode.Limits(settings.max_image_bytes, settings.max_image_pixels, max_side_px)
+        self.codec = PillowCodec(limits, self._threads)
+        self.aligner = PackAligner(loading.aligner(pack), self._threads)
+        self.detector: PackDetector
+        self.embedder: PackEmbedder
+
+    @property
+    def threshold(self) -> float:
+        """Cosine similarity from which this pack calls a reference a lead."""
+        return self._pack.threshold
+
+    async def __aenter__(self) -> Self:
+        """Load what is to run here, and prove it on one picture.
+
+        Raises:
+            BadPack: weights are absent or not those that the pack names.
+
+        """
+        self.detector = PackDetector(self._identity("detector"), self._device)
+        self.embedder = PackEmbedder(self._identity("embedder"), self._device)
+        if self._load:
+            await _call(self._device, self._open)
+            await self._prove()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Let the running call finish and end the threads."""
+        self._device.shutdown(cancel_futures=True)
+        self._threads.shutdown(cancel_futures=True)
+
+    def _identity(self, role: Role) -> ModelIdentity:
+        part = self._pack.part(role)
+        return ModelIdentity(
+            name=part.architecture,
+            version=part.version,
+            weights_sha256=identity_sha256(part, self._weights_dir) if part.weights else hashlib.sha256().hexdigest(),
+            dimension=part.dimension,
+        )
+
+    def _open(self) -> None:
+        """Load the models; runs on the device's own thread, where torch's settings must be made too."""
+        if self._pack.name != "null":
+            _configure_torch(self._settings.threads)
+        if "detector" in self._load:
+            self.detector.model = loading.detector(self._pack.detector, self._weights_dir, device=self._settings.device)
+        if "embedder" in self._load:
+            self.embedder.model = loading.embedder(self._pack.embedder, self._weights_dir, device=self._settings.device)
+
+    async def _prove(self) -> None:
+        """Send one picture through everything that is loaded, by the way that every other picture takes.
+
+        Raises:
+            RuntimeError: what came out is not what the ports promise.
+
+        """
+        picture = (await self.codec.decode(await self.codec.encode([_test_card()])))[0]
+        if isinstance(picture, Rejected):
+            raise picture
+        chips = await self.aligner.align([picture.pixels], [_TEST_LANDMARKS])
+        if "detector" in self._load:
+            await self.detector.detect([picture.pixels])
+        if "embedder" in self._load:
+            templates = await self.embedder.embed([chip.pixels for chip in chips])
+            norm = float(np.linalg.norm(templates[0]))
+            if templates.shape != (1, self._pack.embedder.dimension) or not np.isclose(norm, 1, atol=1e-3):
+                msg = f"{self._pack.name}: the embedder's first template is not a unit vector of its dimension"
+                raise RuntimeError(msg)
+
+
+class PillowCodec:
+    """Image files in and out, in threads."""
+
+    media_type = decode.MEDIA_TYPE
+
+    def __init__(self, limits: decode.Limits, threads: ThreadPoolExecutor) -> None:
+        self._limits, self._threads = limits, threads
+
+    async def decode(self, files: Sequence[bytes]) -> list[Picture | Rejected]:
+        """Open image files that nobody vouches for; a bad one's place holds `BadImage`."""
+        return await _each(self._threads, self._decode, files)
+
+    async def encode(self, images: Sequence[ImageHwc]) -> list[bytes]:
+        """Return PNG files without metadata."""
+        return await _each(self._threads, decode.encode, images)
+
+    def _decode(self, file: bytes) -> Picture | Rejected:
+        try:
+            return Picture(*decode.decode(file, self._limits))
+        except BadImage as fault:
+            return fault
+
+
+class PackAligner:
+    """Brings faces upright for the pack's embedder, and measures them."""
+
+    def __init__(self, model: loading.AlignerModel, threads: ThreadPoolExecutor) -> None:
+        self._model, self._threads = model, threads
+
+    async def align(self, images: Sequence[ImageHwc], landmarks: Sequence[Landmarks]) -> list[Chip]:
+        """Return one chip for each pair."""
+        return await _each(self._threads, self._chip, list(zip(images, landmarks, strict=True)))
+
+    def _chip(self, face: tuple[ImageHwc, Landmarks]) -> Chip:
+        pixels = self._model(*face)
+        return Chip(pixels, *quality.measure(pixels))
+
+
+class PackDetector:
+    """Finds faces on the device."""
+
+    model: loading.DetectorModel
+
+    def __init__(self, identity: ModelIdentity, device: ThreadPoolExecutor) -> None:
+        self.identity, self._device = identity, device
+
+    async def detect(self, images: Sequence[ImageHwc]) -> list[list[Face]]:
+        """Return the faces of each image in its own pixels, highest score first."""
+        return await _call(self._device, lambda: self.model.detect(images))
+
+
+class PackEmbedder:
+    """Turns chips into templates on the device."""
+
+    model: loading.EmbedderModel
+
+    def __init__(self, identity: ModelIdentity, device: ThreadPoolExecutor) -> None:
+        self.identity, self._device = identity, device
+
+    async def embed(self, chips: Sequence[ImageHwc]) -> Templates:
+        """Return float32 [N, D], L2 norm 1, for N chips of the embedder's own size."""
+        return await _call(self._device, lambda: self.model.embed(chips))
+
+
+async def _call(threads: ThreadPoolExecutor, function: Callable[[], R]) -> R:
+    return await asyncio.get_running_loop().run_in_executor(threads, function)
+
+
+async def _each(threads: ThreadPoolExecutor, function: Callable[[T], R], items: Sequence[T]) -> list[R]:
+    """Apply the function to every item in the threads; results in the order of the items."""
+    loop = asyncio.get_running_loop()
+    return await asyncio.gather(*(loop.run_in_executor(threads, function, item) for item in items))
+
+
+def _configure_torch(threads: int) -> None:
+    # OpenMP's spinning wait is ruinous where cores are shared; it reads this once, when torch is first imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # noqa: TID251 - written for a library, not read as a setting
+    import torch
+
+    torch.set_num_threads(threads)
+
+
+_TEST_LANDMARKS: Final = Landmarks.from_array([(80, 90), (120, 90), (100, 110), (85, 135), (115, 135)])
+
+
+def _test_card() -> ImageHwc:
+    """Return a picture of no one: uint8 [200, 200, 3], two gradients."""
+    ramp = np.linspace(0, 255, 200, dtype=np.uint8)
+    card = np.zeros((200, 200, 3), np.uint8)
+    card[..., 0], card[..., 1] = ramp, ramp[:, None]
+    return card

@@ -1,0 +1,91 @@
+"""From a pack's names to running models. Weights are checked against their digests before anything reads them."""
+
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rfr_stream.faces import Face, ImageHwc, Landmarks
+from rfr_stream.vision import align, null
+from rfr_stream.vision.packs import BadPack, Pack, Part
+from rfr_stream.vision.weights import verified_paths
+
+
+class DetectorModel(Protocol):
+    """Finds faces, synchronously."""
+
+    def detect(self, images: Sequence[ImageHwc]) -> list[list[Face]]:
+        """Return the faces of each image, uint8 [H, W, 3], RGB, in its own pixels, highest score first."""
+
+
+class EmbedderModel(Protocol):
+    """Makes templates, synchronously."""
+
+    def embed(self, chips: Sequence[ImageHwc]) -> NDArray[np.float32]:
+        """Return float32 [N, D], L2 norm 1, for N chips uint8 [S, S, 3], RGB."""
+
+
+AlignerModel = Callable[[ImageHwc, Landmarks], ImageHwc]
+"""Brings one face upright: uint8 [H, W, 3] and its landmarks to a chip, uint8 [S, S, 3]."""
+
+
+def aligner(pack: Pack) -> AlignerModel:
+    """Return the function that brings faces upright for the pack's embedder."""
+    if pack.aligner == "null-16":
+        return lambda image, _landmarks: null.align(image)
+    template, chip_px = _TEMPLATES[pack.aligner]
+    return lambda image, landmarks: align.align(image, landmarks, template, chip_px=chip_px)
+
+
+def detector(part: Part, weights_dir: Path, *, device: str) -> DetectorModel:
+    """Load a detector.
+
+    Raises:
+        BadPack: its weights are absent or not those that the pack names.
+
+    """
+    return _DETECTORS[part.architecture](part, verified_paths(part, weights_dir), device)
+
+
+def embedder(part: Part, weights_dir: Path, *, device: str) -> EmbedderModel:
+    """Load an embedder.
+
+    Raises:
+        BadPack: its weights are absent or not those that the pack names.
+
+    """
+    return _EMBEDDERS[part.architecture](part, verified_paths(part, weights_dir), device)
+
+
+# torch is imported where a model that runs on it is built, so that the null pack does without.
+def _mtcnn(part: Part, paths: Sequence[Path], device: str) -> DetectorModel:
+    from rfr_stream.vision import mtcnn, tuning
+
+    return mtcnn.Mtcnn(paths, tuning.runtime(device), input_px=part.input_px)
+
+
+def _dlib_resnet(part: Part, paths: Sequence[Path], device: str) -> EmbedderModel:
+    from rfr_stream.vision import dlib_resnet, embedding, tuning
+
+    network = dlib_resnet.load(paths[0])
+    normalisation = embedding.Normalisation(dlib_resnet.MEAN_RGB, dlib_resnet.STD_RGB)
+    return embedding.NetworkEmbedder(network, normalisation, tuning.runtime(device), dimension=part.dimension)
+
+
+_TEMPLATES: Final = MappingProxyType({"dlib-150": (align.DLIB_150, 150), "arcface-112": (align.ARCFACE_112, 112)})
+_DETECTORS: Final[MappingProxyType[str, Callable[[Part, Sequence[Path], str], DetectorModel]]] = MappingProxyType(
+    {
+        "mtcnn": _mtcnn,
+        "null": lambda *_: null.NullDetector(),
+    }
+)
+_EMBEDDERS: Final[MappingProxyType[str, Callable[[Part, Sequence[Path], str], EmbedderModel]]] = MappingProxyType(
+    {
+        "dlib-resnet": _dlib_resnet,
+        "null": lambda *_: null.NullEmbedder(),
+    }
+)
