@@ -1,0 +1,57 @@
+"""What every blob store holds to: what a key is, what an address says, and which bytes a reference vouches for."""
+
+import hashlib
+import re
+from typing import Final
+
+from rfr_stream.errors import MissingBlob
+from rfr_stream.events import BlobRef
+from rfr_stream.ports import NewBlob
+
+_PART: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
+_MAX_KEY: Final = 800
+"""With store and bucket in front, an address stays within the 1024 characters that an event may hold."""
+
+
+def is_key(key: str) -> bool:
+    """Whether this may name a blob: no part begins with a dot, none is longer than file systems can hold."""
+    return len(key) <= _MAX_KEY and all(map(_PART.fullmatch, key.split("/")))
+
+
+def refer(prefix: str, blob: NewBlob) -> BlobRef:
+    """Return the claim check of a blob kept under `prefix` (`<store>://<bucket>/`).
+
+    Raises:
+        ValueError: the key is not one.
+
+    """
+    if not is_key(blob.key):
+        msg = "key: parts of [A-Za-z0-9][A-Za-z0-9._-]*, at most 200 characters each and 800 in all, joined by /"
+        raise ValueError(msg)
+    digest = hashlib.sha256(blob.data).hexdigest()
+    return BlobRef(uri=prefix + blob.key, sha256=digest, media_type=blob.media_type, bytes=len(blob.data))
+
+
+def key_of(prefix: str, ref: BlobRef) -> str:
+    """Return the key that a reference names in the store of this prefix.
+
+    Raises:
+        MissingBlob: it is of another store or bucket, or names no key.
+
+    """
+    key = ref.uri.removeprefix(prefix)
+    if key == ref.uri or not is_key(key):
+        msg = "uri: not a blob of this store and bucket"
+        raise MissingBlob(msg)
+    return key
+
+
+def verified(ref: BlobRef, data: bytes | None) -> bytes | MissingBlob:
+    """Return the bytes if they are the ones that were referred to; None stands for bytes that are not there."""
+    if data is None:
+        return MissingBlob("uri: there is no such blob")
+    if len(data) != ref.bytes:
+        return MissingBlob("bytes: the stored blob has another size than the one referred to")
+    if hashlib.sha256(data).hexdigest() != ref.sha256:
+        return MissingBlob("sha256: the stored blob is not the one referred to")
+    return data

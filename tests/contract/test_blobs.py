@@ -1,0 +1,195 @@
+"""One law for every blob store: memory, files, and S3 over HTTP against a server in a process of its own."""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from s3_server import S3Server
+
+from rfr_stream.adapters.files import FileBlobs
+from rfr_stream.adapters.memory.blobs import MemoryBlobs
+from rfr_stream.adapters.s3 import S3Blobs
+from rfr_stream.errors import MissingBlob, Rejected
+from rfr_stream.events import BlobRef
+from rfr_stream.ports import BlobStore, NewBlob
+
+BUCKET = "images"
+PIXELS = b"\x89PNG of somebody"
+
+
+@pytest.fixture(scope="module")
+def s3_server() -> Iterator[S3Server]:
+    with S3Server() as server:
+        yield server
+
+
+@pytest.fixture(params=["memory", "files", "s3"])
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[BlobStore]:
+    match request.param:
+        case "memory":
+            yield MemoryBlobs(BUCKET)
+        case "files":
+            async with FileBlobs(tmp_path, BUCKET) as files:
+                yield files
+        case _:
+            server: S3Server = request.getfixturevalue("s3_server")
+            await server.make_only(BUCKET)
+            async with S3Blobs(server.settings(BUCKET)) as s3:
+                yield s3
+
+
+def new(key: str = "a/b.png", data: bytes = PIXELS) -> NewBlob:
+    return NewBlob(key, data, "image/png")
+
+
+async def keep(store: BlobStore, key: str = "a/b.png", data: bytes = PIXELS) -> BlobRef:
+    return (await store.put([new(key, data)]))[0]
+
+
+async def fetch(store: BlobStore, ref: BlobRef) -> bytes | Rejected:
+    return (await store.get([ref]))[0]
+
+
+def forged(ref: BlobRef, **fields: object) -> BlobRef:
+    """Return a reference that no contract has checked."""
+    return BlobRef.model_construct(**{**dict(ref), **fields})
+
+
+async def test_what_was_put_comes_back_in_the_order_asked_for(store: BlobStore) -> None:
+    blobs = [new(f"chips/{n}.png", bytes([n]) * (60_000 + n)) for n in range(40)]
+    refs = await store.put(blobs)
+    assert await store.get(refs[::-1]) == [blob.data for blob in blobs][::-1]
+
+
+async def test_a_reference_says_where_the_bytes_lie_and_which_they_are(store: BlobStore) -> None:
+    ref = await keep(store, "a/b.png")
+    assert ref.uri.partition("://")[2] == f"{BUCKET}/a/b.png"
+    assert ref.sha256 == hashlib.sha256(PIXELS).hexdigest()
+    assert (ref.bytes, ref.media_type) == (len(PIXELS), "image/png")
+
+
+async def test_an_empty_batch_is_no_work(store: BlobStore) -> None:
+    assert (await store.put([]), await store.get([])) == ([], [])
+    await store.delete([])
+
+
+async def test_a_blob_may_be_empty(store: BlobStore) -> None:
+    assert await fetch(store, await keep(store, data=b"")) == b""
+
+
+async def test_what_is_not_there_is_missing_in_its_own_place(store: BlobStore) -> None:
+    first, gone, last = await store.put([new("1", b"1"), new("2", b"2"), new("3", b"3")])
+    await store.delete([gone])
+    got = await store.get([first, gone, last])
+    assert (got[0], got[2]) == (b"1", b"3")
+    assert isinstance(got[1], MissingBlob)
+
+
+async def test_the_same_key_again_overwrites(store: BlobStore) -> None:
+    before = await keep(store, data=b"before")
+    after = await keep(store, data=b"after, and longer")
+    assert await fetch(store, after) == b"after, and longer"
+    assert isinstance(await fetch(store, before), MissingBlob)
+
+
+async def test_of_one_key_twice_in_a_batch_the_later_stays(store: BlobStore) -> None:
+    for _ in range(10):
+        refs = await store.put([new("k", b"a" * 300_000), new("k", b"b")])
+        got = await store.get(refs)
+        assert isinstance(got[0], MissingBlob)
+        assert got[1] == b"b"
+
+
+@pytest.mark.parametrize("stored", [PIXELS[:-1], PIXELS + b"!", PIXELS[:-1] + b"?", b""], ids=len)
+async def test_bytes_other_than_those_referred_to_are_missing(store: BlobStore, stored: bytes) -> None:
+    ref = await keep(store)
+    await keep(store, data=stored)
+    assert isinstance(await fetch(store, ref), MissingBlob)
+
+
+async def test_a_reference_with_another_digest_or_size_is_missing(store: BlobStore) -> None:
+    ref = await keep(store)
+    assert isinstance(await fetch(store, ref.model_copy(update={"sha256": "0" * 64})), MissingBlob)
+    for size in (len(PIXELS) - 1, len(PIXELS) + 1, 0, 2**40):
+        assert isinstance(await fetch(store, ref.model_copy(update={"bytes": size})), MissingBlob)
+
+
+async def test_a_missing_blob_is_explained_without_a_word_of_key_or_content(store: BlobStore) -> None:
+    ref = await keep(store, "persons/secret-key.png", b"secret bytes")
+    await keep(store, "persons/secret-key.png", b"secret other")
+    missing = await fetch(store, ref)
+    assert str(missing).startswith("sha256: ")
+    assert "secret" not in str(missing)
+
+
+async def test_deleting_twice_is_no_error_and_spares_the_others(store: BlobStore) -> None:
+    doomed, longer, other = await store.put([new("a/b", b"1"), new("a/bc", b"2"), new("a/c", b"3")])
+    await store.delete([doomed, doomed])
+    await store.delete([doomed])
+    assert isinstance(await fetch(store, doomed), MissingBlob)
+    assert await store.get([longer, other]) == [b"2", b"3"]
+
+
+async def test_deleting_elsewhere_is_refused_and_nothing_is_removed(store: BlobStore) -> None:
+    ref = await keep(store)
+    elsewhere = ref.model_copy(update={"uri": ref.uri.replace(f"/{BUCKET}/", "/others/")})
+    with pytest.raises(MissingBlob):
+        await store.delete([ref, elsewhere])
+    assert await fetch(store, ref) == PIXELS
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "{scheme}://others/a/b.png",
+        "other://images/a/b.png",
+        "{scheme}://images/../images/a/b.png",
+        "{scheme}://images/a/../a/b.png",
+        "{scheme}://images//a/b.png",
+        "{scheme}://images/./a/b.png",
+        "{scheme}://images/a/b.png/",
+        "{scheme}://images/a/b.png\n",
+        "{scheme}://images/a/b.png\0",
+        "{scheme}://images/",
+        "{scheme}://images",
+        "/etc/hostname",
+        "{scheme}:///etc/hostname",
+        "{scheme}://images//etc/hostname",
+        "{scheme}://images/" + "../" * 20 + "etc/hostname",
+        "{scheme}://images/.incoming/a",
+        "{scheme}://images/" + "a" * 300,
+        "{scheme}://images/" + "a/" * 600 + "a",
+        "",
+    ],
+)
+async def test_a_reference_that_leads_elsewhere_is_missing(store: BlobStore, uri: str) -> None:
+    ref = await keep(store)
+    scheme = ref.uri.partition("://")[0]
+    assert isinstance(await fetch(store, forged(ref, uri=uri.format(scheme=scheme))), MissingBlob)
+    assert await fetch(store, ref) == PIXELS
+
+
+@pytest.mark.parametrize("size", [-1, -5, -(2**40)])
+async def test_a_forged_size_reads_nothing(store: BlobStore, size: int) -> None:
+    assert isinstance(await fetch(store, forged(await keep(store), bytes=size)), MissingBlob)
+
+
+@pytest.mark.parametrize("key", ["", "/a", "a/", "a//b", "../a", "a/../b", ".a", "a/.b", "a b", "é", "a\n", "a" * 201])
+async def test_a_key_that_could_climb_or_collide_is_refused_before_anything_is_kept(store: BlobStore, key: str) -> None:
+    with pytest.raises(ValueError, match="key"):
+        await store.put([new("good"), new(key)])
+    good = MemoryBlobs(BUCKET)
+    (ref,) = await good.put([new("good")])
+    scheme = (await keep(store, "other")).uri.partition("://")[0]
+    here = ref.model_copy(update={"uri": ref.uri.replace("memory", scheme)})
+    assert isinstance(await fetch(store, here), MissingBlob)
+
+
+async def test_whoever_reads_while_others_write_sees_one_whole_version(store: BlobStore) -> None:
+    versions = [bytes([n]) * 200_000 for n in range(8)]
+    refs = await asyncio.gather(*(keep(store, data=version) for version in versions))
+    got = [answer for answer in await store.get(refs) if isinstance(answer, bytes)]
+    assert len(got) == 1
+    assert got[0] in versions
