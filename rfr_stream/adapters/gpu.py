@@ -87,8 +87,8 @@ class Vision:
             BadPack: weights are absent or not those that the pack names.
 
         """
-        self.detector = PackDetector(self._identity("detector"), self._device)
-        self.embedder = PackEmbedder(self._identity("embedder"), self._device)
+        self.detector = PackDetector(self.identity("detector"), self._device)
+        self.embedder = PackEmbedder(self.identity("embedder"), self._device)
         if self._load:
             await _call(self._device, self._open)
             await self._prove()
@@ -101,7 +101,8 @@ class Vision:
         self._device.shutdown(cancel_futures=True)
         self._threads.shutdown(cancel_futures=True)
 
-    def _identity(self, role: Role) -> ModelIdentity:
+    def identity(self, role: Role) -> ModelIdentity:
+        """Which detector or embedder this pack names; needs no model."""
         part = self._pack.part(role)
         return ModelIdentity(
             name=part.architecture,
