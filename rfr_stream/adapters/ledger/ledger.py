@@ -1,0 +1,216 @@
+"""`SqlLedger`: the database of record. A batch of changes and all that it promises is one transaction."""
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final, Self
+from uuid import UUID
+
+from sqlalchemy import RowMapping, Table, delete, false, func, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+
+from rfr_stream.adapters.fold import Folded, fold
+from rfr_stream.adapters.ledger import records
+from rfr_stream.adapters.ledger.database import Database
+from rfr_stream.adapters.ledger.tables import (
+    cases,
+    decisions,
+    erased_references,
+    held_references,
+    inbox,
+    outbox,
+    reviewers,
+)
+from rfr_stream.errors import NotPermitted, Rejected, Unavailable
+from rfr_stream.ports import Case, CaseState, Change, Outgoing, Reference, Reviewer
+
+_patiently: Final = retry(
+    retry=retry_if_exception_type(Unavailable),
+    stop=stop_after_attempt(3),
+    wait=wait_random_exponential(multiplier=0.05, max=0.5),
+    reraise=True,
+)
+"""Every operation is repeatable: where a commit's answer was lost, the inbox knows whether it happened."""
+
+
+class SqlLedger:
+    """`Ledger` on `sqlite+aiosqlite://` or `postgresql+asyncpg://`; entering it opens and migrates the database."""
+
+    def __init__(self, url: str, *, pool_size: int = 5) -> None:
+        """Remember where; no I/O."""
+        self._database = Database(url, pool_size=pool_size)
+
+    async def __aenter__(self) -> Self:
+        """Connect, and bring the schema up to date."""
+        await _patiently(self._database.open)()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Let go of every connection."""
+        await self._database.close()
+
+    # --- references -------------------------------------------------------------------------------------------------
+    @_patiently
+    async def hold(self, references: Sequence[Reference]) -> None:
+        ids = {reference.reference_id for reference in references}
+        async with self._database.writing() as connection:
+            await self._database.lock(connection, ids)
+            gone = await _present(connection, erased_references, ids)
+            # The last of one id is the one that stands: a statement cannot update a row twice.
+            rows = {r.reference_id: records.reference_row(r) for r in references if r.reference_id not in gone}
+            await _upsert(connection, held_references, list(rows.values()))
+
+    @_patiently
+    async def held(self, ids: Sequence[UUID]) -> dict[UUID, Reference]:
+        async with self._database.reading() as connection:
+            wanted = select(held_references).where(held_references.c.reference_id.in_(ids))
+            rows = (await connection.execute(wanted)).mappings()
+            return {row["reference_id"]: records.to_reference(row) for row in rows}
+
+    @_patiently
+    async def erased(self, ids: Sequence[UUID]) -> set[UUID]:
+        async with self._database.reading() as connection:
+            return await _present(connection, erased_references, ids)
+
+    @_patiently
+    async def erase(self, ids: Sequence[UUID]) -> None:
+        async with self._database.writing() as connection:
+            await self._database.lock(connection, ids)
+            await _add(connection, erased_references, [{"reference_id": id_} for id_ in ids])
+            await connection.execute(delete(held_references).where(held_references.c.reference_id.in_(ids)))
+
+    # --- reviewers --------------------------------------------------------------------------------------------------
+    @_patiently
+    async def register(self, reviewer: Reviewer) -> None:
+        row = {field: getattr(reviewer, field) for field in reviewers.c.keys()}  # noqa: SIM118 - not a dict
+        async with self._database.writing() as connection:
+            await _add(connection, reviewers, [row])
+            renewed = await connection.execute(
+                update(reviewers)
+                .where(reviewers.c.reviewer_id == reviewer.reviewer_id, reviewers.c.public_key == reviewer.public_key)
+                .values(competent_until=reviewer.competent_until)
+            )
+            if renewed.rowcount != 1:
+                msg = "public_key: a reviewer's key is never replaced; register the new key under a new reviewer_id"
+                raise NotPermitted(msg)
+
+    @_patiently
+    async def reviewer(self, reviewer_id: str) -> Reviewer | None:
+        async with self._database.reading() as connection:
+            wanted = select(reviewers).where(reviewers.c.reviewer_id == reviewer_id)
+            row = (await connection.execute(wanted)).mappings().one_or_none()
+            return Reviewer(**row) if row else None
+
+    # --- cases ------------------------------------------------------------------------------------------------------
+    @_patiently
+    async def apply(self, changes: Sequence[Change]) -> list[Case | Rejected]:
+        if not changes:
+            return []
+        ids = {change.submission_id for change in changes}
+        async with self._database.writing() as connection:
+            await self._database.lock(connection, ids)
+            applied = await _present(connection, inbox, {change.event_id for change in changes})
+            before = await _load(connection, ids)
+            folded = fold(changes, before, applied)
+            await _store(connection, folded, before)
+        return folded.results
+
+    async def case(self, submission_id: UUID) -> Case | None:
+        return (await self._cases_of([submission_id])).get(submission_id)
+
+    @_patiently
+    async def cases(
+        self, states: Sequence[CaseState], *, limit: int = 100, opened_before: datetime | None = None
+    ) -> list[Case]:
+        wanted = select(cases).where(cases.c.state.in_([state.value for state in states]))
+        if opened_before is not None:
+            wanted = wanted.where(cases.c.opened_at < opened_before)
+        wanted = wanted.order_by(cases.c.opened_at, cases.c.submission_id).limit(limit)
+        async with self._database.reading() as connection:
+            rows = (await connection.execute(wanted)).mappings().all()
+            return list((await _with_decisions(connection, rows)).values())
+
+    @_patiently
+    async def _cases_of(self, ids: Collection[UUID]) -> dict[UUID, Case]:
+        async with self._database.reading() as connection:
+            return await _load(connection, ids)
+
+    # --- outbox -----------------------------------------------------------------------------------------------------
+    @_patiently
+    async def unpublished(self, limit: int) -> list[Outgoing]:
+        wanted = select(outbox).where(outbox.c.published == false()).order_by(outbox.c.sequence).limit(limit)
+        async with self._database.reading() as connection:
+            return [records.to_outgoing(row) for row in (await connection.execute(wanted)).mappings()]
+
+    @_patiently
+    async def published(self, event_ids: Sequence[UUID]) -> None:
+        async with self._database.writing() as connection:
+            await connection.execute(update(outbox).where(outbox.c.event_id.in_(event_ids)).values(published=True))
+
+
+async def _load(connection: AsyncConnection, ids: Collection[UUID]) -> dict[UUID, Case]:
+    rows = (await connection.execute(select(cases).where(cases.c.submission_id.in_(ids)))).mappings().all()
+    return await _with_decisions(connection, rows)
+
+
+async def _with_decisions(connection: AsyncConnection, rows: Sequence[RowMapping]) -> dict[UUID, Case]:
+    """Return the cases of these rows, in their order."""
+    if not rows:
+        return {}
+    wanted = (
+        select(decisions.c.submission_id, decisions.c.body)
+        .where(decisions.c.submission_id.in_([row["submission_id"] for row in rows]))
+        .order_by(decisions.c.ordinal)
+    )
+    bodies: defaultdict[UUID, list[str]] = defaultdict(list)
+    for submission_id, body in await connection.execute(wanted):
+        bodies[submission_id].append(body)
+    return {row["submission_id"]: records.to_case(row, bodies[row["submission_id"]]) for row in rows}
+
+
+async def _store(connection: AsyncConnection, folded: Folded, before: Mapping[UUID, Case]) -> None:
+    """Write a batch; cases and decisions first, since the outbox's constraint looks at them."""
+    changed = [(case, before.get(submission_id)) for submission_id, case in folded.cases.items()]
+    await _upsert(connection, cases, [records.case_row(case, was) for case, was in changed], keep=("candidates",))
+    added = [row for case, was in changed for row in records.decision_rows(case, was)]
+    if added:
+        await connection.execute(insert(decisions), added)
+    await _add(connection, outbox, [records.outgoing_row(*promised) for promised in folded.outgoing])
+    if folded.applied:
+        arrived = [{"event_id": event, "submission_id": about} for event, about in folded.applied.items()]
+        await connection.execute(insert(inbox), arrived)
+
+
+async def _present(connection: AsyncConnection, table: Table, ids: Collection[UUID]) -> set[UUID]:
+    """Return which of these ids the table has; its first column is its key."""
+    key = table.c[0]
+    return set((await connection.execute(select(key).where(key.in_(ids)))).scalars())
+
+
+async def _add(connection: AsyncConnection, table: Table, rows: Sequence[records.Row]) -> None:
+    """Insert the rows whose key is new."""
+    if rows:
+        await connection.execute(_insert(connection, table).on_conflict_do_nothing(), rows)
+
+
+async def _upsert(
+    connection: AsyncConnection, table: Table, rows: Sequence[records.Row], *, keep: Collection[str] = ()
+) -> None:
+    """Insert or replace rows by their first column; a column to `keep` is written once and never changed."""
+    if not rows:
+        return
+    statement = _insert(connection, table)
+    key, *others = table.c
+    new: dict[str, Any] = {
+        column.name: func.coalesce(column, statement.excluded[column.name])
+        if column.name in keep
+        else statement.excluded[column.name]
+        for column in others
+    }
+    await connection.execute(statement.on_conflict_do_update(index_elements=[key], set_=new), rows)
+
+
+def _insert(connection: AsyncConnection, table: Table) -> sqlite.Insert | postgresql.Insert:
+    return sqlite.insert(table) if connection.dialect.name == "sqlite" else postgresql.insert(table)

@@ -1,0 +1,117 @@
+"""Rows of the ledger's tables to the values of the ports, and back."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any, Final, TypeAlias
+from uuid import UUID
+
+from pydantic import TypeAdapter
+from sqlalchemy import RowMapping
+
+from rfr_stream.errors import BadImage, Malformed, MissingBlob, NotPermitted, Poisonous, Rejected
+from rfr_stream.events import (
+    BlobRef,
+    CandidatesReady,
+    Event,
+    GalleryName,
+    IdentificationConfirmed,
+    IdentificationWithdrawn,
+    Outcome,
+    ReviewDecided,
+    SubmissionClosed,
+)
+from rfr_stream.ports import Case, CaseState, Outgoing, Reference, Reviewer
+
+Row: TypeAlias = dict[str, Any]
+
+_PARKED: Final = TypeAdapter(tuple[ReviewDecided, ...])
+_PROMISABLE: Final[dict[str, type[Event]]] = {
+    contract.ce_type: contract
+    for contract in (IdentificationConfirmed, IdentificationWithdrawn, SubmissionClosed, ReviewDecided)
+}
+_REFUSALS: Final[dict[str, type[Rejected]]] = {
+    kind.reason: kind for kind in (Rejected, Malformed, BadImage, MissingBlob, NotPermitted, Poisonous)
+}
+
+
+def case_row(case: Case, before: Case | None) -> Row:
+    """Return the row of a case; a list that the database has already is not sent again."""
+    is_new = case.candidates and not (before and before.candidates)
+    return {
+        "submission_id": case.submission_id,
+        "state": case.state.value,
+        "opened_at": case.opened_at,
+        "outcome": case.outcome.value if case.outcome else None,
+        "demo": case.demo,
+        "candidates": case.candidates.model_dump_json() if case.candidates and is_new else None,
+        "parked": _PARKED.dump_json(case.parked).decode() if case.parked else "[]",
+    }
+
+
+def to_case(row: RowMapping, decisions: Sequence[str]) -> Case:
+    """Return the case of a row, with the JSON of its decisions in order."""
+    return Case(
+        submission_id=row["submission_id"],
+        state=CaseState(row["state"]),
+        opened_at=row["opened_at"],
+        candidates=CandidatesReady.model_validate_json(row["candidates"]) if row["candidates"] else None,
+        decisions=tuple(map(ReviewDecided.model_validate_json, decisions)),
+        parked=_PARKED.validate_json(row["parked"]),
+        outcome=Outcome(row["outcome"]) if row["outcome"] else None,
+        demo=row["demo"],
+    )
+
+
+def decision_rows(case: Case, before: Case | None) -> list[Row]:
+    """Return the rows of the decisions that were added."""
+    known = len(before.decisions) if before else 0
+    return [
+        {
+            "submission_id": case.submission_id,
+            "reviewer_id": decision.reviewer_id,
+            "ordinal": ordinal,
+            "person_id": decision.person_id,
+            "body": decision.model_dump_json(),
+        }
+        for ordinal, decision in enumerate(case.decisions[known:], start=known)
+    ]
+
+
+def outgoing_row(submission_id: UUID, outgoing: Outgoing) -> Row:
+    """Return the row of a promise.
+
+    Raises:
+        KeyError: the review does not promise this kind of event.
+
+    """
+    event, refusal = outgoing.event, outgoing.refusal
+    return {
+        "event_id": event.event_id,
+        "submission_id": submission_id,
+        "type": _PROMISABLE[event.ce_type].ce_type,
+        "body": event.model_dump_json(),
+        "refusal": refusal.reason if refusal else None,
+        "refusal_message": str(refusal) if refusal else None,
+    }
+
+
+def to_outgoing(row: RowMapping) -> Outgoing:
+    """Return the promise of a row."""
+    event = _PROMISABLE[row["type"]].model_validate_json(row["body"])
+    return Outgoing(event, _REFUSALS[row["refusal"]](row["refusal_message"]) if row["refusal"] else None)
+
+
+def reference_row(reference: Reference) -> Row:
+    """Return the row of a held reference."""
+    return {**asdict(reference), "gallery": reference.gallery.value, "image": reference.image.model_dump_json()}
+
+
+def to_reference(row: RowMapping) -> Reference:
+    """Return the held reference of a row."""
+    parsed = {"gallery": GalleryName(row["gallery"]), "image": BlobRef.model_validate_json(row["image"])}
+    return Reference(**{**row, **parsed})
+
+
+def to_reviewer(row: RowMapping) -> Reviewer:
+    """Return the reviewer of a row."""
+    return Reviewer(**row)
