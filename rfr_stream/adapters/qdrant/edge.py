@@ -1,0 +1,229 @@
+"""The embedded gallery: Qdrant's engine in this process, on its own thread, for a directory that one process owns.
+
+The engine holds Python's interpreter lock while it works. So nothing is asked of it at once that takes longer than
+about `SLICE_MS`, and the event loop turns in between: probes go in slices, references in sub-batches.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Final, ParamSpec, Self, TypeVar
+from uuid import UUID
+
+from rfr_stream.adapters._gallery import (
+    collection_name,
+    collection_prefix,
+    latest,
+    require_embedder,
+    require_question,
+    require_templates,
+)
+from rfr_stream.adapters.qdrant._collection import Collection
+from rfr_stream.adapters.qdrant._owner import owned
+from rfr_stream.errors import Unavailable
+from rfr_stream.events import GalleryName, ModelIdentity
+from rfr_stream.ports import Hit, Templates
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+SLICE_MS: Final = 20.0
+"""How long the event loop may stand still for one call of the engine."""
+_SCANNED_PER_MS: Final = 25_000_000
+"""Coded vector components that the slowest core we measured scans in a millisecond, with a margin of two."""
+_ENROL_ROWS: Final = 256
+"""References written at once: about 10 ms."""
+
+
+class EdgeGallery:
+    """A gallery on the local disk; `async with` owns the directory, and leaving it flushes.
+
+    Once `enrol` or `erase` returns, its effect survives the death of this process.
+    """
+
+    def __init__(self, directory: Path, *, embedder: ModelIdentity) -> None:
+        self._directory = directory
+        self._embedder = embedder
+        self._collections: dict[str, Collection] = {}
+        self._stack = ExitStack()
+        self._writing = asyncio.Lock()
+
+    async def __aenter__(self) -> Self:
+        """Take the directory and load its collections.
+
+        Raises:
+            RfrError: another process owns the directory, or it is damaged.
+
+        """
+        self._thread = self._stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="rfr-gallery"))
+        try:
+            await self._run(self._open)
+        except BaseException:
+            self._stack.close()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Flush, close and give the directory back."""
+        async with self._writing:
+            await self._run(self._owned.close)
+        self._stack.close()
+
+    async def enrol(
+        self, gallery: GalleryName, ids: Sequence[UUID], templates: Templates, *, embedder: ModelIdentity
+    ) -> None:
+        """Add or replace references; on disk and visible to the next search once this returns.
+
+        Raises:
+            NotPermitted: another embedder.
+
+            Malformed: a template that is none; nothing was written.
+
+            Unavailable: the disk would not take it.
+
+        """
+        require_embedder(self._embedder, embedder)
+        names, rows = latest(ids, require_templates(templates, embedder.dimension))
+        async with self._writing:
+            for start in range(0, len(names), _ENROL_ROWS):
+                part = slice(start, start + _ENROL_ROWS)
+                await self._run(self._upsert, collection_name(gallery, embedder), names[part], rows[part])
+
+    async def search(
+        self, gallery: GalleryName, probes: Templates, *, embedder: ModelIdentity, limit: int, threshold: float
+    ) -> list[list[Hit]]:
+        """Return for each probe at most `limit` hits of similarity >= threshold, best first, ties by id.
+
+        Raises:
+            NotPermitted: another embedder.
+
+            Malformed: a probe that is no template.
+
+            Unavailable: the engine failed.
+
+        """
+        require_embedder(self._embedder, embedder)
+        rows = require_templates(probes, embedder.dimension)
+        floor = require_question(limit, threshold)
+        collection = self._collections.get(collection_name(gallery, embedder))
+        if collection is None:
+            return [[] for _ in rows]
+        hits: list[list[Hit]] = []
+        step = _probes_per_slice(collection.size, embedder.dimension)
+        for start in range(0, len(rows), step):
+            hits += await self._run(collection.search, rows[start : start + step], limit, floor)
+        return hits
+
+    async def erase(self, gallery: GalleryName, ids: Sequence[UUID]) -> None:
+        """Remove references, of every embedder; unknown ids are no error. `compact` removes their bytes.
+
+        Raises:
+            Unavailable: the disk would not take it.
+
+        """
+        if not ids:
+            return
+        async with self._writing:
+            for name in self._names(collection_prefix(gallery)):
+                async with self._opened(name) as collection:
+                    await self._run(collection.delete, ids)
+
+    async def size(self, gallery: GalleryName, *, embedder: ModelIdentity) -> int:
+        """Return how many references can be found.
+
+        Raises:
+            NotPermitted: another embedder.
+
+        """
+        require_embedder(self._embedder, embedder)
+        collection = self._collections.get(collection_name(gallery, embedder))
+        return await self._run(lambda: collection.size) if collection else 0
+
+    async def compact(self) -> None:
+        """Remove the bytes of erased and replaced templates from the files, of every embedder.
+
+        Rebuilds each collection that holds such bytes. Searches go on meanwhile; enrolment waits. A kill at any
+        point leaves the old collection or the new one. What a disk keeps of removed files is the disk's affair:
+        encrypt it.
+
+        Raises:
+            Unavailable: the disk would not take it; the old collection stays.
+
+        """
+        async with self._writing:
+            for name in self._names():
+                await self._compact(name)
+
+    async def _compact(self, name: str) -> None:
+        async with self._opened(name) as collection:
+            if not collection.has_remains:
+                return
+            rebuild = await self._run(collection.rebuild)
+            while await self._run(rebuild.copy_some):
+                pass
+            await self._run(rebuild.finish)
+
+    @asynccontextmanager
+    async def _opened(self, name: str) -> AsyncIterator[Collection]:
+        """Lend a collection of whichever embedder; another's is open only as long as it is needed."""
+        if name in self._collections:
+            yield self._collections[name]
+            return
+        collection = await self._run(Collection, self._directory / name)
+        try:
+            yield collection
+        finally:
+            await self._run(collection.close)
+
+    def _open(self) -> None:
+        with ExitStack() as stack:
+            stack.enter_context(owned(self._directory))
+            stack.callback(self._close_collections)
+            Collection.tidy(self._directory)
+            for name in (collection_name(gallery, self._embedder) for gallery in GalleryName):
+                if (self._directory / name).exists():
+                    self._collections[name] = Collection(self._directory / name)
+            self._owned = stack.pop_all()
+
+    def _close_collections(self) -> None:
+        while self._collections:
+            self._collections.popitem()[1].close()
+
+    def _upsert(self, name: str, ids: Sequence[UUID], templates: Templates) -> None:
+        if name not in self._collections:
+            self._collections[name] = Collection.create(self._directory / name, self._embedder)
+        self._collections[name].upsert(ids, templates)
+
+    def _names(self, prefix: str = "rfr-") -> list[str]:
+        return sorted(path.name for path in self._directory.glob(f"{prefix}*") if path.is_dir())
+
+    async def _run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        def translated() -> T:
+            with _translated():
+                return work(*args, **kwargs)
+
+        return await asyncio.get_running_loop().run_in_executor(self._thread, translated)
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Turn what the engine and the disk raise into `Unavailable`; our own errors and bugs pass."""
+    try:
+        yield
+    except OSError as error:
+        msg = "the gallery's directory cannot be read or written"
+        raise Unavailable(msg) from error
+    except Exception as error:
+        if type(error) is not Exception:  # the engine's errors have no class of their own
+            raise
+        msg = "the embedded gallery engine failed"
+        raise Unavailable(msg) from error
+
+
+def _probes_per_slice(size: int, dimension: int) -> int:
+    return max(1, int(SLICE_MS * _SCANNED_PER_MS / max(1, size * dimension)))
