@@ -122,7 +122,11 @@ class Embedder(Protocol):
 
 
 class Vision(Protocol):
-    """One model pack: parts that belong together."""
+    """One model pack: parts that belong together. Its parts are there once it is entered."""
+
+    @property
+    def threshold(self) -> float:
+        """Cosine similarity from which this pack calls a reference a lead."""
 
     @property
     def codec(self) -> Codec: ...

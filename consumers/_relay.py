@@ -1,0 +1,68 @@
+"""Carries what the ledger owes the world to Kafka: publish, then mark. Survives being killed at any point.
+
+A crash between the two repeats the same record with the same `ce_id`. So that repeats stay rarer than kills, the
+relay first reads back the topics' tails and marks what is already there.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final
+
+from consumers._dead_letters import refusal
+from rfr_stream.ports import Outbox, Outgoing
+from topics import DECISIONS, IDENTIFICATIONS, OUTCOMES
+from topics.bus import Bus
+from topics.tail import read_tail
+
+TAIL_RECORDS: Final = 1_000
+"""Read back from each partition: more than can have been sent and not marked."""
+BATCH_ROWS: Final = 500
+POLL_S: Final = 0.25
+"""The longest that another process's change waits; this process's own changes wake the relay at once."""
+GROUP: Final = "rfr-review"
+
+
+class Relay:
+    """One worker that empties the outbox, in order."""
+
+    def __init__(self, bus: Bus, outbox: Outbox) -> None:
+        """Take the bus and the ledger; no I/O."""
+        self._bus, self._outbox = bus, outbox
+        self._wake = asyncio.Event()
+
+    def wake(self) -> None:
+        """Look at the outbox now."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Empty the outbox until cancelled; a failed send ends it, and leaves the rows unmarked."""
+        await self._mark_what_is_there()
+        while True:
+            self._wake.clear()
+            owed = await self._outbox.unpublished(BATCH_ROWS)
+            if owed:
+                await self._publish(owed)
+            else:
+                await self._rest()
+
+    async def _publish(self, owed: Sequence[Outgoing]) -> None:
+        await self._bus.publish([row.event for row in owed if row.refusal is None])
+        await self._bus.send([refusal(row.event, row.refusal, DECISIONS, GROUP) for row in owed if row.refusal])
+        await self._outbox.published([row.event.event_id for row in owed])
+
+    async def _mark_what_is_there(self) -> None:
+        owed = await self._outbox.unpublished(TAIL_RECORDS)
+        if not owed:
+            return
+        tails = [
+            await read_tail(self._bus.options, name, last=TAIL_RECORDS)
+            for name in (IDENTIFICATIONS.name, OUTCOMES.name, DECISIONS.dead(GROUP))
+        ]
+        there = {record.header("ce_id") for tail in tails for record in tail}
+        await self._outbox.published([row.event.event_id for row in owed if str(row.event.event_id) in there])
+
+    async def _rest(self) -> None:
+        try:
+            await asyncio.wait_for(self._wake.wait(), POLL_S)
+        except TimeoutError:
+            return

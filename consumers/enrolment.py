@@ -1,0 +1,49 @@
+"""Beside the chain: ENROLMENTS -> the gallery and the ledger. Needs blobs, a whole model pack, gallery, ledger."""
+
+from collections.abc import Sequence
+
+from faststream import FastStream
+
+import topics
+from consumers._pipeline import Pipeline, Stage, mount_stage
+from consumers._runtime import serve
+from rfr_stream import stages
+from rfr_stream.adapters import opening
+from rfr_stream.events import ReferenceErased, ReferenceSubmitted
+from rfr_stream.ports import BlobStore, Gallery, References, Vision
+from rfr_stream.settings import Settings
+from topics.bus import Bus
+
+GROUP = "rfr-enrolment"
+
+
+def mount(
+    bus: Bus, settings: Settings, *, blobs: BlobStore, vision: Vision, gallery: Gallery, references: References
+) -> Pipeline:
+    """Wire the stage to its topic; its own group, so that a bulk load never delays a search."""
+
+    async def enrol(batch: Sequence[ReferenceSubmitted | ReferenceErased]) -> Sequence[stages.Result]:
+        return await stages.enrol(
+            batch,
+            blobs=blobs,
+            codec=vision.codec,
+            detector=vision.detector,
+            aligner=vision.aligner,
+            embedder=vision.embedder,
+            gallery=gallery,
+            references=references,
+            min_score=settings.detection.min_score,
+        )
+
+    return mount_stage(bus, Stage(GROUP, topics.ENROLMENTS, enrol), settings)
+
+
+def create_app() -> FastStream:
+    """Build the stage's own application from the environment."""
+    settings = Settings()
+    bus = Bus.from_settings(settings, client_id=GROUP)
+    blobs, ledger = opening.blobs(settings), opening.ledger(settings)
+    vision = opening.vision(settings)
+    gallery = opening.gallery(settings, vision)
+    stage = mount(bus, settings, blobs=blobs, vision=vision, gallery=gallery, references=ledger)
+    return serve(bus, blobs, ledger, vision, gallery, tasks=[stage])

@@ -1,0 +1,68 @@
+"""Stages 4 and 5 of 5: CANDIDATES, OUTCOMES and DECISIONS -> the ledger -> IDENTIFICATIONS, OUTCOMES. Needs ledger, keys.
+
+Three readers, each with its own group, so that a burst of lists never delays a decision; one relay, which alone
+writes what the ledger has promised.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+from faststream import FastStream
+
+import topics
+from consumers._pipeline import Stage, mount_stage
+from consumers._relay import Relay
+from consumers._runtime import Task, serve, subscribe
+from rfr_stream import stages
+from rfr_stream.adapters import opening
+from rfr_stream.events import CandidatesReady, ReviewDecided, SubmissionClosed
+from rfr_stream.ports import Ledger, Verifier
+from rfr_stream.settings import Settings
+from topics.bus import Bus
+
+HOLD_GROUP = "rfr-hold"
+NOTE_GROUP = "rfr-note"
+REVIEW_GROUP = "rfr-review"
+
+
+def mount(bus: Bus, settings: Settings, *, ledger: Ledger, verifier: Verifier) -> list[Task]:
+    """Wire the stage to its topics; returns what must run."""
+    relay = Relay(bus, ledger)
+
+    async def hold(batch: Sequence[CandidatesReady]) -> Sequence[stages.Result]:
+        held = await stages.hold(batch, cases=ledger, now=datetime.now(UTC))
+        relay.wake()
+        return held
+
+    async def note(batch: Sequence[SubmissionClosed]) -> Sequence[stages.Result]:
+        return await stages.note(batch, cases=ledger, now=datetime.now(UTC))
+
+    async def decide(decision: ReviewDecided) -> None:
+        await stages.decide(decision, ledger=ledger, verifier=verifier, now=datetime.now(UTC))
+        relay.wake()
+
+    async def sweep() -> None:
+        while True:
+            now = datetime.now(UTC)
+            opened_before = now - timedelta(days=settings.review.expire_after_days)
+            if await stages.expire(cases=ledger, opened_before=opened_before, now=now):
+                relay.wake()
+            else:
+                await asyncio.sleep(settings.review.sweep_every_s)
+
+    subscribe(bus, topics.DECISIONS, REVIEW_GROUP, decide, settings=settings)
+    return [
+        mount_stage(bus, Stage(HOLD_GROUP, topics.CANDIDATES, hold), settings),
+        mount_stage(bus, Stage(NOTE_GROUP, topics.OUTCOMES, note), settings),
+        relay,
+        sweep,
+    ]
+
+
+def create_app() -> FastStream:
+    """Build the stage's own application from the environment."""
+    settings = Settings()
+    bus = Bus.from_settings(settings, client_id=REVIEW_GROUP)
+    ledger = opening.ledger(settings)
+    return serve(bus, ledger, tasks=mount(bus, settings, ledger=ledger, verifier=opening.verifier()))

@@ -1,0 +1,50 @@
+"""All stages in one process, on one connection: the embedded default, and the smallest house there is."""
+
+from collections.abc import Collection
+from typing import Final
+
+from faststream import FastStream
+
+from consumers import detection, embedding, enrolment, review, search
+from consumers._runtime import Resource, Task, serve
+from rfr_stream.adapters import opening
+from rfr_stream.settings import Settings
+from topics.bus import Bus
+
+STAGES: Final = ("detection", "embedding", "search", "enrolment", "review")
+
+
+def create_app(settings: Settings | None = None, only: Collection[str] = STAGES) -> FastStream:
+    """Build one application of these stages; those that need the same adapter share it.
+
+    Raises:
+        ValueError: there is no stage of this name.
+
+    """
+    settings = settings or Settings()
+    unknown = sorted(set(only) - set(STAGES))
+    if unknown:
+        msg = f"no such stage: {', '.join(unknown)}; there are {', '.join(STAGES)}"
+        raise ValueError(msg)
+    bus = Bus.from_settings(settings, client_id="rfr")
+    blobs, ledger = opening.blobs(settings), opening.ledger(settings)
+    vision = opening.vision(settings, load=_models(only))
+    resources: list[Resource] = [blobs, ledger, vision]
+    tasks: list[Task] = []
+    if "detection" in only:
+        tasks.append(detection.mount(bus, settings, blobs=blobs, vision=vision))
+    if "embedding" in only:
+        tasks.append(embedding.mount(bus, settings, blobs=blobs, vision=vision))
+    if {"search", "enrolment"} & set(only):
+        gallery = opening.gallery(settings, vision)
+        resources.append(gallery)
+        ports = {"blobs": blobs, "vision": vision, "gallery": gallery, "references": ledger}
+        tasks += [stage.mount(bus, settings, **ports) for stage in (search, enrolment) if stage.__name__.split(".")[-1] in only]
+    if "review" in only:
+        tasks += review.mount(bus, settings, ledger=ledger, verifier=opening.verifier())
+    return serve(bus, *resources, tasks=tasks)
+
+
+def _models(only: Collection[str]) -> set[str]:
+    needs = {"detection": {"detector"}, "embedding": {"embedder"}, "enrolment": {"detector", "embedder"}}
+    return {role for stage in only for role in needs.get(stage, ())}

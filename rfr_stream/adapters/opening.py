@@ -1,0 +1,76 @@
+"""Which adapter the settings ask for. Nothing is opened here: what is returned is entered by whoever runs it.
+
+Imports stand inside the functions, so that a stage loads only the foreign libraries of its own ports.
+"""
+
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Any, Protocol, Self
+
+from rfr_stream.ports import BlobStore, Gallery, Ledger, Verifier
+from rfr_stream.settings import Settings
+
+if TYPE_CHECKING:
+    from rfr_stream.adapters.gpu import Vision
+    from rfr_stream.vision.packs import Role
+
+
+class _Entered(Protocol):
+    async def __aenter__(self) -> Self: ...
+    async def __aexit__(self, *args: Any) -> None: ...  # noqa: ANN401 - as contextlib has it
+
+
+class OpenBlobs(BlobStore, _Entered, Protocol):
+    """A blob store to be entered."""
+
+
+class OpenGallery(Gallery, _Entered, Protocol):
+    """A gallery to be entered."""
+
+
+class OpenLedger(Ledger, _Entered, Protocol):
+    """A ledger to be entered."""
+
+
+def blobs(settings: Settings) -> OpenBlobs:
+    """Return files of the data directory, or S3."""
+    if settings.blobs.kind == "s3":
+        from rfr_stream.adapters.s3 import S3Blobs
+
+        return S3Blobs(settings.blobs)
+    from rfr_stream.adapters.files import FileBlobs
+
+    return FileBlobs(settings.data_dir / "blobs", settings.blobs.bucket)
+
+
+def ledger(settings: Settings) -> OpenLedger:
+    """Return SQLite in the data directory, or the database of the URL."""
+    from rfr_stream.adapters.ledger import SqlLedger
+
+    return SqlLedger(settings.ledger.url or f"sqlite+aiosqlite:///{settings.data_dir.absolute() / 'ledger.db'}")
+
+
+def vision(settings: Settings, *, load: "Collection[Role]" = ("detector", "embedder")) -> "Vision":
+    """Return the model pack, to load only these models."""
+    from rfr_stream.adapters.gpu import open_vision
+
+    weights_dir = settings.vision.weights_dir or settings.data_dir / "models"
+    return open_vision(settings.vision, weights_dir, load=load)
+
+
+def gallery(settings: Settings, pack: "Vision") -> OpenGallery:
+    """Return the embedded Qdrant engine in the data directory, or a Qdrant server, for this pack's templates."""
+    embedder = pack.identity("embedder")
+    if settings.gallery.url:
+        from rfr_stream.adapters.qdrant import QdrantGallery
+
+        return QdrantGallery(settings.gallery, embedder)
+    from rfr_stream.adapters.qdrant import EdgeGallery
+
+    return EdgeGallery(settings.data_dir / "gallery", embedder)
+
+
+def verifier() -> Verifier:
+    """Return the checker of reviewers' signatures."""
+    from rfr_stream.adapters.keys import Ed25519Verifier
+
+    return Ed25519Verifier()

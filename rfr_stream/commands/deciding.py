@@ -1,0 +1,183 @@
+"""`rfr reviewers`, `cases`, `decide`, `status` and `watch`: for those who decide, and those who wait for it.
+
+A case is shown blind: its candidates in an order shuffled for each reviewer, without score, rank or threshold.
+"""
+
+import random
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+from uuid import UUID
+
+import typer
+from rich.live import Live
+from rich.table import Table
+
+from producers import console as reviewing
+from rfr_stream import review
+from rfr_stream.adapters import keys, opening
+from rfr_stream.commands._board import FOLLOWED, Board
+from rfr_stream.commands._context import CONSOLE, open_bus, run, settings_of
+from rfr_stream.errors import NotPermitted
+from rfr_stream.events import CAVEAT, BlobRef, Candidate, Support
+from rfr_stream.ports import Case, Reviewer
+from rfr_stream.settings import Settings
+from topics.tail import follow
+
+reviewers = typer.Typer(help="Who may decide.", no_args_is_help=True)
+
+
+@reviewers.command("add")
+def add(
+    context: typer.Context,
+    reviewer_id: str,
+    *,
+    key: Annotated[Path, typer.Option(help="private key file; made here if it does not exist yet")],
+    competent_until: Annotated[datetime, typer.Option(help="until when the training is in date (UTC)")],
+    passphrase: Annotated[str, typer.Option(prompt=True, hide_input=True, help="of the key file")],
+) -> None:
+    """Register a reviewer by the public half of their key, or renew their training date."""
+    if key.exists():
+        private = keys.load(key, passphrase)
+    else:
+        private = keys.generate()
+        keys.store(private, key, passphrase)
+    reviewer = Reviewer(reviewer_id, keys.public(private), competent_until.replace(tzinfo=UTC))
+    run(_register(settings_of(context), reviewer))
+    CONSOLE.print(f"{reviewer_id} may decide until {competent_until:%Y-%m-%d}. Key: {key}")
+
+
+async def _register(settings: Settings, reviewer: Reviewer) -> None:
+    async with opening.ledger(settings) as ledger:
+        await ledger.register(reviewer)
+
+
+def cases(context: typer.Context, *, limit: Annotated[int, typer.Option(min=1)] = 50) -> None:
+    """List what waits for people, oldest first."""
+    table = Table("submission", "state", "case", "purpose", "candidates", "waiting since")
+    for case in run(_cases(settings_of(context), limit)):
+        found = case.candidates
+        about = (found.submission.case_ref, found.submission.purpose, str(len(found.candidates))) if found else ("", "", "")
+        table.add_row(str(case.submission_id), case.state, *about, f"{case.opened_at:%Y-%m-%d %H:%M:%S}")
+    CONSOLE.print(table)
+
+
+async def _cases(settings: Settings, limit: int) -> list[Case]:
+    async with opening.ledger(settings) as ledger:
+        return await ledger.cases(sorted(review.CAN_EXPIRE), limit=limit)
+
+
+def show(
+    context: typer.Context, submission_id: UUID, *, reviewer: Annotated[str, typer.Option(help="who is looking")]
+) -> None:
+    """Show one case as a reviewer may see it: the probe, then the candidates, shuffled, without scores."""
+    settings = settings_of(context)
+    print_case(settings, run(case_of(settings, submission_id)), reviewer)
+
+
+async def case_of(settings: Settings, submission_id: UUID) -> Case:
+    """Return a case that people can look at.
+
+    Raises:
+        NotPermitted: there is none of this id, or its list has not come.
+
+    """
+    async with opening.ledger(settings) as ledger:
+        case = await ledger.case(submission_id)
+    if case is None or case.candidates is None:
+        msg = "submission_id: no case of this id has a candidate list"
+        raise NotPermitted(msg)
+    return case
+
+
+def print_case(settings: Settings, case: Case, reviewer: str) -> None:
+    """Print the probe and the candidates with the paths of their images."""
+    if case.candidates is None:
+        return
+    table = Table("", "person", "image", title=f"Case {case.submission_id}", caption=CAVEAT, caption_justify="left")
+    table.add_row("probe", "", place_of(settings, case.candidates.submission.image))
+    for number, candidate in enumerate(shuffled(case, reviewer), start=1):
+        table.add_row(str(number), candidate.person_id, place_of(settings, candidate.reference))
+    CONSOLE.print(table)
+
+
+def shuffled(case: Case, reviewer: str) -> list[Candidate]:
+    """Return the candidates in this reviewer's own order: the list's order would tell who is nearest (R20)."""
+    if case.candidates is None:
+        return []
+    order = list(case.candidates.candidates)
+    random.Random(f"{case.candidates.list_digest}:{reviewer}").shuffle(order)  # noqa: S311 - reproducible, no secret
+    return order
+
+
+def place_of(settings: Settings, ref: BlobRef) -> str:
+    """Return where a person can open the image: a path for embedded blobs, else the reference itself."""
+    if settings.blobs.kind == "file":
+        return str((settings.data_dir / "blobs" / ref.uri.removeprefix("file://")).resolve())
+    return ref.uri
+
+
+def decide(  # noqa: PLR0917 - options of the command line
+    context: typer.Context,
+    submission_id: UUID,
+    reviewer: Annotated[str, typer.Option()],
+    key: Annotated[Path, typer.Option(exists=True, dir_okay=False)],
+    support: Annotated[Support, typer.Option(help="the conclusion, in words")],
+    person: Annotated[str | None, typer.Option(help="from the list; only with support for the same person")] = None,
+    similar: Annotated[list[str] | None, typer.Option(help="a similarity; may be given several times")] = None,
+    dissimilar: Annotated[list[str] | None, typer.Option(help="a dissimilarity; may be given several times")] = None,
+    passphrase: Annotated[str, typer.Option(prompt=True, hide_input=True, help="of the key file")] = "",
+) -> None:
+    """Sign one reviewer's conclusion about one case and send it; the review stage checks and counts it."""
+    private = keys.load(key, passphrase)
+    run(
+        _decide(
+            settings_of(context),
+            submission_id,
+            reviewer_id=reviewer,
+            support=support,
+            person_id=person,
+            similarities=tuple(similar or ()),
+            dissimilarities=tuple(dissimilar or ()),
+            private=private,
+        )
+    )
+    CONSOLE.print(f"Signed and sent. `rfr status {submission_id}` shows what became of it.")
+
+
+async def _decide(settings: Settings, submission_id: UUID, **fields: object) -> None:
+    case = await case_of(settings, submission_id)
+    async with open_bus(settings) as bus:
+        await reviewing.decide(case, publish=bus.publish, **fields)
+
+
+def status(context: typer.Context, submission_id: UUID) -> None:
+    """Say what became of a submission."""
+    case = run(_status(settings_of(context), submission_id))
+    if case is None:
+        CONSOLE.print(f"{submission_id}: on its way, or never submitted here.")
+        raise typer.Exit(1)
+    CONSOLE.print(f"{submission_id}: {case.outcome or case.state}  ({len(case.decisions)} decisions)")
+
+
+async def _status(settings: Settings, submission_id: UUID) -> Case | None:
+    async with opening.ledger(settings) as ledger:
+        return await ledger.case(submission_id)
+
+
+def watch(
+    context: typer.Context,
+    *,
+    from_start: Annotated[bool, typer.Option("--from-start", help="also what the topics still hold")] = False,
+) -> None:
+    """Show events as they pass, one line for each submission, until Ctrl-C."""
+    run(_watch(settings_of(context), from_start=from_start))
+
+
+async def _watch(settings: Settings, *, from_start: bool) -> None:
+    board = Board()
+    async with open_bus(settings) as bus:
+        with Live(board.table(), console=CONSOLE, refresh_per_second=8) as live:
+            async for record in follow(bus.options, FOLLOWED, from_start=from_start):
+                board.see(record)
+                live.update(board.table())

@@ -1,0 +1,61 @@
+"""Reads topics without being a member of any group: the tail of one, or everything from now on."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+
+from topics import Record
+
+
+async def read_tail(options: Mapping[str, Any], name: str, *, last: int) -> list[Record]:
+    """Return at most the `last` records of each partition, oldest first within one."""
+    async with _reader(options) as consumer:
+        partitions = await _partitions(consumer, [name])
+        consumer.assign(partitions)
+        first = await consumer.beginning_offsets(partitions)
+        ends = await consumer.end_offsets(partitions)
+        for partition in partitions:
+            consumer.seek(partition, max(first[partition], ends[partition] - last))
+        records: list[Record] = []
+        while any([await consumer.position(partition) < ends[partition] for partition in partitions]):
+            batches = await consumer.getmany(timeout_ms=200)
+            records.extend(map(_record, (message for batch in batches.values() for message in batch)))
+        return records
+
+
+async def follow(options: Mapping[str, Any], names: Sequence[str], *, from_start: bool = False) -> AsyncIterator[Record]:
+    """Yield the records of these topics as they come: from now on, or from the first that is kept."""
+    async with _reader(options) as consumer:
+        partitions = await _partitions(consumer, names)
+        consumer.assign(partitions)
+        await (consumer.seek_to_beginning(*partitions) if from_start else consumer.seek_to_end(*partitions))
+        async for message in consumer:
+            yield _record(message)
+
+
+@asynccontextmanager
+async def _reader(options: Mapping[str, Any]) -> AsyncIterator[AIOKafkaConsumer]:
+    consumer = AIOKafkaConsumer(**options, enable_auto_commit=False, isolation_level="read_committed")
+    await consumer.start()
+    try:
+        yield consumer
+    finally:
+        await consumer.stop()
+
+
+async def _partitions(consumer: AIOKafkaConsumer, names: Sequence[str]) -> list[TopicPartition]:
+    found = await asyncio.gather(*(_of_topic(consumer, name) for name in names))
+    return [partition for partitions in found for partition in partitions]
+
+
+async def _of_topic(consumer: AIOKafkaConsumer, name: str) -> list[TopicPartition]:
+    await consumer._client.force_metadata_update()  # noqa: SLF001 - no public way to ask for a topic before assigning it
+    numbers = consumer.partitions_for_topic(name) or set()
+    return [TopicPartition(name, number) for number in sorted(numbers)]
+
+
+def _record(message: "ConsumerRecord[bytes, bytes]") -> Record:
+    return Record(message.topic, message.key, message.value, tuple(message.headers))
