@@ -42,7 +42,8 @@ class EmbeddedKafka:
             start_s: how long it may take until it answers
 
         """
-        self._files = Files(data_dir.resolve() / "kafka")
+        self.data_dir = data_dir.resolve()
+        self._files = Files(self.data_dir / "kafka")
         self._wanted_port = port
         self._heap_mb = heap_mb
         self._start_s = start_s
@@ -118,7 +119,7 @@ class EmbeddedKafka:
             await asyncio.sleep(LOOK_EVERY_S)  # its owner is dead: the guard is just taking the broker down
         lock.seek(0)
         lock.truncate()
-        print(os.getpid(), file=lock, flush=True)  # noqa: T201 - the owner's pid, for the next one's question
+        print(os.getpid(), file=lock, flush=True)  # the owner, for the next one's question
         self._lock = lock
 
     def _spawn(self) -> None:
