@@ -1,0 +1,73 @@
+"""What becomes of a message that is itself at fault: kept whole beside the reason, and its sender is told.
+
+A dead letter is the original's key, value and headers, byte for byte, with `x-rfr-*` headers that say why and whence.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from rfr_stream.errors import Rejected
+from rfr_stream.events import Event, SubmissionClosed
+from rfr_stream.stages import closed_by
+from topics import CANDIDATES, FACES, SUBMISSIONS, TEMPLATES, Record, Topic
+
+PREFIX: Final = "x-rfr-"
+MAX_ERROR: Final = 500
+
+MACHINE_HALF: Final = (SUBMISSIONS, FACES, TEMPLATES, CANDIDATES)
+"""Where a rejected message means that a submission ends; keyed by submission_id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a record lay when it was rejected, and since when it is there."""
+
+    partition: int
+    offset: int
+    seen_at: datetime
+
+
+def dead_letter(
+    record: Record, rejection: Rejected, *, topic: Topic, group: str, now: datetime, origin: Origin | None = None
+) -> Record:
+    """Return the record for this topic's and group's dead letters.
+
+    A message that was replayed and fails again keeps its first-seen time, and its attempts are counted on.
+    """
+    before = record.header(f"{PREFIX}attempt")
+    facts = {
+        "reason": rejection.reason,
+        "error": str(rejection)[:MAX_ERROR],
+        "topic": record.topic,
+        "attempt": str(int(before) + 1 if before.isdecimal() else 1),
+        "first-seen": record.header(f"{PREFIX}first-seen") or (origin.seen_at if origin else now).isoformat(),
+        "failed-at": now.isoformat(),
+        "group": group,
+    }
+    if origin is not None:
+        facts |= {"partition": str(origin.partition), "offset": str(origin.offset)}
+    kept = tuple((name, value) for name, value in record.headers if not name.startswith(PREFIX))
+    why = tuple((PREFIX + name, fact.encode()) for name, fact in facts.items())
+    # Kafka can hold a record without key and value, but no client of ours can send one.
+    value = b"" if record.key is None and record.value is None else record.value
+    return Record(topic.dead(group), record.key, value, kept + why)
+
+
+def refusal(event: Event, rejection: Rejected, topic: Topic, group: str) -> Record:
+    """Return the dead letter of an event that was rejected long after it was read, and knows its record no more."""
+    return dead_letter(topic.encode(event), rejection, topic=topic, group=group, now=event.occurred_at)
+
+
+def outcome_of(
+    record: Record, rejection: Rejected, *, topic: Topic, now: datetime, demo: bool
+) -> SubmissionClosed | None:
+    """Return what the submission's sender is told, where the record's key says which submission it was."""
+    if topic not in MACHINE_HALF:
+        return None
+    try:
+        submission_id = UUID((record.key or b"").decode())
+    except ValueError:
+        return None
+    return closed_by(rejection, submission_id, now=now, demo=demo)

@@ -1,0 +1,73 @@
+"""From Kafka's record to an event, and from a stage's result to records. Pure: both runtimes and the tests share it."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from random import getrandbits
+from typing import TypeAlias
+
+from aiokafka import ConsumerRecord
+
+from consumers._dead_letters import Origin, dead_letter, outcome_of
+from rfr_stream.errors import NotPermitted, Rejected
+from rfr_stream.events import Event
+from topics import Record, Topic, topic_of
+
+Result: TypeAlias = Event | Sequence[Event] | Rejected | None
+"""What a stage makes of one message: what follows, why nothing can, or nothing because its effect is the result."""
+
+Incoming: TypeAlias = "ConsumerRecord[bytes, bytes]"
+
+_TRACEPARENT_PARTS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One group's reading of one topic: all that is needed to open a message and to answer it."""
+
+    topic: Topic
+    group: str
+    demo: bool
+
+    def open(self, message: Incoming) -> Event | Rejected:
+        """Return the event, or why it may not be opened here."""
+        try:
+            event = self.topic.decode(as_record(message))
+        except Rejected as fault:
+            return fault
+        if event.demo is not self.demo:
+            return NotPermitted(f"demo: {event.demo} where the stage's is {self.demo}")
+        return event
+
+    def answer(self, message: Incoming, result: Result, *, now: datetime) -> Iterator[Record]:
+        """Yield the records that say this result, in order."""
+        if isinstance(result, Rejected):
+            yield from self._refuse(message, result, now)
+        elif isinstance(result, Event):
+            yield topic_of(result).encode(result, traceparent=next_span(message))
+        elif result is not None:
+            for event in result:
+                yield topic_of(event).encode(event, traceparent=next_span(message))
+
+    def _refuse(self, message: Incoming, fault: Rejected, now: datetime) -> Iterator[Record]:
+        seen_at = datetime.fromtimestamp(message.timestamp / 1000, UTC)
+        record, origin = as_record(message), Origin(message.partition, message.offset, seen_at)
+        outcome = outcome_of(record, fault, topic=self.topic, now=now, demo=self.demo)
+        if outcome is not None:
+            yield topic_of(outcome).encode(outcome, traceparent=next_span(message))
+        yield dead_letter(record, fault, topic=self.topic, group=self.group, origin=origin, now=now)
+
+
+def as_record(message: Incoming) -> Record:
+    """Return the part of a consumer's record that its sender wrote."""
+    return Record(message.topic, message.key, message.value, tuple(message.headers))
+
+
+def next_span(message: Incoming) -> str:
+    """Return a W3C traceparent: the message's own trace, or a new one, with a span of its own."""
+    inherited = next((value for name, value in message.headers if name == "traceparent" and value), b"")
+    parts = inherited.decode(errors="replace").split("-")
+    span = f"{getrandbits(64) | 1:016x}"
+    if len(parts) >= _TRACEPARENT_PARTS and len(parts[1]) == 32 and parts[1].isalnum():  # noqa: PLR2004 - hex digits
+        return f"00-{parts[1]}-{span}-{parts[3][:2]}"
+    return f"00-{getrandbits(128) | 1:032x}-{span}-01"

@@ -1,0 +1,122 @@
+"""Opens messages, lets a stage answer them, and keeps its failures apart. Both runtimes work through this."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any, TypeAlias
+
+from consumers._envelope import Incoming, Reading, Result
+from consumers._journal import Journal
+from consumers._patience import patiently
+from rfr_stream import telemetry
+from rfr_stream.errors import Poisonous, Rejected, Unavailable
+from rfr_stream.events import Event
+from topics import Record
+
+Run: TypeAlias = Callable[[Sequence[Any]], Awaitable[Sequence[Result]]]
+"""One result for each event, in order. `Any`, because each stage names the events of its own topic."""
+
+
+log = telemetry.logger(__name__)
+
+
+class TooManyDeadLetters(Exception):
+    """So many messages in a row were rejected that the fault must be ours (a bad deployment), not theirs."""
+
+
+def each(handle: Callable[[Any], Awaitable[Result]]) -> Run:
+    """Make a batch function of one that takes a single event; the events of a batch are handled concurrently."""
+
+    async def settled(event: Event) -> Result:
+        try:
+            return await handle(event)
+        except Rejected as fault:
+            return fault
+
+    async def run(events: Sequence[Event]) -> Sequence[Result]:
+        return await asyncio.gather(*map(settled, events))
+
+    return run
+
+
+class Work:
+    """A stage's function between a reading and a journal."""
+
+    def __init__(self, reading: Reading, run: Run, *, journal: Journal, ceiling: int) -> None:
+        self._reading, self._run, self._journal = reading, run, journal
+        self._ceiling, self._dead_in_a_row = ceiling, 0
+        self._begun: dict[int, float] = {}
+
+    async def results(self, messages: Sequence[Incoming], *, let_go: asyncio.Event) -> Sequence[Result]:
+        """Return one result for each message, in order, however long a dependency is away.
+
+        Raises:
+            Abandoned: `let_go` was set during an outage.
+            Exception: a bug; the messages stay in the journal, as they would after a death.
+
+        """
+        with telemetry.STAGE_SECONDS.labels(self._reading.group).time():
+            return await patiently(lambda: self._attempt(messages), group=self._reading.group, let_go=let_go)
+
+    def records(self, messages: Sequence[Incoming], results: Sequence[Result]) -> list[Record]:
+        """Return what must be published for these results, in order.
+
+        Raises:
+            TooManyDeadLetters: the ceiling is reached; none of it may be published.
+
+        """
+        now, group, records = datetime.now(UTC), self._reading.group, list[Record]()
+        telemetry.MESSAGES.labels(group).inc(len(results))
+        telemetry.BATCH.labels(group).observe(len(results))
+        for message, result in zip(messages, results, strict=True):
+            self._dead_in_a_row = self._dead_in_a_row + 1 if isinstance(result, Rejected) else 0
+            if isinstance(result, Rejected):
+                self._report(message, result)
+            records += self._reading.answer(message, result, now=now)
+        return records
+
+    def _report(self, message: Incoming, fault: Rejected) -> None:
+        group, place = self._reading.group, {"partition": message.partition, "offset": message.offset}
+        telemetry.REJECTIONS.labels(group, fault.reason).inc()
+        log.event("message.rejected", level=logging.WARNING, group=group, reason=fault.reason, **place)
+        if self._dead_in_a_row >= self._ceiling:
+            raise TooManyDeadLetters(group)
+
+    def longest_s(self) -> float:
+        """For how long the stage has had its oldest messages in hand; waiting for a dependency does not count."""
+        return time.monotonic() - min(self._begun.values(), default=time.monotonic())
+
+    async def _attempt(self, messages: Sequence[Incoming]) -> Sequence[Result]:
+        taken = self._journal.take(messages)
+        self._begun[taken] = time.monotonic()
+        try:
+            results = await self._answers(messages)
+        except (Unavailable, asyncio.CancelledError):
+            self._journal.put_back(taken, finished=False)
+            raise
+        finally:
+            del self._begun[taken]
+        self._journal.put_back(taken, finished=True)
+        return results
+
+    async def _answers(self, messages: Sequence[Incoming]) -> list[Result]:
+        deadly, open_ = self._journal.is_deadly, self._reading.open
+        opened = [Poisonous() if deadly(message) else open_(message) for message in messages]
+        events = [item for item in opened if not isinstance(item, Rejected)]
+        answers = iter(await self._ask(events) if events else ())
+        return [item if isinstance(item, Rejected) else next(answers) for item in opened]
+
+    async def _ask(self, events: Sequence[Event]) -> Sequence[Result]:
+        """Return one result for each event; if the stage rejects a batch as a whole, its events go one by one."""
+        try:
+            results = await self._run(events)
+        except Rejected as fault:
+            if len(events) == 1:
+                return [fault]
+            return [(await self._ask([event]))[0] for event in events]
+        if len(results) != len(events):
+            msg = f"{self._reading.group} gave {len(results)} results for {len(events)} events"
+            raise RuntimeError(msg)
+        return results

@@ -1,0 +1,119 @@
+"""What the house says about itself: one JSON line per log event, and Prometheus metrics. Ids and digests only.
+
+Both vocabularies stand here and are typed, so that a dashboard or an alert never hangs on a word that nobody says.
+A log line never quotes a message's value, nor an exception's text unless it is one of ours: either may hold what
+identifies a person.
+"""
+
+import json
+import logging
+import sys
+import traceback
+from collections.abc import Iterator
+from typing import Final, Literal, TypeAlias
+
+from prometheus_client import Counter, Gauge, Histogram, start_http_server
+
+from rfr_stream.errors import RfrError
+
+LogName: TypeAlias = Literal[
+    "app.started",  # resources are open and messages may come
+    "app.stopped",  # everything was let go in order
+    "app.failed",  # the process ends with an error code; a supervisor starts it again
+    "stage.started",  # a stage reads its topic
+    "stage.stopped",  # finished, published and committed what it had taken
+    "task.failed",  # a bug, a failed send or too many dead letters; its offsets stay
+    "stage.waiting",  # a dependency is away; the same messages are tried again
+    "stage.resumed",  # it is back
+    "message.rejected",  # to the dead letters
+    "message.killed",  # was in flight when the process died; runs alone from now on
+    "partitions.assigned",  # by the group's coordinator
+    "partitions.revoked",  # drained, or abandoned after the time for that
+    "commit.refused",  # the group has moved on; the messages come again elsewhere
+    "fetch.failed",  # the cluster did not answer; tried again
+]
+"""Every log event, with what it means."""
+
+Fact: TypeAlias = str | int | float | bool | None
+
+MESSAGES: Final = Counter("rfr_messages_received", "Messages taken from a topic", ["group"])
+EVENTS: Final = Counter("rfr_events_published", "Events acknowledged by the cluster", ["group"])
+REJECTIONS: Final = Counter("rfr_messages_rejected", "Messages sent to the dead letters", ["group", "reason"])
+OUTAGES: Final = Counter("rfr_outage_waits", "Times a stage waited for a dependency that was away", ["group"])
+BATCH: Final = Histogram(
+    "rfr_batch_messages", "Messages of one batch", ["group"], buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
+)
+STAGE_SECONDS: Final = Histogram(
+    "rfr_stage_seconds",
+    "Time in the stage for one batch, outages included",
+    ["group"],
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
+)
+LAG: Final = Gauge("rfr_lag_messages", "Messages on the topic that this group has not finished", ["group", "partition"])
+REBALANCES: Final = Counter("rfr_rebalances", "Times this member was given partitions", ["group"])
+
+
+class Log:
+    """The log of one module: `log.event("message.rejected", reason="malformed", offset=7)`."""
+
+    def __init__(self, name: str) -> None:
+        self._logger = logging.getLogger(name)
+
+    def event(
+        self, name: LogName, /, *, level: int = logging.INFO, error: BaseException | None = None, **facts: Fact
+    ) -> None:
+        """Write one event with its facts; of a foreign error the class and the places alone, never the text."""
+        if not self._logger.isEnabledFor(level):
+            return
+        if error is not None:
+            facts |= _describe(error)
+        self._logger.log(level, name, extra={"facts": facts})
+
+
+def logger(name: str) -> Log:
+    """Return the log of a module: `log = telemetry.logger(__name__)`."""
+    return Log(name)
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object per line: time (UTC seconds), level, source, event, and the facts."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "time": round(record.created, 3),
+            "level": record.levelname.lower(),
+            "source": record.name,
+            "event": record.getMessage(),
+            **getattr(record, "facts", {}),
+        }
+        if record.exc_info and record.exc_info[1]:
+            line |= _describe(record.exc_info[1])
+        return json.dumps(line, default=str, ensure_ascii=False)
+
+
+def configure(level: int = logging.INFO, *, metrics_port: int = 0) -> None:
+    """Send every log of this process to stderr as JSON lines, and serve the metrics where a port is given.
+
+    The Kafka client's own chatter is kept from warnings up.
+    """
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonLines())
+    logging.basicConfig(level=level, handlers=[handler], force=True)
+    logging.getLogger("aiokafka").setLevel(logging.WARNING)
+    if metrics_port:
+        start_http_server(metrics_port)
+
+
+def _describe(error: BaseException) -> dict[str, Fact]:
+    facts: dict[str, Fact] = {"error": type(error).__name__, "where": " < ".join(_places(error))}
+    if isinstance(error, RfrError):
+        facts["message"] = str(error)
+    if error.__cause__ is not None:
+        facts["cause"] = type(error.__cause__).__name__
+    return facts
+
+
+def _places(error: BaseException) -> Iterator[str]:
+    """Name the innermost frames, deepest first."""
+    for frame in traceback.extract_tb(error.__traceback__)[:-9:-1]:
+        yield f"{frame.filename.rpartition('/')[2]}:{frame.lineno} {frame.name}"

@@ -1,0 +1,180 @@
+"""Connect and publish. One `Bus` per process: FastStream's broker for what is read, one producer for all that is sent.
+
+The producer is aiokafka's own, opened with the broker's connection options. FastStream's costs four times as much per
+message (a command object, a codec and a middleware chain for bytes that are encoded already) and can neither keep the
+order of a batch nor hand out the acknowledgements; so its broker runs `consumer_only`.
+
+Acknowledged by all in-sync replicas, idempotent, keyed by what the event is about: events of one key keep their order.
+"""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from itertools import repeat
+from types import TracebackType
+from typing import Any, Final, Self
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+from aiokafka.partitioner import murmur2
+from faststream.kafka import KafkaBroker
+from faststream.security import BaseSecurity, SASLPlaintext, SASLScram256, SASLScram512
+
+from rfr_stream.events import Event
+from rfr_stream.settings import KafkaSettings, Settings
+from topics import Record, topic_of
+from topics._client import client_options
+
+SEND_TIMEOUT_S: Final = 60
+"""How long a record may wait for its acknowledgement; a broker's restart fits in."""
+
+
+class SendFailed(Exception):
+    """Records were not acknowledged, and whether they were written is unknown.
+
+    Not an `RfrError`: nobody may handle it. The process ends without committing, and the messages come again.
+    """
+
+
+class Bus:
+    """The way to Kafka and back. An async context manager: inside, it can publish."""
+
+    def __init__(self, settings: KafkaSettings, *, bootstrap_servers: str, client_id: str) -> None:
+        """Prepare; connect nothing."""
+        options = client_options(settings)
+        self.options = {**options, "bootstrap_servers": bootstrap_servers, "client_id": client_id}
+        self._producer: AIOKafkaProducer | None = None
+        self.failure: BaseException | None = None
+        self.failed = asyncio.Event()
+        self.broker = KafkaBroker(
+            bootstrap_servers,
+            client_id=client_id,
+            security=_security(options),
+            consumer_only=True,  # ours is the producer, and topics are made by `rfr topics apply`
+            apply_types=False,
+            logger=None,  # the runtimes log what matters, in the house's own words
+            graceful_timeout=8.0,
+        )
+
+    @classmethod
+    def from_settings(cls, settings: Settings, *, client_id: str) -> Self:
+        """Prepare as the process's settings say.
+
+        Raises:
+            ValueError: they name no cluster.
+
+        """
+        servers = settings.kafka.bootstrap_servers
+        if servers is None:
+            msg = "RFR_KAFKA__BOOTSTRAP_SERVERS: name the cluster (host:port,...)"
+            raise ValueError(msg)
+        return cls(settings.kafka, bootstrap_servers=servers, client_id=f"{client_id}-{settings.instance}")
+
+    def fail(self, error: BaseException) -> None:
+        """Say that this process cannot go on; whoever serves the bus ends it, with nothing more committed."""
+        self.failure = self.failure or error
+        self.failed.set()
+
+    async def publish(self, events: Sequence[Event], *, traceparents: Iterable[str | None] = repeat(None)) -> None:
+        """Send events to their topics; return once all are acknowledged.
+
+        Raises:
+            SendFailed: at least one was not.
+
+        """
+        pairs = zip(events, traceparents, strict=False)
+        await self.send([topic_of(event).encode(event, traceparent=trace) for event, trace in pairs])
+
+    async def send(self, records: Sequence[Record]) -> None:
+        """Send records as they are; return once all are acknowledged.
+
+        Raises:
+            SendFailed: at least one was not.
+
+        """
+        await acknowledged(await self.queue(records))
+
+    async def queue(self, records: Sequence[Record]) -> Sequence["asyncio.Future[object]"]:
+        """Hand records to the producer in order; return their acknowledgements, to be awaited by `acknowledged`.
+
+        Waits only while a partition's buffer is full, or for the first metadata of a topic.
+
+        Raises:
+            SendFailed: the producer takes no more.
+
+        """
+        if self._producer is None:
+            msg = "the bus is not open"
+            raise SendFailed(msg)
+        send = self._producer.send
+        try:
+            return [
+                await send(record.topic, record.value, record.key, headers=list(record.headers)) for record in records
+            ]
+        except KafkaError as error:
+            raise SendFailed(type(error).__name__) from error
+
+    async def __aenter__(self) -> Self:
+        self._producer = AIOKafkaProducer(
+            **self.options,
+            acks="all",
+            enable_idempotence=True,
+            linger_ms=1,  # a batch's records are queued in one step of the loop; this lets other stages join
+            max_batch_size=262_144,
+            max_request_size=2 * 2**20,  # a dead letter is its original and a few headers more
+            request_timeout_ms=SEND_TIMEOUT_S * 1000,
+            partitioner=_partition,
+        )
+        await self._producer.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            await producer.stop()
+
+
+async def acknowledged(acknowledgements: Sequence["asyncio.Future[object]"]) -> None:
+    """Wait until the cluster has all records.
+
+    Raises:
+        SendFailed: at least one was not acknowledged.
+
+    """
+    try:
+        for acknowledgement in acknowledgements:
+            await acknowledgement
+    except KafkaError as error:
+        for other in acknowledgements:
+            other.add_done_callback(_retrieve)
+        raise SendFailed(type(error).__name__) from error
+
+
+def _retrieve(acknowledgement: "asyncio.Future[object]") -> None:
+    """Look at an error that stands for all the others, so that asyncio does not report each."""
+    if not acknowledgement.cancelled():
+        acknowledgement.exception()
+
+
+_hash = lru_cache(maxsize=65_536)(murmur2)
+"""Kafka's own hash, pure Python in aiokafka and dear; one key passes all five stages, often in one process."""
+
+
+def _partition(key: bytes | None, partitions: list[int], available: list[int]) -> int:
+    """Choose as every Kafka client does, so that one key is one partition whoever sends."""
+    if key is None:
+        return (available or partitions)[0]
+    hashed: int = _hash(key)
+    return partitions[(hashed & 0x7FFFFFFF) % len(partitions)]
+
+
+def _security(options: dict[str, Any]) -> BaseSecurity:
+    protocol = options.get("security_protocol", "PLAINTEXT")
+    secure = {"ssl_context": options.get("ssl_context"), "use_ssl": protocol.endswith("SSL")}
+    if not protocol.startswith("SASL"):
+        return BaseSecurity(**secure)
+    mechanisms = {"PLAIN": SASLPlaintext, "SCRAM-SHA-256": SASLScram256, "SCRAM-SHA-512": SASLScram512}
+    mechanism = mechanisms[options["sasl_mechanism"]]
+    return mechanism(options["sasl_plain_username"], options["sasl_plain_password"], **secure)
