@@ -1,0 +1,140 @@
+"""How a case system subscribes to identifications: keeps each lead once, and only what says that it is a lead.
+
+Needs nothing of rfr-stream, only `aiokafka`:
+
+    python examples/case_system.py --bootstrap-servers 127.0.0.1:9092 --database leads.db
+
+The rules every subscriber must keep:
+
+1. The same `ce_id` again is the same lead: at least once is what Kafka promises, once is what you make of it.
+2. A lead without `evidential_status: INTELLIGENCE_LEAD` and `requires_corroboration: true` is refused, not stored.
+3. A demonstration (`demo: true`, `ce_type` `rfr.demo.*`) never enters a case.
+4. A withdrawal marks the lead; nobody may go on relying on it.
+5. The offset is committed after the lead is stored, never before.
+"""
+
+import argparse
+import asyncio
+import json
+import sqlite3
+from collections.abc import Mapping
+from contextlib import closing
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, ConsumerRecord
+
+TOPIC = "rfr-identifications-v1"
+CONFIRMED = "rfr.identification-confirmed.v1"
+WITHDRAWN = "rfr.identification-withdrawn.v1"
+CONSTANTS = {
+    "evidential_status": "INTELLIGENCE_LEAD",
+    "requires_corroboration": True,
+    "basis": "PERSONAL_ASSESSMENT",
+    "derived_from_rfr": True,
+    "demo": False,
+}
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS leads (
+    ce_id TEXT PRIMARY KEY, submission_id TEXT NOT NULL, case_ref TEXT NOT NULL, person_id TEXT NOT NULL,
+    caveat TEXT NOT NULL, withdrawn_because TEXT, body TEXT NOT NULL
+);
+CREATE TABLE IF NOT EXISTS withdrawals (ce_id TEXT PRIMARY KEY, submission_id TEXT NOT NULL, reason TEXT NOT NULL);
+"""
+
+
+class Refused(Exception):
+    """The event is not one that a case system may take in."""
+
+
+def accept(database: sqlite3.Connection, headers: Mapping[str, str], value: bytes) -> str:
+    """Take in one event; return `kept`, `known` (its `ce_id` was seen before) or `withdrawn`.
+
+    Raises:
+        Refused: it is no lead by its own words, or a demonstration's.
+
+    """
+    body: dict[str, Any] = json.loads(value)
+    match headers.get("ce_type"):
+        case "rfr.identification-confirmed.v1":
+            return _keep(database, headers["ce_id"], body)
+        case "rfr.identification-withdrawn.v1" if body.get("demo") is False:
+            return _withdraw(database, headers["ce_id"], body)
+        case other:
+            msg = f"ce_type {other!r} is nothing that a case system takes in"
+            raise Refused(msg)
+
+
+def _keep(database: sqlite3.Connection, ce_id: str, body: Mapping[str, Any]) -> str:
+    missing = sorted(name for name, value in CONSTANTS.items() if body.get(name) != value)
+    if missing:
+        msg = f"not a lead by its own words: {', '.join(missing)}"
+        raise Refused(msg)
+    with database:
+        added = database.execute(
+            "INSERT OR IGNORE INTO leads "
+            "SELECT ?, ?, ?, ?, ?, (SELECT reason FROM withdrawals WHERE submission_id = ?), ?",
+            (
+                ce_id,
+                body["submission_id"],
+                body["case_ref"],
+                body["person_id"],
+                body["caveat"],
+                body["submission_id"],
+                json.dumps(body),
+            ),
+        )
+    return "kept" if added.rowcount else "known"
+
+
+def _withdraw(database: sqlite3.Connection, ce_id: str, body: Mapping[str, Any]) -> str:
+    """Mark the lead, also one that is still to come."""
+    reason, submission_id = body["reason"], body["submission_id"]
+    with database:
+        database.execute("INSERT OR IGNORE INTO withdrawals VALUES (?, ?, ?)", (ce_id, submission_id, reason))
+        database.execute("UPDATE leads SET withdrawn_because = ? WHERE submission_id = ?", (reason, submission_id))
+    return "withdrawn"
+
+
+def open_database(path: str) -> sqlite3.Connection:
+    """Open the case system's own store."""
+    database = sqlite3.connect(path)
+    database.executescript(SCHEMA)
+    return database
+
+
+async def subscribe(bootstrap_servers: str, path: str, *, group: str = "case-system") -> None:
+    """Take in identifications until cancelled."""
+    consumer = AIOKafkaConsumer(
+        TOPIC,
+        bootstrap_servers=bootstrap_servers,
+        group_id=group,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        isolation_level="read_committed",
+    )
+    with closing(open_database(path)) as database:
+        await consumer.start()
+        try:
+            async for message in consumer:
+                print(_take_in(database, message), flush=True)  # noqa: T201 - its log
+                await consumer.commit()
+        finally:
+            await consumer.stop()
+
+
+def _take_in(database: sqlite3.Connection, message: "ConsumerRecord[bytes, bytes]") -> str:
+    headers = {name: value.decode(errors="replace") for name, value in message.headers}
+    try:
+        return f"{headers.get('ce_id')}: {accept(database, headers, message.value or b'null')}"
+    except (Refused, KeyError, ValueError, AttributeError) as error:
+        # A real system would keep it for somebody to look at; it must not stop the leads behind it.
+        return f"{headers.get('ce_id')}: refused, {type(error).__name__}: {error}"
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--bootstrap-servers", required=True)
+    parser.add_argument("--database", default="leads.db")
+    arguments = parser.parse_args()
+    asyncio.run(subscribe(arguments.bootstrap_servers, arguments.database))
