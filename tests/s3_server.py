@@ -23,6 +23,7 @@ class S3Server:
     def __init__(self, port: int = 0) -> None:
         """Choose the port; 0 lets the system choose."""
         self.port = port
+        self._session = aioboto3.Session("any", "any", region_name="eu-west-2")
 
     def __enter__(self) -> Self:
         self.start()
@@ -66,7 +67,7 @@ class S3Server:
 
     async def make_only(self, bucket: str, *, versions: bool = False) -> None:
         """Forget everything and make one empty bucket."""
-        await asyncio.to_thread(self._forget)
+        await asyncio.to_thread(self._post_reset)
         async with self.client(bucket) as client:
             await client.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": "eu-west-2"})
             if versions:
@@ -75,11 +76,9 @@ class S3Server:
     @asynccontextmanager
     async def client(self, bucket: str) -> AsyncIterator[Any]:
         """Enter a client of our own, to see what the store really did."""
-        to = self.settings(bucket)
-        session = aioboto3.Session("any", "any", region_name=to.region)
-        async with session.client("s3", endpoint_url=to.endpoint_url) as client:
+        async with self._session.client("s3", endpoint_url=self.settings(bucket).endpoint_url) as client:
             yield client
 
-    def _forget(self) -> None:
+    def _post_reset(self) -> None:
         with urlopen(Request(f"http://127.0.0.1:{self.port}/moto-api/reset", method="POST")):
             pass

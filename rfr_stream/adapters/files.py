@@ -68,8 +68,9 @@ class FileBlobs:
     def _open(self) -> None:
         """Make the folder and drop what killed processes left half written: it may show a person."""
         with _disk():
+            self._base.mkdir(mode=0o700, parents=True, exist_ok=True)  # for nobody else, with all that is in it
             incoming = self._base / _INCOMING
-            incoming.mkdir(mode=0o700, parents=True, exist_ok=True)
+            incoming.mkdir(exist_ok=True)
             for stray in incoming.iterdir():
                 with suppress(FileNotFoundError):  # another process is tidying up too
                     if stray.stat().st_mtime < time.time() - _STRAY_AFTER_S:
@@ -81,7 +82,7 @@ class FileBlobs:
         with _disk():
             self._require_base()
             for folder in {path.parent for path in latest}:
-                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                folder.mkdir(parents=True, exist_ok=True)
             self._each(lambda path: self._write(path, latest[path]), list(latest))
             self._sync_names(list(latest))
         return refs

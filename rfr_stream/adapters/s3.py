@@ -6,7 +6,7 @@ because of a missing right.
 
 import asyncio
 import base64
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager, suppress
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
@@ -130,11 +130,12 @@ class S3Blobs:
             if error.response["Error"]["Code"] in {"NoSuchKey", "404"}:
                 return None
             raise
-        async with answer["Body"] as body:
+        stream = answer["Body"]
+        async with stream:  # what this yields is the bare response, not the stream
             if answer["ContentLength"] != size:
                 msg = "bytes: the stored blob has another size than the one referred to"
                 raise MissingBlob(msg)
-            return await _read_at_most(body, size + 1)
+            return await _read_at_most(stream, size + 1)
 
     async def _erase(self, key: str) -> None:
         versions = await self._versions(key)
@@ -177,21 +178,23 @@ def _config(settings: BlobSettings) -> Config:
     )
 
 
-async def _read_at_most(body: Any, limit: int) -> bytes:  # noqa: ANN401 - aiobotocore's stream has no types
+async def _read_at_most(stream: Any, limit: int) -> bytes:  # noqa: ANN401 - aiobotocore's stream has no types
     chunks: list[bytes] = []
-    while limit > 0 and (chunk := await body.read(min(limit, _READ_BYTES))):
+    while limit > 0 and (chunk := await stream.read(min(limit, _READ_BYTES))):
         chunks.append(chunk)
         limit -= len(chunk)
     return b"".join(chunks)
 
 
-async def _all(requests: Sequence[Awaitable[T]]) -> list[T]:
-    """Return all answers in order, or raise the first error once none is under way any more."""
-    answers = await asyncio.gather(*requests, return_exceptions=True)
-    for answer in answers:
-        if isinstance(answer, BaseException):
-            raise answer
-    return answers  # type: ignore[return-value]  # the loop above leaves answers only
+async def _all(requests: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+    """Return all answers in order, or raise the first error; the others are then cancelled."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(request) for request in requests]
+    except BaseExceptionGroup as several:
+        first = several.exceptions[0]
+        raise first from first.__cause__
+    return [task.result() for task in tasks]
 
 
 def _is_transient(error: BaseException) -> bool:

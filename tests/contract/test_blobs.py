@@ -140,51 +140,47 @@ async def test_deleting_elsewhere_is_refused_and_nothing_is_removed(store: BlobS
     assert await fetch(store, ref) == PIXELS
 
 
-@pytest.mark.parametrize(
-    "uri",
-    [
-        "{scheme}://others/a/b.png",
-        "other://images/a/b.png",
-        "{scheme}://images/../images/a/b.png",
-        "{scheme}://images/a/../a/b.png",
-        "{scheme}://images//a/b.png",
-        "{scheme}://images/./a/b.png",
-        "{scheme}://images/a/b.png/",
-        "{scheme}://images/a/b.png\n",
-        "{scheme}://images/a/b.png\0",
-        "{scheme}://images/",
-        "{scheme}://images",
-        "/etc/hostname",
-        "{scheme}:///etc/hostname",
-        "{scheme}://images//etc/hostname",
-        "{scheme}://images/" + "../" * 20 + "etc/hostname",
-        "{scheme}://images/.incoming/a",
-        "{scheme}://images/" + "a" * 300,
-        "{scheme}://images/" + "a/" * 600 + "a",
-        "",
-    ],
-)
-async def test_a_reference_that_leads_elsewhere_is_missing(store: BlobStore, uri: str) -> None:
+async def test_a_reference_that_leads_elsewhere_is_missing(store: BlobStore) -> None:
     ref = await keep(store)
     scheme = ref.uri.partition("://")[0]
-    assert isinstance(await fetch(store, forged(ref, uri=uri.format(scheme=scheme))), MissingBlob)
+    hostile = [
+        f"{scheme}://others/a/b.png",
+        "other://images/a/b.png",
+        f"{scheme}://images/../images/a/b.png",
+        f"{scheme}://images/a/../a/b.png",
+        f"{scheme}://images//a/b.png",
+        f"{scheme}://images/./a/b.png",
+        f"{scheme}://images/a/b.png/",
+        f"{scheme}://images/a/b.png\n",
+        f"{scheme}://images/a/b.png\0",
+        f"{scheme}://images/",
+        f"{scheme}://images",
+        "/etc/hostname",
+        f"{scheme}:///etc/hostname",
+        f"{scheme}://images//etc/hostname",
+        f"{scheme}://images/" + "../" * 20 + "etc/hostname",
+        f"{scheme}://images/.incoming/a",
+        f"{scheme}://images/" + "a" * 300,
+        f"{scheme}://images/" + "a/" * 600 + "a",
+        "",
+    ]
+    got = await store.get([*(forged(ref, uri=uri) for uri in hostile), ref])
+    assert [uri for uri, answer in zip(hostile, got, strict=False) if not isinstance(answer, MissingBlob)] == []
+    assert got[-1] == PIXELS
+
+
+async def test_a_forged_size_reads_nothing(store: BlobStore) -> None:
+    ref = await keep(store)
+    got = await store.get([forged(ref, bytes=size) for size in (-1, -5, -(2**40))])
+    assert [type(answer) for answer in got] == [MissingBlob] * 3
+
+
+async def test_a_key_that_could_climb_or_collide_is_refused_before_anything_is_kept(store: BlobStore) -> None:
+    ref = await keep(store)
+    for key in ("", "/a", "a/", "a//b", "../a", "a/../b", ".a", "a/.b", "a b", "é", "a\n", "a" * 201, "a/" * 500 + "a"):
+        with pytest.raises(ValueError, match="key"):
+            await store.put([new(data=b"another"), new(key)])
     assert await fetch(store, ref) == PIXELS
-
-
-@pytest.mark.parametrize("size", [-1, -5, -(2**40)])
-async def test_a_forged_size_reads_nothing(store: BlobStore, size: int) -> None:
-    assert isinstance(await fetch(store, forged(await keep(store), bytes=size)), MissingBlob)
-
-
-@pytest.mark.parametrize("key", ["", "/a", "a/", "a//b", "../a", "a/../b", ".a", "a/.b", "a b", "é", "a\n", "a" * 201])
-async def test_a_key_that_could_climb_or_collide_is_refused_before_anything_is_kept(store: BlobStore, key: str) -> None:
-    with pytest.raises(ValueError, match="key"):
-        await store.put([new("good"), new(key)])
-    good = MemoryBlobs(BUCKET)
-    (ref,) = await good.put([new("good")])
-    scheme = (await keep(store, "other")).uri.partition("://")[0]
-    here = ref.model_copy(update={"uri": ref.uri.replace("memory", scheme)})
-    assert isinstance(await fetch(store, here), MissingBlob)
 
 
 async def test_whoever_reads_while_others_write_sees_one_whole_version(store: BlobStore) -> None:
