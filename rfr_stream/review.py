@@ -162,7 +162,7 @@ def _park(case: Case, decision: ReviewDecided) -> Step:
 
 
 def _weigh_parked(case: Case, found: CandidatesReady, now: datetime) -> Step:
-    step = Step(replace(case, parked=()))
+    step = Step(replace(case, parked=()) if case.parked else case)
     for decision in case.parked:
         why_not = _why_not(step.case, decision, found)
         if why_not:
@@ -202,9 +202,10 @@ def _known(case: Case | None, submission_id: UUID, event: Event, now: datetime) 
 
     A parked decision opens a case but vouches for nothing: whether it is a demonstration is for the stages to say.
     """
-    if case is None or case.state is CaseState.AWAITING_CANDIDATES:
-        opened = case or Case(submission_id, CaseState.AWAITING_CANDIDATES, now)
-        return replace(opened, demo=event.demo)
+    if case is None:
+        return Case(submission_id, CaseState.AWAITING_CANDIDATES, now, demo=event.demo)
+    if case.state is CaseState.AWAITING_CANDIDATES:
+        return replace(case, demo=event.demo)
     _require(case.demo == event.demo, "demo: a demonstration's event and an operational case never meet")
     return case
 

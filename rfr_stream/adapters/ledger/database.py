@@ -17,7 +17,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from rfr_stream.errors import Unavailable
 
-BUSY_TIMEOUT_MS: Final = 5_000
 _MIGRATIONS: Final = Path(__file__).parent / "migrations"
 _MIGRATION_LOCK: Final = UUID("0f0d1f5e-63c6-5b43-8a4e-6b6f5a1c9d52")
 _WRITES: Final = "rfr_writes"
@@ -32,8 +31,9 @@ which cannot write (PostgreSQL's appendix A)."""
 class Database:
     """Transactions on SQLite or PostgreSQL. Whatever fails because the database is away raises `Unavailable`."""
 
-    def __init__(self, url: str, *, pool_size: int) -> None:
+    def __init__(self, url: str, *, pool_size: int, busy_timeout_ms: int) -> None:
         """Remember where; nothing is opened before `open`."""
+        self._busy_timeout_ms = busy_timeout_ms
         self._url = make_url(url)
         self._pool_size = pool_size
         self._is_sqlite = self._url.get_backend_name() == "sqlite"
@@ -45,7 +45,12 @@ class Database:
         if self._is_sqlite and self._url.database:
             Path(self._url.database).parent.mkdir(parents=True, exist_ok=True)
         await self.close()
-        self._engine = _engine(self._url.render_as_string(hide_password=False), self._pool_size)
+        self._engine = create_async_engine(
+            self._url, pool_size=self._pool_size, max_overflow=0, pool_pre_ping=not self._is_sqlite
+        )
+        if self._is_sqlite:
+            event.listen(self._engine.sync_engine, "connect", self._prepare_sqlite)
+            event.listen(self._engine.sync_engine, "begin", _begin_sqlite)
         async with self.writing() as connection:
             await self.lock(connection, [_MIGRATION_LOCK])
             await connection.run_sync(_migrate)
@@ -95,26 +100,17 @@ class Database:
             raise RuntimeError(msg)
         return self._engine
 
-
-def _engine(url: str, pool_size: int) -> AsyncEngine:
-    engine = create_async_engine(url, pool_size=pool_size, max_overflow=0, pool_pre_ping=True)
-    if engine.dialect.name == "sqlite":
-        event.listen(engine.sync_engine, "connect", _prepare_sqlite)
-        event.listen(engine.sync_engine, "begin", _begin_sqlite)
-    return engine
-
-
-def _prepare_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401 - SQLAlchemy's face of aiosqlite
-    connection.isolation_level = None  # the driver begins no transactions of its own; `_begin_sqlite` does
-    cursor = connection.cursor()
-    for pragma in (
-        f"busy_timeout = {BUSY_TIMEOUT_MS}",
-        "journal_mode = WAL",
-        "synchronous = FULL",  # with NORMAL a power cut takes back commits that were acknowledged
-        "foreign_keys = ON",
-    ):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
+    def _prepare_sqlite(self, connection: Any, _record: object) -> None:  # noqa: ANN401 - its face of aiosqlite
+        connection.isolation_level = None  # the driver begins no transactions of its own; `_begin_sqlite` does
+        cursor = connection.cursor()
+        for pragma in (
+            f"busy_timeout = {self._busy_timeout_ms}",
+            "journal_mode = WAL",
+            "synchronous = FULL",  # with NORMAL a power cut takes back commits that were acknowledged
+            "foreign_keys = ON",
+        ):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
 
 
 def _begin_sqlite(connection: Connection) -> None:

@@ -38,9 +38,9 @@ _patiently: Final = retry(
 class SqlLedger:
     """`Ledger` on `sqlite+aiosqlite://` or `postgresql+asyncpg://`; entering it opens and migrates the database."""
 
-    def __init__(self, url: str, *, pool_size: int = 5) -> None:
-        """Remember where; no I/O."""
-        self._database = Database(url, pool_size=pool_size)
+    def __init__(self, url: str, *, pool_size: int = 5, busy_timeout_ms: int = 5_000) -> None:
+        """Remember where; no I/O. `busy_timeout_ms`: how long SQLite waits for another process's transaction."""
+        self._database = Database(url, pool_size=pool_size, busy_timeout_ms=busy_timeout_ms)
 
     async def __aenter__(self) -> Self:
         """Connect, and bring the schema up to date."""
