@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from faststream import FastStream
 
 import topics
-from consumers._pipeline import Pipeline, Stage, mount_stage
+from consumers._pipeline import Pipeline, Result, Stage, mount_stage
 from consumers._runtime import serve
 from rfr_stream import stages
 from rfr_stream.adapters import opening
@@ -24,7 +24,7 @@ def mount(bus: Bus, settings: Settings, *, blobs: BlobStore, vision: Vision) -> 
         min_interocular_px=settings.detection.min_interocular_px, min_score=settings.detection.min_score
     )
 
-    async def detect(batch: Sequence[ImageSubmitted]) -> Sequence[stages.Result]:
+    async def detect(batch: Sequence[ImageSubmitted]) -> Sequence[Result]:
         return await stages.detect(
             batch,
             blobs=blobs,

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from faststream import FastStream
 
 import topics
-from consumers._pipeline import Pipeline, Stage, mount_stage
+from consumers._pipeline import Pipeline, Result, Stage, mount_stage
 from consumers._runtime import serve
 from rfr_stream import stages
 from rfr_stream.adapters import opening
@@ -21,7 +21,7 @@ GROUP = "rfr-embedding"
 def mount(bus: Bus, settings: Settings, *, blobs: BlobStore, vision: Vision) -> Pipeline:
     """Wire the stage to its topics."""
 
-    async def embed(batch: Sequence[FaceDetected]) -> Sequence[stages.Result]:
+    async def embed(batch: Sequence[FaceDetected]) -> Sequence[Result]:
         return await stages.embed(
             batch, blobs=blobs, codec=vision.codec, embedder=vision.embedder, now=datetime.now(UTC)
         )

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from faststream import FastStream
 
 import topics
-from consumers._pipeline import Pipeline, Stage, mount_stage
+from consumers._pipeline import Pipeline, Result, Stage, mount_stage
 from consumers._runtime import serve
 from rfr_stream import stages
 from rfr_stream.adapters import opening
@@ -22,7 +22,7 @@ def mount(
 ) -> Pipeline:
     """Wire the stage to its topic; its own group, so that a bulk load never delays a search."""
 
-    async def enrol(batch: Sequence[ReferenceSubmitted | ReferenceErased]) -> Sequence[stages.Result]:
+    async def enrol(batch: Sequence[ReferenceSubmitted | ReferenceErased]) -> Sequence[Result]:
         return await stages.enrol(
             batch,
             blobs=blobs,

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from faststream import FastStream
 
 import topics
-from consumers._pipeline import Stage, mount_stage
+from consumers._pipeline import Result, Stage, mount_stage
 from consumers._relay import Relay
 from consumers._runtime import Task, serve, subscribe
 from rfr_stream import stages
@@ -30,12 +30,12 @@ def mount(bus: Bus, settings: Settings, *, ledger: Ledger, verifier: Verifier) -
     """Wire the stage to its topics; returns what must run."""
     relay = Relay(bus, ledger)
 
-    async def hold(batch: Sequence[CandidatesReady]) -> Sequence[stages.Result]:
+    async def hold(batch: Sequence[CandidatesReady]) -> Sequence[Result]:
         held = await stages.hold(batch, cases=ledger, now=datetime.now(UTC))
         relay.wake()
         return held
 
-    async def note(batch: Sequence[SubmissionClosed]) -> Sequence[stages.Result]:
+    async def note(batch: Sequence[SubmissionClosed]) -> Sequence[Result]:
         return await stages.note(batch, cases=ledger, now=datetime.now(UTC))
 
     async def decide(decision: ReviewDecided) -> None:

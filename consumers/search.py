@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from faststream import FastStream
 
 import topics
-from consumers._pipeline import Pipeline, Stage, mount_stage
+from consumers._pipeline import Pipeline, Result, Stage, mount_stage
 from consumers._runtime import serve
 from rfr_stream import stages
 from rfr_stream.adapters import opening
@@ -23,7 +23,7 @@ def mount(
 ) -> Pipeline:
     """Wire the stage to its topics."""
 
-    async def search(batch: Sequence[FaceEmbedded]) -> Sequence[stages.Result]:
+    async def search(batch: Sequence[FaceEmbedded]) -> Sequence[Result]:
         rules = stages.SearchRules(
             threshold=settings.search.threshold or vision.threshold,
             list_length=settings.search.list_length,

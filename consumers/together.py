@@ -38,13 +38,21 @@ def create_app(settings: Settings | None = None, only: Collection[str] = STAGES)
     if {"search", "enrolment"} & set(only):
         gallery = opening.gallery(settings, vision)
         resources.append(gallery)
-        ports = {"blobs": blobs, "vision": vision, "gallery": gallery, "references": ledger}
-        tasks += [stage.mount(bus, settings, **ports) for stage in (search, enrolment) if stage.__name__.split(".")[-1] in only]
+        for name, stage in (("search", search), ("enrolment", enrolment)):
+            if name in only:
+                tasks.append(stage.mount(bus, settings, blobs=blobs, vision=vision, gallery=gallery, references=ledger))
     if "review" in only:
         tasks += review.mount(bus, settings, ledger=ledger, verifier=opening.verifier())
     return serve(bus, *resources, tasks=tasks)
 
 
-def _models(only: Collection[str]) -> set[str]:
-    needs = {"detection": {"detector"}, "embedding": {"embedder"}, "enrolment": {"detector", "embedder"}}
-    return {role for stage in only for role in needs.get(stage, ())}
+_NEEDS: Final[dict[str, tuple[opening.Role, ...]]] = {
+    "detection": ("detector",),
+    "embedding": ("embedder",),
+    "enrolment": ("detector", "embedder"),
+}
+"""The models that a stage runs; the others run none."""
+
+
+def _models(only: Collection[str]) -> set[opening.Role]:
+    return {role for stage in only for role in _NEEDS.get(stage, ())}

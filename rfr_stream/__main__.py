@@ -8,7 +8,7 @@ import typer
 from pydantic import ValidationError
 
 from rfr_stream.commands import deciding, demo, house, intake, operations
-from rfr_stream.commands._context import ERRORS
+from rfr_stream.commands._context import ERRORS, with_cluster
 from rfr_stream.errors import RfrError
 from rfr_stream.settings import Settings
 
@@ -33,8 +33,7 @@ def options(
     if data_dir:
         settings = settings.model_copy(update={"data_dir": data_dir})
     if bootstrap_servers:
-        kafka = settings.kafka.model_copy(update={"bootstrap_servers": bootstrap_servers})
-        settings = settings.model_copy(update={"kafka": kafka})
+        settings = with_cluster(settings, bootstrap_servers)
     context.obj = settings
 
 

@@ -4,14 +4,16 @@ Imports stand inside the functions, so that a stage loads only the foreign libra
 """
 
 from collections.abc import Collection
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, TypeAlias
 
 from rfr_stream.ports import BlobStore, Gallery, Ledger, Verifier
 from rfr_stream.settings import Settings
 
 if TYPE_CHECKING:
     from rfr_stream.adapters.gpu import Vision
-    from rfr_stream.vision.packs import Role
+
+Role: TypeAlias = Literal["detector", "embedder"]
+"""What a model pack can load."""
 
 
 class _Entered(Protocol):
@@ -49,7 +51,7 @@ def ledger(settings: Settings) -> OpenLedger:
     return SqlLedger(settings.ledger.url or f"sqlite+aiosqlite:///{settings.data_dir.absolute() / 'ledger.db'}")
 
 
-def vision(settings: Settings, *, load: "Collection[Role]" = ("detector", "embedder")) -> "Vision":
+def vision(settings: Settings, *, load: Collection[Role] = ("detector", "embedder")) -> "Vision":
     """Return the model pack, to load only these models."""
     from rfr_stream.adapters.gpu import open_vision
 
@@ -61,12 +63,12 @@ def gallery(settings: Settings, pack: "Vision") -> OpenGallery:
     """Return the embedded Qdrant engine in the data directory, or a Qdrant server, for this pack's templates."""
     embedder = pack.identity("embedder")
     if settings.gallery.url:
-        from rfr_stream.adapters.qdrant import QdrantGallery
+        from rfr_stream.adapters.qdrant.server import QdrantGallery
 
-        return QdrantGallery(settings.gallery, embedder)
-    from rfr_stream.adapters.qdrant import EdgeGallery
+        return QdrantGallery(settings.gallery, embedder=embedder)
+    from rfr_stream.adapters.qdrant.edge import EdgeGallery
 
-    return EdgeGallery(settings.data_dir / "gallery", embedder)
+    return EdgeGallery(settings.data_dir / "gallery", embedder=embedder)
 
 
 def verifier() -> Verifier:

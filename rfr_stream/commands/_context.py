@@ -1,14 +1,17 @@
 """What every command shares: the settings, the terminal, and the way to a cluster that is running."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import typer
 import uvloop
 from rich.console import Console
 
+from rfr_stream.errors import Unavailable
 from rfr_stream.settings import Settings
 from topics.bus import Bus
 
@@ -35,6 +38,33 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 
 @asynccontextmanager
 async def open_bus(settings: Settings) -> AsyncIterator[Bus]:
-    """Open the way to the running cluster."""
-    async with Bus.from_settings(settings, client_id="rfr-cli") as bus:
+    """Open the way to the given cluster, or to the one that `rfr up` runs for this data directory."""
+    async with Bus.from_settings(reachable(settings), client_id="rfr-cli") as bus:
         yield bus
+
+
+def reachable(settings: Settings) -> Settings:
+    """Return settings that name a cluster.
+
+    Raises:
+        Unavailable: none is given, and none runs here.
+
+    """
+    if settings.kafka.bootstrap_servers:
+        return settings
+    file = house_file(settings)
+    if not file.exists():
+        msg = f"no cluster: start one with `rfr --data-dir {settings.data_dir} up`, or give --bootstrap-servers"
+        raise Unavailable(msg)
+    return with_cluster(settings, json.loads(file.read_text())["bootstrap_servers"])
+
+
+def with_cluster(settings: Settings, bootstrap_servers: str) -> Settings:
+    """Return the same settings with this cluster."""
+    kafka = settings.kafka.model_copy(update={"bootstrap_servers": bootstrap_servers})
+    return settings.model_copy(update={"kafka": kafka})
+
+
+def house_file(settings: Settings) -> Path:
+    """Where a running house leaves its process id and its cluster's address."""
+    return settings.data_dir / "house.json"

@@ -32,7 +32,8 @@ def paint(folder: Path) -> Pictures:
     from skimage import data
 
     folder.mkdir(parents=True, exist_ok=True)
-    whole = Image.fromarray(data.astronaut())
+    whole = Image.fromarray(data.astronaut())  # type: ignore[no-untyped-call]
+    coffee = Image.fromarray(data.coffee())  # type: ignore[no-untyped-call]
     portrait = whole.crop(PORTRAIT_BOX)
     bad_camera = ImageEnhance.Brightness(whole.filter(ImageFilter.GaussianBlur(1.6))).enhance(0.75)
     both = Image.new("RGB", (2 * portrait.width, portrait.height))
@@ -47,7 +48,7 @@ def paint(folder: Path) -> Pictures:
         small_copy=_save(whole.resize((300, 300)), folder / "small-copy.jpg", quality=60),
         at_night=_save(ImageEnhance.Brightness(portrait).enhance(0.35), folder / "at-night.jpg", quality=70),
         two_people=_save(both, folder / "two-people.jpg", quality=85),
-        nobody=_save(Image.fromarray(data.coffee()), folder / "nobody.jpg", quality=85),
+        nobody=_save(coffee, folder / "nobody.jpg", quality=85),
         cut_off=cut_off,
     )
 

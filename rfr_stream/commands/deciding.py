@@ -38,11 +38,11 @@ def add(
 ) -> None:
     """Register a reviewer by the public half of their key, or renew their training date."""
     if key.exists():
-        private = keys.load(key, passphrase)
+        private = keys.load(key, passphrase=passphrase)
     else:
         private = keys.generate()
-        keys.store(private, key, passphrase)
-    reviewer = Reviewer(reviewer_id, keys.public(private), competent_until.replace(tzinfo=UTC))
+        keys.save(private, key, passphrase=passphrase)
+    reviewer = Reviewer(reviewer_id, keys.public_text(private), competent_until.replace(tzinfo=UTC))
     run(_register(settings_of(context), reviewer))
     CONSOLE.print(f"{reviewer_id} may decide until {competent_until:%Y-%m-%d}. Key: {key}")
 
@@ -57,7 +57,9 @@ def cases(context: typer.Context, *, limit: Annotated[int, typer.Option(min=1)] 
     table = Table("submission", "state", "case", "purpose", "candidates", "waiting since")
     for case in run(_cases(settings_of(context), limit)):
         found = case.candidates
-        about = (found.submission.case_ref, found.submission.purpose, str(len(found.candidates))) if found else ("", "", "")
+        about = (
+            (found.submission.case_ref, found.submission.purpose, str(len(found.candidates))) if found else ("", "", "")
+        )
         table.add_row(str(case.submission_id), case.state, *about, f"{case.opened_at:%Y-%m-%d %H:%M:%S}")
     CONSOLE.print(table)
 
@@ -129,7 +131,7 @@ def decide(  # noqa: PLR0917 - options of the command line
     passphrase: Annotated[str, typer.Option(prompt=True, hide_input=True, help="of the key file")] = "",
 ) -> None:
     """Sign one reviewer's conclusion about one case and send it; the review stage checks and counts it."""
-    private = keys.load(key, passphrase)
+    private = keys.load(key, passphrase=passphrase)
     run(
         _decide(
             settings_of(context),

@@ -6,14 +6,13 @@ import signal
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from consumers import together
 from rfr_stream import telemetry
-from rfr_stream.commands._context import CONSOLE, run, settings_of
+from rfr_stream.commands._context import CONSOLE, house_file, run, settings_of, with_cluster
 from rfr_stream.errors import RfrError
 from rfr_stream.settings import Settings
 from topics import admin
@@ -33,7 +32,7 @@ def up(
 
 def down(context: typer.Context) -> None:
     """Stop the house of this data directory: it finishes what it holds, commits, and lets go."""
-    file = _pid_file(settings_of(context))
+    file = house_file(settings_of(context))
     if not file.exists():
         CONSOLE.print("Nothing is running here.")
         return
@@ -60,9 +59,8 @@ async def broker(settings: Settings, *, port: int | None = None) -> AsyncIterato
         yield settings
         return
     async with EmbeddedKafka(settings.data_dir, port=port) as kafka:
-        given = settings.kafka.model_copy(update={"bootstrap_servers": kafka.bootstrap_servers})
-        running = settings.model_copy(update={"kafka": given})
-        await admin.apply(given)
+        running = with_cluster(settings, kafka.bootstrap_servers)
+        await admin.apply(running.kafka)
         yield running
 
 
@@ -73,19 +71,16 @@ async def _up(settings: Settings, stages: tuple[str, ...], port: int | None) -> 
         with CONSOLE.status("Starting Apache Kafka"):
             running = await stack.enter_async_context(broker(settings, port=port))
         app = together.create_app(running, stages)
-        stack.enter_context(_pid_file_held(settings))
+        stack.enter_context(_announced(running))
         CONSOLE.print(f"Kafka answers at {running.kafka.bootstrap_servers}. Stages: {', '.join(stages)}.")
         await app.run()
 
 
-def _pid_file(settings: Settings) -> Path:
-    return settings.data_dir / "rfr.pid"
-
-
 @contextmanager
-def _pid_file_held(settings: Settings) -> Iterator[None]:
-    file = _pid_file(settings)
-    file.write_text(json.dumps({"pid": os.getpid()}))
+def _announced(settings: Settings) -> Iterator[None]:
+    """Leave word of this house in its data directory for as long as it runs."""
+    file = house_file(settings)
+    file.write_text(json.dumps({"pid": os.getpid(), "bootstrap_servers": settings.kafka.bootstrap_servers}))
     try:
         yield
     finally:
