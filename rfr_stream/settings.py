@@ -53,6 +53,11 @@ class GallerySettings(Section):
     )
     api_key: SecretStr | None = None
     prefer_grpc: bool = True
+    timeout_s: Annotated[int, Field(ge=1, le=600)] = 10
+    shards: Annotated[int, Field(ge=1, le=256)] = Field(1, description="of a collection, when it is made")
+    replicas: Annotated[int, Field(ge=1, le=9)] = Field(
+        1, description="of a collection, when it is made; a majority must answer"
+    )
 
 
 class LedgerSettings(Section):

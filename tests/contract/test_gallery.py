@@ -9,12 +9,18 @@ from uuid import UUID
 import builders
 import numpy as np
 import pytest
+from qdrant_client import AsyncQdrantClient
 
 from rfr_stream.adapters.memory.gallery import Collections, MemoryGallery
 from rfr_stream.adapters.qdrant.edge import EdgeGallery
+from rfr_stream.adapters.qdrant.server import QdrantGallery
 from rfr_stream.errors import Malformed, NotPermitted
 from rfr_stream.events import GalleryName, ModelIdentity, derive_id
 from rfr_stream.ports import Gallery, Templates
+from rfr_stream.settings import GallerySettings
+
+# The stand-in scans exactly, whatever it is asked, and says so.
+pytestmark = pytest.mark.filterwarnings("ignore:Local mode performs exact")
 
 CUSTODY, MISSING = GalleryName.CUSTODY, GalleryName.MISSING
 OURS = builders.identity("ours", dimension=8)
@@ -26,14 +32,26 @@ Open: TypeAlias = Callable[[ModelIdentity], AbstractAsyncContextManager[Gallery]
 
 def memory(_: Path) -> Open:
     collections: Collections = {}
-    return lambda embedder: MemoryGallery(embedder=embedder, collections=collections)
+    return lambda embedder: MemoryGallery(embedder, collections=collections)
 
 
 def edge(path: Path) -> Open:
-    return lambda embedder: EdgeGallery(path / "gallery", embedder=embedder)
+    return lambda embedder: EdgeGallery(path / "gallery", embedder)
 
 
-@pytest.fixture(params=[memory, edge], ids=lambda param: str(param.__name__))
+class StandIn(AsyncQdrantClient):
+    """The client library's own stand-in for a server: the same API, in memory."""
+
+    async def close(self, grpc_grace: float | None = None, **_: object) -> None:
+        """Keep everything, as a server does when a client leaves."""
+
+
+def local(_: Path) -> Open:
+    server = StandIn(location=":memory:")
+    return lambda embedder: QdrantGallery(GallerySettings(), embedder, connect=lambda _: server)
+
+
+@pytest.fixture(params=[memory, edge, local], ids=lambda param: str(param.__name__))
 def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Open:
     """Every implementation, over a store of its own."""
     implementation: Callable[[Path], Open] = request.param

@@ -1,7 +1,6 @@
 """A gallery in memory: exact, and gone with its process. For tests and for galleries that fit a page of numpy."""
 
 from collections.abc import Sequence
-from types import TracebackType
 from typing import Self
 from uuid import UUID
 
@@ -27,16 +26,14 @@ Collections = dict[str, dict[UUID, NDArray[np.float64]]]
 class MemoryGallery:
     """Scores every reference in float64, so that equal templates tie exactly whatever BLAS does with the rows."""
 
-    def __init__(self, *, embedder: ModelIdentity, collections: Collections | None = None) -> None:
+    def __init__(self, embedder: ModelIdentity, *, collections: Collections | None = None) -> None:
         self._embedder = embedder
         self._collections: Collections = {} if collections is None else collections
 
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         """Keep everything: whoever shares the collections still has them."""
 
     async def enrol(

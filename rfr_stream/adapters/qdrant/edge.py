@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import Final, ParamSpec, Self, TypeVar
 from uuid import UUID
 
@@ -44,7 +43,7 @@ class EdgeGallery:
     Once `enrol` or `erase` returns, its effect survives the death of this process.
     """
 
-    def __init__(self, directory: Path, *, embedder: ModelIdentity) -> None:
+    def __init__(self, directory: Path, embedder: ModelIdentity) -> None:
         self._directory = directory
         self._embedder = embedder
         self._collections: dict[str, Collection] = {}
@@ -66,9 +65,7 @@ class EdgeGallery:
             raise
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         """Flush, close and give the directory back."""
         async with self._writing:
             await self._run(self._owned.close)
