@@ -8,6 +8,7 @@ says the same thing with the same id. A field may be added with a default; anyth
 import hashlib
 import json
 from enum import StrEnum
+from functools import lru_cache
 from typing import Annotated, Any, ClassVar, Final, Literal, Self
 from uuid import UUID, uuid5
 
@@ -38,7 +39,13 @@ Share = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
 
 def derive_id(*parts: object) -> UUID:
     """Return the uuid5 of the parts: the same parts, the same id, on every machine and in every run."""
-    return uuid5(NAMESPACE, json.dumps([str(part) for part in parts], ensure_ascii=False))
+    return _derive(tuple(map(str, parts)))
+
+
+@lru_cache(maxsize=16_384)
+def _derive(parts: tuple[str, ...]) -> UUID:
+    """Remember: whoever reads an event derives the same id that its sender, often in this process, just did."""
+    return uuid5(NAMESPACE, json.dumps(parts, ensure_ascii=False))
 
 
 def canonical(value: Any) -> bytes:  # noqa: ANN401 - whatever JSON can hold

@@ -5,6 +5,7 @@ A record is a CloudEvents 1.0 event in Kafka's binary mode: attributes in `ce_*`
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final, TypeAlias
 
 from pydantic import ValidationError
@@ -30,7 +31,10 @@ class Record:
 
     def header(self, name: str) -> str:
         """Return a header's text, or an empty string; bytes that are not UTF-8 are replaced."""
-        return next((value.decode(errors="replace") for key, value in self.headers if key == name and value), "")
+        for key, value in self.headers:
+            if key == name and value:
+                return value.decode(errors="replace")
+        return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,20 +70,15 @@ class Topic:
         if type(event) not in self.events:
             msg = f"{self.name} does not carry {type(event).__name__}"
             raise ValueError(msg)
-        attributes: dict[str, str] = {
-            "ce_specversion": "1.0",
-            "ce_id": str(event.event_id),
-            "ce_source": "/rfr/demo" if event.demo else source,
-            "ce_type": wire_type(event),
-            "ce_time": event.occurred_at.isoformat(),
-            "ce_subject": event.key,
-            "ce_dataschema": f"urn:{self.name}:{type(event).__name__}",
-            "content-type": "application/json",
-        }
-        if traceparent:
-            attributes["traceparent"] = traceparent
-        headers = tuple((name, value.encode()) for name, value in attributes.items())
-        return Record(self.name, event.key.encode(), event.model_dump_json().encode(), headers)
+        key = event.key.encode()
+        own = (
+            ("ce_id", str(event.event_id).encode()),
+            ("ce_time", event.occurred_at.isoformat().encode()),
+            ("ce_subject", key),
+        )
+        trace = (("traceparent", traceparent.encode()),) if traceparent else ()
+        headers = (*_same_for_all(self.name, type(event), event.demo, source), *own, *trace)
+        return Record(self.name, key, event.model_dump_json().encode(), headers)
 
     def decode(self, record: Record) -> Event:
         """Return the event that a record claims to be.
@@ -123,7 +122,25 @@ _DEMO_PREFIX: Final = "rfr.demo."
 
 def wire_type(event: Event) -> str:
     """Return the event's `ce_type`; a demonstration's differs, so that no subscriber can take it for a real one."""
-    return event.ce_type.replace(_PREFIX, _DEMO_PREFIX, 1) if event.demo else event.ce_type
+    return _type_of(type(event), event.demo)
+
+
+@lru_cache(maxsize=256)
+def _same_for_all(topic: str, contract: type[Event], demo: bool, source: str) -> Headers:  # noqa: FBT001 - a cache's key
+    """Return the attributes that every event of a kind shares."""
+    attributes = {
+        "ce_specversion": "1.0",
+        "ce_source": "/rfr/demo" if demo else source,
+        "ce_type": _type_of(contract, demo),
+        "ce_dataschema": f"urn:{topic}:{contract.__name__}",
+        "content-type": "application/json",
+    }
+    return tuple((name, value.encode()) for name, value in attributes.items())
+
+
+@lru_cache(maxsize=256)
+def _type_of(contract: type[Event], demo: bool) -> str:  # noqa: FBT001 - a cache's key
+    return contract.ce_type.replace(_PREFIX, _DEMO_PREFIX, 1) if demo else contract.ce_type
 
 
 def _explain(error: ValidationError) -> str:
