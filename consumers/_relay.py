@@ -58,7 +58,7 @@ class Relay:
             await read_tail(self._bus.options, name, last=TAIL_RECORDS)
             for name in (IDENTIFICATIONS.name, OUTCOMES.name, DECISIONS.dead(GROUP))
         ]
-        there = {record.header("ce_id") for tail in tails for record in tail}
+        there = {kept.record.header("ce_id") for tail in tails for kept in tail}
         await self._outbox.published([row.event.event_id for row in owed if str(row.event.event_id) in there])
 
     async def _rest(self) -> None:

@@ -1,8 +1,11 @@
 """Reads topics without being a member of any group: the tail of one, or everything from now on."""
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
@@ -10,8 +13,17 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from topics import Record
 
 
-async def read_tail(options: Mapping[str, Any], name: str, *, last: int) -> list[Record]:
-    """Return at most the `last` records of each partition, oldest first within one."""
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A record, and where it lies."""
+
+    record: Record
+    partition: int
+    offset: int
+
+
+async def read_tail(options: Mapping[str, Any], name: str, *, last: int = sys.maxsize) -> list[Kept]:
+    """Return at most the `last` records of each partition, oldest first within one; without `last`, all of them."""
     async with _reader(options) as consumer:
         partitions = await _partitions(consumer, [name])
         consumer.assign(partitions)
@@ -19,14 +31,16 @@ async def read_tail(options: Mapping[str, Any], name: str, *, last: int) -> list
         ends = await consumer.end_offsets(partitions)
         for partition in partitions:
             consumer.seek(partition, max(first[partition], ends[partition] - last))
-        records: list[Record] = []
+        kept: list[Kept] = []
         while any([await consumer.position(partition) < ends[partition] for partition in partitions]):
             batches = await consumer.getmany(timeout_ms=200)
-            records.extend(map(_record, (message for batch in batches.values() for message in batch)))
-        return records
+            kept += [Kept(_record(each), each.partition, each.offset) for each in chain(*batches.values())]
+        return kept
 
 
-async def follow(options: Mapping[str, Any], names: Sequence[str], *, from_start: bool = False) -> AsyncIterator[Record]:
+async def follow(
+    options: Mapping[str, Any], names: Sequence[str], *, from_start: bool = False
+) -> AsyncIterator[Record]:
     """Yield the records of these topics as they come: from now on, or from the first that is kept."""
     async with _reader(options) as consumer:
         partitions = await _partitions(consumer, names)

@@ -4,7 +4,8 @@ Imports stand inside the functions, so that a stage loads only the foreign libra
 """
 
 from collections.abc import Collection
-from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, TypeAlias
+from types import TracebackType
+from typing import TYPE_CHECKING, Literal, Protocol, Self, TypeAlias
 
 from rfr_stream.ports import BlobStore, Gallery, Ledger, Verifier
 from rfr_stream.settings import Settings
@@ -18,7 +19,9 @@ Role: TypeAlias = Literal["detector", "embedder"]
 
 class _Entered(Protocol):
     async def __aenter__(self) -> Self: ...
-    async def __aexit__(self, *args: Any) -> None: ...  # noqa: ANN401 - as contextlib has it
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None: ...
 
 
 class OpenBlobs(BlobStore, _Entered, Protocol):

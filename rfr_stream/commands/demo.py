@@ -135,10 +135,10 @@ async def _review(settings: Settings, bus: Bus, ledger: Ledger, decide: Decide) 
         await ledger.register(Reviewer(name, keys.public_text(key), datetime.now(UTC) + timedelta(hours=1)))
     for name, key in signers.items():
         person = await decide(settings, held[0], name)
-        await _sign(bus, held[0], name, key, person)
+        await _sign(bus, held[0], reviewer_id=name, key=key, person_id=person)
 
 
-async def _sign(bus: Bus, case: Case, reviewer_id: str, key: Ed25519PrivateKey, person_id: str | None) -> None:
+async def _sign(bus: Bus, case: Case, *, reviewer_id: str, key: Ed25519PrivateKey, person_id: str | None) -> None:
     await reviewing.decide(
         case,
         publish=bus.publish,
