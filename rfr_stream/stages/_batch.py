@@ -16,14 +16,19 @@ Settled: TypeAlias = Rejected | SubmissionClosed
 async def in_batch(
     step: Callable[[list[T]], Awaitable[Sequence[U | Settled]]], items: Sequence[T | Settled]
 ) -> list[U | Settled]:
-    """Run a batch step over the items that still stand, and keep the places of those that do not."""
+    """Run a batch step over the items that still stand, and keep the places of those that do not.
+
+    Raises:
+        ValueError: the step did not answer each item once.
+
+    """
     standing = [item for item in items if not isinstance(item, Settled)]
-    done = iter(await step(standing)) if standing else iter(())
-    results = [item if isinstance(item, Settled) else next(done) for item in items]
-    if next(done, None) is not None:
-        msg = "a batch step must answer each item once"
+    answers = await step(standing) if standing else ()
+    if len(answers) != len(standing):
+        msg = f"a batch step gave {len(answers)} answers to {len(standing)} items"
         raise ValueError(msg)
-    return results
+    answer = iter(answers)
+    return [item if isinstance(item, Settled) else next(answer) for item in items]
 
 
 def one_by_one(function: Callable[[T], U | Settled], items: Sequence[T | Settled]) -> list[U | Settled]:

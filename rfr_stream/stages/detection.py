@@ -16,10 +16,10 @@ from rfr_stream.events import (
     SubjectFace,
     SubmissionClosed,
 )
-from rfr_stream.faces import Face, subject_of
+from rfr_stream.faces import Face
 from rfr_stream.ports import Aligner, BlobStore, Chip, Codec, Detector, Picture
 from rfr_stream.stages._batch import Settled, in_batch, one_by_one, paired
-from rfr_stream.stages._faces import Subject, bring_upright, derived_blob, find_faces
+from rfr_stream.stages._faces import Subject, bring_upright, derived_blob, find_faces, is_blank, wanted_face
 from rfr_stream.stages._outcomes import close
 
 
@@ -46,7 +46,8 @@ async def detect(
     pictures = await in_batch(codec.decode, await in_batch(blobs.get, images))
     faces = await in_batch(partial(find_faces, detector, rules.min_score), pictures)
     subjects = one_by_one(partial(_choose, rules, now), paired(paired(batch, pictures), faces))
-    chips = await in_batch(partial(bring_upright, aligner), subjects)
+    upright = await in_batch(partial(bring_upright, aligner), subjects)
+    chips = one_by_one(partial(_measured, now), paired(batch, upright))
     crops = await in_batch(partial(_store_crops, blobs, codec), paired(batch, chips))
     describe = partial(_face_detected, detector.identity, now)
     return one_by_one(describe, paired(paired(batch, subjects), paired(chips, crops)))
@@ -61,17 +62,28 @@ def _choose(
     rules: ProbeRules, now: datetime, row: tuple[tuple[ImageSubmitted, Picture], list[Face]]
 ) -> Subject | SubmissionClosed:
     (event, picture), faces = row
-    end = partial(close, event.submission.submission_id, now=now, demo=event.demo)
-    wanted = event.submission.subject
-    face = subject_of(faces, wanted.scaled(1 / picture.scale) if wanted else None)
+    end = partial(_end, now, event)
     if not faces:
         return end(Outcome.NO_FACE, "no face was found in the image")
+    face = wanted_face(faces, event.submission.subject, picture)
     if face is None:
-        return end(Outcome.SUBJECT_SELECTION_REQUIRED, f"{len(faces)} faces: say which by a point or a box on it")
+        detail = f"faces found: {len(faces)}; say which one is meant by a point or a box on it"
+        return end(Outcome.SUBJECT_SELECTION_REQUIRED, detail)
     if face.landmarks.interocular_px * picture.scale < rules.min_interocular_px:
         detail = f"the eyes are less than {rules.min_interocular_px:g} pixels apart: send a larger original"
         return end(Outcome.UNSUITABLE_QUALITY, detail)
     return Subject(picture, face)
+
+
+def _measured(now: datetime, row: tuple[ImageSubmitted, Chip]) -> Chip | SubmissionClosed:
+    event, chip = row
+    if is_blank(chip):
+        return _end(now, event, Outcome.UNSUITABLE_QUALITY, "the face lies outside the image, or shows nothing")
+    return chip
+
+
+def _end(now: datetime, event: ImageSubmitted, outcome: Outcome, detail: str) -> SubmissionClosed:
+    return close(event.submission.submission_id, outcome, detail, now=now, demo=event.demo)
 
 
 async def _store_crops(blobs: BlobStore, codec: Codec, rows: Sequence[tuple[ImageSubmitted, Chip]]) -> list[BlobRef]:

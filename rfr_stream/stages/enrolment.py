@@ -1,13 +1,14 @@
 """The gallery's own way in and out."""
 
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import partial
 from uuid import UUID
 
-from rfr_stream.errors import BadImage, NotPermitted
-from rfr_stream.events import BlobRef, ReferenceErased, ReferenceSubmitted
-from rfr_stream.faces import Face, subject_of
+from rfr_stream.errors import BadImage, Malformed, NotPermitted
+from rfr_stream.events import BlobRef, GalleryName, ReferenceErased, ReferenceSubmitted
+from rfr_stream.faces import Face
 from rfr_stream.ports import (
     Aligner,
     BlobStore,
@@ -21,7 +22,7 @@ from rfr_stream.ports import (
     References,
 )
 from rfr_stream.stages._batch import Settled, in_batch, one_by_one, paired
-from rfr_stream.stages._faces import Subject, bring_upright, find_faces
+from rfr_stream.stages._faces import Subject, bring_upright, find_faces, is_blank, wanted_face
 
 
 async def enrol(
@@ -38,53 +39,99 @@ async def enrol(
 ) -> list[Settled | None]:
     """Bring references into the gallery with their hold records, and erase them for good.
 
-    Erasures of a batch come last: what was erased stays erased, so that order between the two cannot matter.
+    Erasures of a batch come last: what was erased stays erased, so that order between the two cannot matter. Order
+    between batches does: they must not run at the same time.
     """
     submitted = [event for event in batch if isinstance(event, ReferenceSubmitted)]
-    enroller = _Enroller(embedder, gallery, references)
-    permitted = _not_erased(submitted, await references.erased([event.reference_id for event in submitted]))
-    pictures = await in_batch(codec.decode, await in_batch(blobs.get, permitted))
+    register = _Register(embedder, gallery, references, blobs)
+    permitted = await register.admit(submitted)
+    pictures = await in_batch(codec.decode, await in_batch(blobs.get, one_by_one(_image, permitted)))
     faces = await in_batch(partial(find_faces, detector, min_score), pictures)
-    chips = await in_batch(
-        partial(bring_upright, aligner), one_by_one(_reference_subject, paired(paired(submitted, pictures), faces))
-    )
-    verdicts = iter(await in_batch(enroller.enrol, paired(submitted, chips)))
+    subjects = one_by_one(_reference_subject, paired(paired(submitted, pictures), faces))
+    chips = one_by_one(_not_blank, await in_batch(partial(bring_upright, aligner), subjects))
+    verdicts = iter(await in_batch(register.enrol, paired(submitted, chips)))
     results = [next(verdicts) if isinstance(event, ReferenceSubmitted) else None for event in batch]
-    await _erase([event for event in batch if isinstance(event, ReferenceErased)], blobs, gallery, references)
+    await register.erase({event.reference_id for event in batch if isinstance(event, ReferenceErased)})
     return results
 
 
-def _not_erased(submitted: Sequence[ReferenceSubmitted], erased: set[UUID]) -> list[BlobRef | Settled]:
-    refusal = NotPermitted("reference_id: was erased and may not be enrolled again")
-    return [refusal if event.reference_id in erased else event.image for event in submitted]
+def _image(event: ReferenceSubmitted) -> BlobRef:
+    return event.image
 
 
 def _reference_subject(row: tuple[tuple[ReferenceSubmitted, Picture], list[Face]]) -> Subject:
     (event, picture), faces = row
-    face = subject_of(faces, event.subject.scaled(1 / picture.scale) if event.subject else None)
+    face = wanted_face(faces, event.subject, picture)
     if face is None:
-        msg = f"image: {len(faces)} faces found where one is needed; send one face, or say which by subject"
+        msg = f"image: faces found: {len(faces)}; send an image of one face, or say by subject which one is meant"
         raise BadImage(msg)
     return Subject(picture, face)
 
 
+def _not_blank(chip: Chip) -> Chip:
+    if is_blank(chip):
+        msg = "image: the face lies outside the image, or shows nothing"
+        raise BadImage(msg)
+    return chip
+
+
 @dataclass(frozen=True, slots=True)
-class _Enroller:
+class _Register:
     """Templates first, hold records second: a reference is found only once the ledger vouches for it."""
 
     embedder: Embedder
     gallery: Gallery
     references: References
+    blobs: BlobStore
+
+    async def admit(self, events: Sequence[ReferenceSubmitted]) -> list[ReferenceSubmitted | Settled]:
+        """Return what may be enrolled.
+
+        A new hold record of a reference that is held already counts from here on: a restriction waits for no picture.
+        """
+        ids = [event.reference_id for event in events]
+        erased, held = await self.references.erased(ids), await self.references.held(ids)
+        admitted = one_by_one(partial(_permitted, erased), events)
+        permitted = [event for event in admitted if isinstance(event, ReferenceSubmitted)]
+        await self.references.hold([_reference(event) for event in permitted if event.reference_id in held])
+        return admitted
 
     async def enrol(self, rows: Sequence[tuple[ReferenceSubmitted, Chip]]) -> list[None]:
         """Embed, enrol and hold; again is harmless."""
+        events = [event for event, _ in rows]
         templates = await self.embedder.embed([chip.pixels for _, chip in rows])
-        for name in sorted({event.gallery for event, _ in rows}):
-            mine = [i for i, (event, _) in enumerate(rows) if event.gallery == name]
-            ids = [rows[i][0].reference_id for i in mine]
+        for name in sorted({event.gallery for event in events}):
+            mine = [i for i, event in enumerate(events) if event.gallery == name]
+            ids = [events[i].reference_id for i in mine]
             await self.gallery.enrol(name, ids, templates[mine], embedder=self.embedder.identity)
-        await self.references.hold([_reference(event) for event, _ in rows])
+        await self.references.hold([_reference(event) for event in events])
+        # A process that has lost its partition can still be at work here while the next owner erases.
+        late = await self.references.erased([event.reference_id for event in events])
+        await self._remove(late, [event.image for event in events if event.reference_id in late])
         return [None for _ in rows]
+
+    async def erase(self, ids: AbstractSet[UUID]) -> None:
+        """Unsearchable first, then the images, then the records: a crash in between is finished by the redelivery."""
+        held = await self.references.held(sorted(ids))
+        await self._remove(ids, [reference.image for reference in held.values()])
+        await self.references.erase(sorted(ids))
+
+    async def _remove(self, ids: AbstractSet[UUID], images: Sequence[BlobRef]) -> None:
+        if ids:
+            # Wherever it lies: an erasure that names the wrong gallery erases all the same.
+            for name in GalleryName:
+                await self.gallery.erase(name, sorted(ids))
+            await self.blobs.delete(images)
+
+
+def _permitted(erased: AbstractSet[UUID], event: ReferenceSubmitted) -> ReferenceSubmitted:
+    if event.reference_id in erased:
+        msg = "reference_id: was erased and may not be enrolled again"
+        raise NotPermitted(msg)
+    if event.reference_id != ReferenceSubmitted.derive(event.person_id, event.gallery, event.image.sha256):
+        msg = "reference_id: not the id of this image of this person in this gallery"
+        raise Malformed(msg)
+    return event
 
 
 def _reference(event: ReferenceSubmitted) -> Reference:
@@ -99,12 +146,3 @@ def _reference(event: ReferenceSubmitted) -> Reference:
         review_due=event.hold.review_due,
         restricted=event.hold.restricted,
     )
-
-
-async def _erase(events: Sequence[ReferenceErased], blobs: BlobStore, gallery: Gallery, references: References) -> None:
-    """Unsearchable first, then the image, then the record: a crash in between is finished by the redelivery."""
-    ids = [event.reference_id for event in events]
-    for name in sorted({event.gallery for event in events}):
-        await gallery.erase(name, [event.reference_id for event in events if event.gallery == name])
-    await blobs.delete([reference.image for reference in (await references.held(ids)).values()])
-    await references.erase(ids)

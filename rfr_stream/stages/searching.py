@@ -1,11 +1,10 @@
 """Stage 3: who may this be? Leads from the galleries that the purpose opens, each lawfully held now."""
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Final
+from typing import Final, TypeAlias
 from uuid import UUID
 
 import numpy as np
@@ -17,6 +16,11 @@ from rfr_stream.ports import BlobStore, Gallery, Hit, Reference, References, Tem
 from rfr_stream.stages._batch import Settled, in_batch, one_by_one, paired
 
 _NORM_TOLERANCE: Final = 1e-3
+_GROWTH: Final = 4
+"""How many times more hits are fetched in each further round."""
+
+_Hits: TypeAlias = dict[GalleryName, list[Hit]]
+"""What one probe found in each gallery, best first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +73,14 @@ def _template(dimension: int, data: bytes) -> Templates:
         msg = f"template: must be {dimension} float32 values"
         raise Malformed(msg)
     template = np.frombuffer(data, dtype="<f4")
-    if not abs(float(np.linalg.norm(template)) - 1.0) < _NORM_TOLERANCE:  # also true of what is not a number
+    if not (np.isfinite(template).all() and abs(_norm(template) - 1.0) < _NORM_TOLERANCE):
         msg = "template: must be finite and of L2 norm 1"
         raise Malformed(msg)
     return template
+
+
+def _norm(template: Templates) -> float:
+    return float(np.linalg.norm(template.astype(np.float64)))  # the squares of large float32 overflow
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,23 +111,18 @@ class _Searcher:
         pending = list(range(len(probes)))
         limit = self.rules.list_length * self.rules.head_room
         while pending:
-            hits = await self._hits([probes[i] for i in pending], limit)
-            known = await self.references.held(sorted({hit.reference_id for rows in hits for _, hit in rows}))
-            for i, rows in zip(pending, hits, strict=True):
-                leads[i] = self._leads(rows, known)
-            # A gallery that filled the limit may hold more people; one that did not has shown all it has.
+            found = await self._hits([probes[i] for i in pending], limit)
+            known = await self.references.held(_ids(found))
+            for i, hits in zip(pending, found, strict=True):
+                leads[i] = self._leads(hits, known)
             pending = [
-                i
-                for i, rows in zip(pending, hits, strict=True)
-                if len(leads[i]) < self.rules.list_length and _is_full(rows, limit)
+                i for i, hits in zip(pending, found, strict=True) if self._may_improve(leads[i], hits, limit=limit)
             ]
-            limit *= 4
+            limit *= _GROWTH
         return leads
 
-    async def _hits(
-        self, probes: Sequence[tuple[Templates, tuple[GalleryName, ...]]], limit: int
-    ) -> list[list[tuple[GalleryName, Hit]]]:
-        hits: list[list[tuple[GalleryName, Hit]]] = [[] for _ in probes]
+    async def _hits(self, probes: Sequence[tuple[Templates, tuple[GalleryName, ...]]], limit: int) -> list[_Hits]:
+        hits: list[_Hits] = [{} for _ in probes]
         for name in _wanted(names for _, names in probes):
             asking = [i for i, (_, names) in enumerate(probes) if name in names]
             found = await self.gallery.search(
@@ -130,21 +133,32 @@ class _Searcher:
                 threshold=self.rules.threshold,
             )
             for i, rows in zip(asking, found, strict=True):
-                hits[i].extend((name, hit) for hit in rows)
+                hits[i][name] = rows
         return hits
 
-    def _leads(self, hits: Sequence[tuple[GalleryName, Hit]], known: dict[UUID, Reference]) -> list[_Lead]:
+    def _leads(self, hits: _Hits, known: dict[UUID, Reference]) -> list[_Lead]:
+        flat = [(name, hit) for name, rows in hits.items() for hit in rows]
         best: dict[str, _Lead] = {}
-        for name, hit in sorted(hits, key=lambda row: (-row[1].similarity, row[1].reference_id)):
+        for name, hit in sorted(flat, key=lambda row: (-row[1].similarity, row[1].reference_id)):
             reference = known.get(hit.reference_id)
             if reference is None or reference.gallery != name or policy.ineligibility(reference, self.now):
                 continue  # fail closed: what the ledger does not vouch for now is not found
             best.setdefault(reference.person_id, _Lead(reference, hit.similarity))
         return list(best.values())[: self.rules.list_length]
 
+    def _may_improve(self, leads: Sequence[_Lead], hits: _Hits, *, limit: int) -> bool:
+        """Whether a gallery that filled the limit may hold, beyond it, somebody who belongs on the list.
 
-def _is_full(hits: Sequence[tuple[GalleryName, Hit]], limit: int) -> bool:
-    return any(count >= limit for count in Counter(name for name, _ in hits).values())
+        A full list is not enough: it may have been filled from one gallery, while nearer people of another lie
+        behind references that are not eligible.
+        """
+        full = len(leads) >= self.rules.list_length
+        beaten_by = leads[-1].similarity if full else -1.0
+        return any(len(rows) >= limit and rows[-1].similarity > beaten_by for rows in hits.values())
+
+
+def _ids(found: Iterable[_Hits]) -> list[UUID]:
+    return sorted({hit.reference_id for hits in found for rows in hits.values() for hit in rows})
 
 
 def _candidates_ready(
