@@ -1,1 +1,1 @@
-"""What every test may use. This file also puts `tests/` on the import path: `import builders`."""
+"""What every test may use."""

@@ -1,0 +1,309 @@
+"""What a database adds to a ledger: it outlives processes, is shared by them, and guards itself."""
+
+import asyncio
+import random
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from uuid import uuid4
+
+import builders
+import ledger_worker
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from builders import NOW
+from sqlalchemy import Connection, make_url, text
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import NullPool
+
+from rfr_stream.adapters.ledger import SqlLedger, tables
+from rfr_stream.errors import Unavailable
+from rfr_stream.events import IdentificationConfirmed
+from rfr_stream.ports import Case, CaseState, Change, Step
+
+WORKER = Path(ledger_worker.__file__)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite+aiosqlite:///{tmp_path / 'ledger.db'}"
+    created: str = request.getfixturevalue("postgresql_server").database()
+    return created
+
+
+def raw(url: str) -> AsyncEngine:
+    return create_async_engine(url, poolclass=NullPool)
+
+
+async def run(url: str, statement: str, **values: object) -> None:
+    """Do behind the ledger's back what the statement says."""
+    engine = raw(url)
+    try:
+        async with engine.begin() as connection:
+            await connection.execute(text(statement), values)
+    finally:
+        await engine.dispose()
+
+
+async def leads(ledger: SqlLedger) -> Counter[str]:
+    """Count the identifications that are promised for each submission."""
+    promised = await ledger.unpublished(1_000_000)
+    return Counter(str(out.event.submission_id) for out in promised if isinstance(out.event, IdentificationConfirmed))
+
+
+class TestGuards:
+    """The database itself refuses what no code may do."""
+
+    PROMISE = (
+        "INSERT INTO outbox (event_id, submission_id, type, body) "
+        "SELECT :event_id, submission_id, 'rfr.identification-confirmed.v1', '{}' FROM cases"
+    )
+
+    async def promise(self, url: str) -> None:
+        await run(url, self.PROMISE, event_id=uuid4().hex if "sqlite" in url else uuid4())
+
+    async def test_no_lead_without_a_confirmed_case(self, url: str) -> None:
+        found = builders.candidates_ready()
+        async with SqlLedger(url) as ledger:
+            await ledger.apply(ledger_worker.changes([found])[:2])
+            with pytest.raises(IntegrityError, match="two reviewers"):
+                await self.promise(url)
+            assert await leads(ledger) == {}
+
+    async def test_no_lead_for_a_case_that_only_says_it_is_confirmed(self, url: str) -> None:
+        found = builders.candidates_ready()
+        async with SqlLedger(url) as ledger:
+            await ledger.apply(ledger_worker.changes([found])[:2])
+            await run(url, "UPDATE cases SET state = 'confirmed'")
+            with pytest.raises(IntegrityError, match="two reviewers"):
+                await self.promise(url)
+
+    async def test_no_lead_for_a_confirmed_case_whose_decisions_are_gone(self, url: str) -> None:
+        async with SqlLedger(url) as ledger:
+            await ledger.apply(ledger_worker.changes([builders.candidates_ready()]))
+            await run(url, "DELETE FROM decisions WHERE reviewer_id = 'reviewer-b'")
+            with pytest.raises(IntegrityError, match="two reviewers"):
+                await self.promise(url)
+
+    async def test_two_people_on_a_confirmed_case_pass_the_guard(self, url: str) -> None:
+        async with SqlLedger(url) as ledger:
+            await ledger.apply(ledger_worker.changes([builders.candidates_ready()]))
+            await run(url, "DELETE FROM outbox")
+            await self.promise(url)
+
+    async def test_nobody_decides_twice(self, url: str) -> None:
+        async with SqlLedger(url) as ledger:
+            await ledger.apply(ledger_worker.changes([builders.candidates_ready()])[:2])
+            with pytest.raises(IntegrityError):
+                await run(
+                    url,
+                    "INSERT INTO decisions (submission_id, reviewer_id, ordinal, body) "
+                    "SELECT submission_id, reviewer_id, 1, body FROM decisions",
+                )
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            "UPDATE decisions SET person_id = 'person-2'",
+            "UPDATE decisions SET reviewer_id = 'reviewer-z' WHERE reviewer_id = 'reviewer-a'",
+            "UPDATE outbox SET body = '{}'",
+            "UPDATE outbox SET type = 'rfr.identification-confirmed.v1'",
+        ],
+    )
+    async def test_what_was_decided_and_promised_is_never_changed(self, url: str, change: str) -> None:
+        async with SqlLedger(url) as ledger:
+            await ledger.apply(ledger_worker.changes([builders.candidates_ready()]))
+            with pytest.raises(IntegrityError, match="never changed"):
+                await run(url, change)
+
+    async def test_a_transition_that_promises_an_unearned_lead_is_a_bug_and_stores_nothing(self, url: str) -> None:
+        found = builders.candidates_ready()
+        unearned = builders.identification_confirmed(found)
+        innocent = builders.candidates_ready(builders.submission("other"))
+
+        def confirm_alone(_: Case | None) -> Step:
+            case = Case(found.submission.submission_id, CaseState.CONFIRMED, NOW, candidates=found)
+            return Step(case, emit=(unearned,))
+
+        async with SqlLedger(url) as ledger:
+            with pytest.raises(IntegrityError):
+                await ledger.apply(
+                    [
+                        *ledger_worker.changes([innocent]),
+                        Change(found.submission.submission_id, uuid4(), confirm_alone),
+                    ]
+                )
+            assert await ledger.case(found.submission.submission_id) is None
+            assert await ledger.case(innocent.submission.submission_id) is None
+            assert await ledger.unpublished(10) == []
+
+
+class TestSharing:
+    """Several processes, one database."""
+
+    async def test_the_same_events_to_two_ledgers_at_once_confirm_once(self, url: str) -> None:
+        lists = [builders.candidates_ready(builders.submission(str(number))) for number in range(20)]
+        by_case = [ledger_worker.changes([found]) for found in lists]
+        async with SqlLedger(url) as one, SqlLedger(url) as other:
+            shuffle = random.Random(7).shuffle  # noqa: S311 - an order, not a secret
+            work = []
+            for ledger in (one, other, one, other):
+                shuffle(by_case)
+                work.append(ledger.apply([change for case in by_case for change in case]))
+            results = await asyncio.gather(*work)
+
+            assert all(isinstance(result, Case) for batch in results for result in batch)
+            assert await leads(one) == {str(found.submission.submission_id): 1 for found in lists}
+
+    async def test_two_decisions_at_once_on_one_case_are_weighed_one_after_the_other(self, url: str) -> None:
+        async with SqlLedger(url) as one, SqlLedger(url) as other:
+            for number in range(10):
+                found = builders.candidates_ready(builders.submission(str(number)))
+                listed, first, second = ledger_worker.changes([found])
+                await one.apply([listed])
+
+                await asyncio.gather(one.apply([first]), other.apply([second]))
+
+                case = await one.case(found.submission.submission_id)
+                assert case is not None
+                assert case.state is CaseState.CONFIRMED
+            assert set((await leads(one)).values()) == {1}
+
+    async def test_a_list_and_a_decision_at_once_about_an_unknown_case_lose_neither(self, url: str) -> None:
+        async with SqlLedger(url) as one, SqlLedger(url) as other:
+            for number in range(10):
+                found = builders.candidates_ready(builders.submission(str(number)))
+                listed, first, _ = ledger_worker.changes([found])
+
+                await asyncio.gather(one.apply([first]), other.apply([listed]))
+
+                case = await one.case(found.submission.submission_id)
+                assert case is not None
+                assert case.state is CaseState.AWAITING_SECOND_REVIEW
+
+    async def test_a_reference_that_is_erased_while_it_is_held_anew_stays_erased(self, url: str) -> None:
+        references = [builders.reference(f"person-{number}") for number in range(20)]
+        ids = [reference.reference_id for reference in references]
+        async with SqlLedger(url) as one, SqlLedger(url) as other:
+            await asyncio.gather(*(one.hold([r]) for r in references), *(other.erase([id_]) for id_ in ids))
+
+            assert await one.held(ids) == {}
+            assert await one.erased(ids) == set(ids)
+
+    async def test_several_processes_may_open_a_new_ledger_at_once(self, url: str) -> None:
+        workers = [await asyncio.create_subprocess_exec(sys.executable, str(WORKER), url, "0", "2") for _ in range(4)]
+        codes = await asyncio.gather(*(worker.wait() for worker in workers))
+
+        assert codes == [0] * 4
+        async with SqlLedger(url) as ledger:
+            assert list((await leads(ledger)).values()) == [1] * 2 * ledger_worker.BATCH
+
+
+class TestDurability:
+    async def test_a_ledger_opened_again_knows_everything(self, url: str) -> None:
+        found = builders.candidates_ready()
+        async with SqlLedger(url) as ledger:
+            await ledger.apply(ledger_worker.changes([found]))
+            kept, promised = await ledger.case(found.submission.submission_id), await ledger.unpublished(10)
+
+        async with SqlLedger(url) as ledger:
+            assert await ledger.case(found.submission.submission_id) == kept
+            assert await ledger.unpublished(10) == promised
+
+    async def test_kill_9_loses_nothing_that_was_acknowledged_and_halves_nothing(self, url: str) -> None:
+        rounds, delays_s = 6, random.Random(3)  # noqa: S311 - moments, not secrets
+        first, acknowledged = 0, 0
+        for _ in range(rounds):
+            acknowledged = await asyncio.to_thread(_killed_worker, url, first, delays_s.uniform(0.01, 0.12))
+            async with SqlLedger(url) as ledger:
+                promised = await leads(ledger)
+                for number in range(acknowledged + 1):
+                    for found in ledger_worker.batch(number):
+                        assert promised.pop(str(found.submission.submission_id)) == 1
+                unacknowledged = {str(f.submission.submission_id) for f in ledger_worker.batch(acknowledged + 1)}
+                assert promised in ({}, dict.fromkeys(unacknowledged, 1)), "a batch is whole or absent"
+                assert len(await ledger.cases(list(CaseState), limit=10_000)) in {
+                    (acknowledged + 1) * ledger_worker.BATCH,
+                    (acknowledged + 2) * ledger_worker.BATCH,
+                }
+            first = acknowledged  # what was acknowledged last comes again, as after an uncommitted offset
+        assert acknowledged >= rounds - 1
+
+    async def test_the_tables_in_code_are_those_that_the_migrations_make(self, url: str) -> None:
+        def differences(connection: Connection) -> list[object]:
+            return list(compare_metadata(MigrationContext.configure(connection), tables.metadata))
+
+        async with SqlLedger(url):
+            engine = raw(url)
+            async with engine.connect() as connection:
+                found = await connection.run_sync(differences)
+            await engine.dispose()
+        assert found == []
+
+
+def _killed_worker(url: str, first: int, after_s: float) -> int:
+    """Start a worker, wait until it has acknowledged one batch, kill it a moment later; return the last number."""
+    command = [sys.executable, str(WORKER), url, str(first), "100000"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as worker:
+        assert worker.stdout is not None
+        acknowledged = [worker.stdout.readline()]
+        try:
+            worker.wait(timeout=after_s)
+        except subprocess.TimeoutExpired:
+            worker.kill()
+        acknowledged += worker.stdout.read().splitlines(keepends=True)
+    return int([line for line in acknowledged if line.endswith("\n")][-1])
+
+
+class TestAway:
+    """A database that cannot be reached is `Unavailable`; one that comes back is used again."""
+
+    async def test_a_server_that_is_not_there(self, tmp_path: Path) -> None:
+        with pytest.raises(Unavailable):
+            async with SqlLedger(f"postgresql+asyncpg://rfr@/rfr?host={tmp_path}"):
+                pass
+
+    async def test_a_file_that_another_process_holds(self, tmp_path: Path) -> None:
+        url = f"sqlite+aiosqlite:///{tmp_path / 'ledger.db'}"
+        async with SqlLedger(url, busy_timeout_ms=20) as ledger:
+            engine = raw(url)
+            async with engine.connect() as holder:
+                await holder.exec_driver_sql("BEGIN EXCLUSIVE")
+                with pytest.raises(Unavailable, match="OperationalError"):
+                    await ledger.register(builders.reviewer())
+                await holder.exec_driver_sql("ROLLBACK")
+            await engine.dispose()
+            await ledger.register(builders.reviewer())
+
+    async def test_a_path_that_cannot_be_opened(self, tmp_path: Path) -> None:
+        (tmp_path / "ledger.db").mkdir()
+        with pytest.raises(Unavailable):
+            async with SqlLedger(f"sqlite+aiosqlite:///{tmp_path / 'ledger.db'}"):
+                pass
+
+    @pytest.mark.parametrize("url", ["postgresql"], indirect=True)
+    async def test_connections_that_the_server_cut_are_made_anew(self, url: str) -> None:
+        async with SqlLedger(url) as ledger:
+            await ledger.register(builders.reviewer())
+            await run(
+                url,
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = :name AND pid <> pg_backend_pid()",
+                name=make_url(url).database,
+            )
+            assert await ledger.reviewer("reviewer-a") == builders.reviewer()
+
+    async def test_a_statement_that_is_wrong_is_a_bug_not_an_outage(self, url: str) -> None:
+        async with SqlLedger(url) as ledger:
+            await run(url, "DROP TABLE reviewers")
+            with pytest.raises(Exception, match="reviewers") as caught:
+                await ledger.reviewer("reviewer-a")
+        assert not isinstance(caught.value, Unavailable)
+
+    async def test_a_ledger_that_is_not_open_says_so(self, url: str) -> None:
+        with pytest.raises(RuntimeError, match="async with"):
+            await SqlLedger(url).case(uuid4())
