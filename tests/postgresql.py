@@ -19,22 +19,23 @@ FAST = ("fsync=off", "full_page_writes=off", "synchronous_commit=off")  # the se
 
 
 class PostgreSql:
-    """A running server; each `database()` is a new, empty one."""
+    """A running server."""
 
     def __init__(self, programs: Path, directory: Path) -> None:
         self._programs = programs
         self._directory = directory
         self._numbers = count(1)
 
-    def url(self, database: str) -> str:
-        return f"postgresql+asyncpg://rfr@/{database}?host={self._directory}"
-
-    def database(self) -> str:
-        """Return the SQLAlchemy URL of a new database."""
+    def fresh(self) -> str:
+        """Return the SQLAlchemy URL of an empty schema with a user of its own, who sees nothing else."""
         name = f"test_{next(self._numbers)}"
-        createdb = [str(self._programs / "createdb"), "-h", str(self._directory), "-U", "rfr", name]
-        subprocess.run(createdb, check=True, timeout=60)
-        return self.url(name)
+        make = (
+            f"CREATE ROLE {name} LOGIN; CREATE SCHEMA {name} AUTHORIZATION {name}; "
+            f"ALTER ROLE {name} SET search_path = {name}"
+        )
+        psql = [str(self._programs / "psql"), "-h", str(self._directory), "-U", "rfr", "-d", "postgres", "-qc", make]
+        subprocess.run(psql, check=True, timeout=60)
+        return f"postgresql+asyncpg://{name}@/postgres?host={self._directory}"
 
 
 @contextmanager
@@ -74,7 +75,7 @@ def running() -> Iterator[PostgreSql]:
         _await_ready(programs, directory, server)
         yield PostgreSql(programs, directory)
     finally:
-        server.send_signal(signal.SIGINT)
+        server.send_signal(signal.SIGQUIT)  # at once: nothing of it is kept
         server.wait(timeout=30)
         shutil.rmtree(directory)
 

@@ -77,7 +77,7 @@ def sign(key: Ed25519PrivateKey, **conclusion: Unpack[Conclusion]) -> ReviewDeci
 
 
 def save(key: Ed25519PrivateKey, path: Path, *, passphrase: str) -> None:
-    """Write the private key to a new file of mode 0600, encrypted with the passphrase; it is on disk on return.
+    """Write the private key to a new file of mode 0600, encrypted with the passphrase.
 
     Raises:
         FileExistsError: there is a file already; a key is never overwritten.
