@@ -3,7 +3,8 @@
 A record is a CloudEvents 1.0 event in Kafka's binary mode: attributes in `ce_*` headers, the event as JSON value.
 """
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final, TypeAlias
@@ -143,10 +144,29 @@ def _type_of(contract: type[Event], demo: bool) -> str:  # noqa: FBT001 - a cach
     return contract.ce_type.replace(_PREFIX, _DEMO_PREFIX, 1) if demo else contract.ce_type
 
 
+_SAYS_NO_VALUE: Final = frozenset(
+    {
+        *("missing", "extra_forbidden", "value_error", "json_invalid", "enum", "literal_error", "timezone_aware"),
+        *("string_type", "int_type", "float_type", "bool_type", "dict_type", "tuple_type", "model_type"),
+        *("string_pattern_mismatch", "string_too_short", "string_too_long", "too_short", "too_long"),
+        *("greater_than", "greater_than_equal", "less_than", "less_than_equal", "finite_number"),
+    }
+)
+"""The kinds of fault whose message is about the contract alone; others quote what came in, so their kind must do."""
+
+_FIELD_NAME: Final = re.compile(r"[A-Za-z0-9_\[\]-]{1,40}")
+
+
 def _explain(error: ValidationError) -> str:
     """Say which fields are wrong and why, without their values: they may identify a person."""
-    faults: Iterable[tuple[Sequence[object], str]] = (
-        (fault["loc"], fault["msg"])
-        for fault in error.errors(include_url=False, include_context=False, include_input=False)
-    )
-    return "; ".join(f"{'.'.join(map(str, loc)) or 'value'}: {msg}" for loc, msg in list(faults)[:8])
+    faults = error.errors(include_url=False, include_context=False, include_input=False)[:8]
+    return "; ".join(f"{_place(fault['loc'])}: {_reason(fault['type'], fault['msg'])}" for fault in faults)
+
+
+def _place(path: Sequence[int | str]) -> str:
+    """Return the path to a field; what somebody wrote in a field name's stead is not repeated."""
+    return ".".join(str(step) if _FIELD_NAME.fullmatch(str(step)) else "?" for step in path) or "value"
+
+
+def _reason(kind: str, message: str) -> str:
+    return message.removeprefix("Value error, ") if kind in _SAYS_NO_VALUE else kind.replace("_", " ")
