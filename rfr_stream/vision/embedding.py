@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - its usual name
 
 from rfr_stream.faces import ImageHwc
+from rfr_stream.vision.packs import Part
 from rfr_stream.vision.tuning import Runtime, tuned
 
 BATCH: Final = {"cpu": 16, "cuda": 128}
@@ -26,10 +27,11 @@ class Normalisation(NamedTuple):
 class NetworkEmbedder:
     """Turns chips into templates."""
 
-    def __init__(self, network: nn.Module, normalisation: Normalisation, runtime: Runtime, *, dimension: int) -> None:
-        self._network = tuned(network, runtime)
+    def __init__(self, network: nn.Module, normalisation: Normalisation, runtime: Runtime, part: Part) -> None:
+        shape = (BATCH["cpu"], 3, part.input_px, part.input_px)
+        self._network = tuned(network, runtime, shape=shape)
         self._runtime = runtime
-        self._dimension = dimension
+        self._dimension = part.dimension
         mean, std = (torch.tensor(part, device=runtime.device).view(3, 1, 1) for part in normalisation)
         self._factor, self._offset = 1 / std, -mean / std
 
