@@ -31,8 +31,9 @@ T = TypeVar("T")
 
 SLICE_MS: Final = 20.0
 """How long the event loop may stand still for one call of the engine."""
-_SCANNED_PER_MS: Final = 25_000_000
-"""Coded vector components that the slowest core we measured scans in a millisecond, with a margin of two."""
+_PROBE_MS: Final = 0.1
+_SCANNED_PER_MS: Final = 10_000_000
+"""What a probe costs whatever the size, and how many coded components one slow core scans; with a margin of two."""
 _ENROL_ROWS: Final = 256
 """References written at once: about 10 ms."""
 
@@ -223,4 +224,5 @@ def _translated() -> Iterator[None]:
 
 
 def _probes_per_slice(size: int, dimension: int) -> int:
-    return max(1, int(SLICE_MS * _SCANNED_PER_MS / max(1, size * dimension)))
+    probe_ms = _PROBE_MS + size * dimension / _SCANNED_PER_MS
+    return max(1, int(SLICE_MS / probe_ms))
