@@ -1,0 +1,100 @@
+"""The cheap checks at the door: is it a file, is it small enough, does it begin like an image. Nothing is decoded."""
+
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Final
+
+from rfr_stream.errors import BadImage
+
+_HEIC_BRANDS: Final = frozenset({b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1"})
+_BEGINNINGS: Final = (
+    (b"\xff\xd8\xff", "image/jpeg"),
+    (b"\x89PNG\r\n\x1a\n", "image/png"),
+    (b"II*\x00", "image/tiff"),
+    (b"MM\x00*", "image/tiff"),
+    (b"BM", "image/bmp"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Original:
+    """An image file as it came, never altered: its bytes, their SHA-256, and what their beginning says they are."""
+
+    data: bytes
+    sha256: str
+    media_type: str
+
+
+def images_in(paths: Iterable[Path]) -> Iterator[Path]:
+    """Yield the files named, and those of the folders named, recursively, in the order of their names.
+
+    Everything found is yielded, whatever its name says: what is no image is refused with a reason, not passed over.
+    A link found in a folder is not followed. A folder that cannot be listed is yielded itself, to be refused.
+    """
+    for path in paths:
+        if path.is_dir():
+            yield from _files_below(path)
+        else:
+            yield path
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError:
+        yield folder
+        return
+    for entry in entries:
+        if entry.is_dir() and not entry.is_symlink():
+            yield from _files_below(entry)
+        else:
+            yield entry
+
+
+def admit(file: Path | bytes, *, max_bytes: int) -> Original:
+    """Return the original, read once.
+
+    Raises:
+        BadImage: it is no regular file, cannot be read, is empty or too large, or does not begin like an image.
+
+    """
+    data = file if isinstance(file, bytes) else _read(file, max_bytes)
+    if not data:
+        msg = "image: empty"
+        raise BadImage(msg)
+    if len(data) > max_bytes:
+        msg = f"image: larger than {max_bytes} bytes"
+        raise BadImage(msg)
+    return Original(data, sha256(data).hexdigest(), _media_type(data))
+
+
+def _read(path: Path, max_bytes: int) -> bytes:
+    """Return at most `max_bytes` and one more; a pipe or device is not waited for, a link not followed."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        with os.fdopen(descriptor, "rb") as file:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                msg = "image: not a regular file"
+                raise BadImage(msg)
+            return file.read(min(status.st_size, max_bytes) + 1)
+    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+        reason = "a symbolic link" if path.is_symlink() else getattr(error, "strerror", None) or "not a file's name"
+        msg = f"image: cannot be read: {reason}"
+        raise BadImage(msg) from error
+
+
+def _media_type(data: bytes) -> str:
+    for beginning, media_type in _BEGINNINGS:
+        if data.startswith(beginning):
+            return media_type
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "image/webp"
+    if data[4:8] == b"ftyp" and data[8:12] in _HEIC_BRANDS:
+        return "image/heic"
+    msg = "image: does not begin like a JPEG, PNG, WebP, TIFF, BMP or HEIC file"
+    raise BadImage(msg)

@@ -1,0 +1,169 @@
+"""What every door does: admit, hash, keep the original, publish, acknowledge; in chunks, so that thousands stream.
+
+A file is acknowledged only once its blob and its event are durable. An interrupted run is simply run again: the same
+file under the same request has the same ids, and the journal passes over what was acknowledged.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Final, Protocol, TypeAlias
+from uuid import UUID
+
+from producers._admission import Original, admit
+from producers._journal import Journal
+from rfr_stream.errors import Rejected
+from rfr_stream.events import BlobRef, Event, derive_id
+from rfr_stream.ports import BlobStore, NewBlob
+
+Publish: TypeAlias = Callable[[Sequence[Event]], Awaitable[None]]
+"""Returns once every event is durable on its topic, and raises `Unavailable` where it may not be."""
+
+CHUNK_FILES: Final = 64
+CHUNK_BYTES: Final = 64 * 2**20
+"""A chunk ends at whichever comes first, so that memory holds at most this and one file more."""
+MAX_IMAGE_BYTES: Final = 64 * 2**20
+
+
+class Verdict(StrEnum):
+    """How a file fared at the door."""
+
+    ACCEPTED = "accepted"
+    SKIPPED = "skipped"
+    REJECTED = "rejected"
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """How one file fared; `path` stays on this machine, for whoever handed it in. None for bytes without a name."""
+
+    path: Path | None
+    outcome: Verdict
+    derived_id: UUID | None = None
+    """Of the submission or reference; None where it was rejected unread."""
+    reason: str | None = None
+
+
+class Form(Protocol):
+    """What is said about an image when it is handed in."""
+
+    @property
+    def statement(self) -> tuple[object, ...]:
+        """Everything it says, to tell one request from another."""
+
+    def derive(self, image_sha256: str) -> UUID:
+        """Return the id of saying this of this image."""
+
+    def event(self, image: BlobRef, at: datetime) -> Event:
+        """Return the event that says this of the image kept there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """One file and what is said about it."""
+
+    file: Path | bytes
+    form: Form
+
+    @property
+    def path(self) -> Path | None:
+        """Where it came from, if it has a name."""
+        return self.file if isinstance(self.file, Path) else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Admitted:
+    arrival: Arrival
+    original: Original
+    mark: UUID
+
+
+async def take_in(
+    arrivals: Iterable[Arrival],
+    *,
+    blobs: BlobStore,
+    publish: Publish,
+    journal: Journal | None = None,
+    max_bytes: int = MAX_IMAGE_BYTES,
+) -> AsyncIterator[Report]:
+    """Yield one report for each arrival as its chunk is done, in order; what is refused does not hold up the others.
+
+    Args:
+        arrivals: drawn lazily, from a thread of its own; a `Rejected` that it raises ends the run.
+
+        blobs: where originals are kept, under their digest.
+
+        publish: durable once it returns.
+
+        journal: entered; none: nothing is remembered beyond this run.
+
+        max_bytes: of one file.
+
+    Raises:
+        Unavailable: store, bus or journal are away; run it again later.
+
+    """
+    with Journal() as short_memory:
+        remembered = journal or short_memory
+        waiting = iter(arrivals)
+        while chunk := await asyncio.to_thread(_draw, waiting, remembered, max_bytes):
+            admitted = [item for item in chunk if isinstance(item, _Admitted)]
+            await _hand_in(admitted, blobs, publish)
+            await asyncio.to_thread(remembered.acknowledge, [item.mark for item in admitted])
+            for item in chunk:
+                yield item if isinstance(item, Report) else _accepted(item)
+
+
+def _draw(waiting: Iterator[Arrival], journal: Journal, max_bytes: int) -> list[_Admitted | Report]:
+    """Return the next chunk, empty at the end."""
+    chunk: list[_Admitted | Report] = []
+    marks: set[UUID] = set()
+    size = 0
+    while len(chunk) < CHUNK_FILES and size < CHUNK_BYTES:
+        arrival = next(waiting, None)
+        if arrival is None:
+            break
+        item = _look_at(arrival, journal, max_bytes)
+        if isinstance(item, _Admitted):
+            if item.mark in marks:
+                item = _skipped(arrival, item.original.sha256)
+            else:
+                marks.add(item.mark)
+                size += len(item.original.data)
+        chunk.append(item)
+    return chunk
+
+
+def _look_at(arrival: Arrival, journal: Journal, max_bytes: int) -> _Admitted | Report:
+    try:
+        original = admit(arrival.file, max_bytes=max_bytes)
+    except Rejected as refusal:
+        return Report(arrival.path, Verdict.REJECTED, reason=str(refusal))
+    mark = derive_id("intake", original.sha256, *arrival.form.statement)
+    if journal.holds(mark):
+        return _skipped(arrival, original.sha256)
+    return _Admitted(arrival, original, mark)
+
+
+def _skipped(arrival: Arrival, image_sha256: str) -> Report:
+    return Report(arrival.path, Verdict.SKIPPED, arrival.form.derive(image_sha256), "handed in before")
+
+
+def _accepted(item: _Admitted) -> Report:
+    return Report(item.arrival.path, Verdict.ACCEPTED, item.arrival.form.derive(item.original.sha256))
+
+
+async def _hand_in(admitted: Sequence[_Admitted], blobs: BlobStore, publish: Publish) -> None:
+    if not admitted:
+        return
+    refs = await blobs.put([_as_blob(item.original) for item in admitted])
+    now = datetime.now(UTC)
+    await publish([item.arrival.form.event(ref, now) for item, ref in zip(admitted, refs, strict=True)])
+
+
+def _as_blob(original: Original) -> NewBlob:
+    """Kept under its own digest: the same image again is the same blob, and never another in its place."""
+    return NewBlob(f"originals/{original.sha256[:2]}/{original.sha256}", original.data, original.media_type)

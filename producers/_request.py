@@ -1,0 +1,128 @@
+"""What the doors for probes share: a request, checked against policy before the first file is opened."""
+
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import UUID
+
+from pydantic import ConfigDict, Field
+
+from producers._admission import images_in
+from producers._intake import MAX_IMAGE_BYTES, Arrival, Publish, Report, take_in
+from producers._journal import Journal
+from rfr_stream.events import (
+    BlobRef,
+    GalleryName,
+    ImageSubmitted,
+    Prose,
+    Purpose,
+    Ref,
+    Source,
+    Still,
+    Submission,
+    Value,
+    VideoFrame,
+)
+from rfr_stream.faces import Box, Point
+from rfr_stream.policy import searchable
+from rfr_stream.ports import BlobStore
+
+
+class Request(Value):
+    """What is asked of every file of a run; `subject` and `media` only make sense for one file."""
+
+    model_config = ConfigDict(hide_input_in_errors=True)
+
+    purpose: Purpose
+    case_ref: Ref
+    legal_basis: Prose
+    necessity: Prose | None = None
+    authoriser: Ref | None = None
+    galleries: tuple[GalleryName, ...] = ()
+    subject: Box | Point | None = None
+    media: Still | VideoFrame = Field(Still(), discriminator="kind")
+    demo: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeForm:
+    """A request as it came through one door, in somebody's name."""
+
+    request: Request
+    source: Source
+    submitted_by: str
+
+    @property
+    def statement(self) -> tuple[object, ...]:
+        return (self.request.model_dump_json(), self.source, self.submitted_by)
+
+    def derive(self, image_sha256: str) -> UUID:
+        asked = self.request
+        return Submission.derive(
+            image_sha256=image_sha256,
+            source=self.source,
+            purpose=asked.purpose,
+            case_ref=asked.case_ref,
+            subject=asked.subject,
+            media=asked.media,
+            galleries=asked.galleries,
+        )
+
+    def event(self, image: BlobRef, at: datetime) -> ImageSubmitted:
+        return ImageSubmitted(occurred_at=at, submission=self.submission(image, at), demo=self.request.demo)
+
+    def submission(self, image: BlobRef, at: datetime) -> Submission:
+        asked = self.request
+        return Submission(
+            submission_id=self.derive(image.sha256),
+            source=self.source,
+            submitted_by=self.submitted_by,
+            submitted_at=at,
+            image=image,
+            **{name: getattr(asked, name) for name in type(asked).model_fields if name != "demo"},
+        )
+
+
+_ANY_IMAGE = BlobRef(uri="memory://any/any", sha256="0" * 64, media_type="image/png", bytes=0)
+
+
+def require_permitted(form: ProbeForm) -> None:
+    """Let policy judge the request before any image is opened.
+
+    Raises:
+        NotPermitted: policy forbids it, whatever the images show.
+
+    """
+    searchable(form.submission(_ANY_IMAGE, datetime.now(UTC)))
+
+
+async def submit_probes(
+    files: Iterable[Path | bytes],
+    form: ProbeForm,
+    *,
+    blobs: BlobStore,
+    publish: Publish,
+    journal: Journal | None = None,
+    max_bytes: int = MAX_IMAGE_BYTES,
+) -> AsyncIterator[Report]:
+    """Yield how each file fared; a folder stands for what lies in it.
+
+    Raises:
+        NotPermitted: policy forbids the request; nothing was opened.
+
+        Unavailable: store, bus or journal are away; run it again later.
+
+    """
+    require_permitted(form)
+    arrivals = (Arrival(file, form) for file in _expanded(files))
+    async for report in take_in(arrivals, blobs=blobs, publish=publish, journal=journal, max_bytes=max_bytes):
+        yield report
+
+
+def _expanded(files: Iterable[Path | bytes]) -> Iterable[Path | bytes]:
+    for file in files:
+        if isinstance(file, bytes):
+            yield file
+        else:
+            yield from images_in([file])
