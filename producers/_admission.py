@@ -1,5 +1,6 @@
 """The cheap checks at the door: is it a file, is it small enough, does it begin like an image. Nothing is decoded."""
 
+import errno
 import os
 import stat
 from collections.abc import Iterable, Iterator
@@ -36,10 +37,17 @@ def images_in(paths: Iterable[Path]) -> Iterator[Path]:
     A link found in a folder is not followed. A folder that cannot be listed is yielded itself, to be refused.
     """
     for path in paths:
-        if path.is_dir():
+        if _is_folder(path):
             yield from _files_below(path)
         else:
             yield path
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # a folder above it may not be entered; opening it will say so
+        return False
 
 
 def _files_below(folder: Path) -> Iterator[Path]:
@@ -49,7 +57,7 @@ def _files_below(folder: Path) -> Iterator[Path]:
         yield folder
         return
     for entry in entries:
-        if entry.is_dir() and not entry.is_symlink():
+        if _is_folder(entry) and not entry.is_symlink():
             yield from _files_below(entry)
         else:
             yield entry
@@ -82,8 +90,11 @@ def _read(path: Path, max_bytes: int) -> bytes:
                 msg = "image: not a regular file"
                 raise BadImage(msg)
             return file.read(min(status.st_size, max_bytes) + 1)
-    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
-        reason = "a symbolic link" if path.is_symlink() else getattr(error, "strerror", None) or "not a file's name"
+    except ValueError as error:
+        msg = "image: no file can have this name"
+        raise BadImage(msg) from error
+    except OSError as error:
+        reason = "a symbolic link" if error.errno == errno.ELOOP else error.strerror or type(error).__name__
         msg = f"image: cannot be read: {reason}"
         raise BadImage(msg) from error
 
