@@ -147,8 +147,21 @@ def withdrawn(reason: str, by: str, now: datetime) -> Transition:
 
     def transition(case: Case | None) -> Step:
         known = _existing(case)
+        if known.candidates is None:
+            msg = "submission_id: the case has no list, so no lead was given out"
+            raise NotPermitted(msg)
         step = _end(known, Outcome.WITHDRAWN, now)
-        return replace(step, emit=(_recall(known, reason, by, now), *step.emit))
+        (person,) = {decision.person_id for decision in known.decisions if decision.person_id}
+        recall = IdentificationWithdrawn(
+            occurred_at=now,
+            demo=known.demo,
+            case_ref=known.candidates.submission.case_ref,
+            submission_id=known.submission_id,
+            person_id=person,
+            reason=reason,
+            withdrawn_by=by,
+        )
+        return replace(step, emit=(recall, *step.emit))
 
     return transition
 
@@ -266,21 +279,4 @@ def _summary(decision: ReviewDecided) -> ReviewSummary:
         dissimilarities_n=len(decision.dissimilarities),
         decided_at=decision.occurred_at,
         signature=decision.signature,
-    )
-
-
-def _recall(case: Case, reason: str, by: str, now: datetime) -> IdentificationWithdrawn:
-    """Say of whom: a confirmed case has its list, and its decisions name one person."""
-    if case.candidates is None:
-        msg = "submission_id: the case has no list, so no lead can have been given out"
-        raise NotPermitted(msg)
-    (person,) = {decision.person_id for decision in case.decisions if decision.person_id}
-    return IdentificationWithdrawn(
-        occurred_at=now,
-        demo=case.demo,
-        case_ref=case.candidates.submission.case_ref,
-        submission_id=case.submission_id,
-        person_id=person,
-        reason=reason,
-        withdrawn_by=by,
     )
