@@ -1,0 +1,147 @@
+"""`rfr topics`, `rfr models` and `rfr replay`: for whoever operates the house."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+import topics
+from producers import replay as replaying
+from rfr_stream.commands._context import CONSOLE, open_bus, reachable, run, settings_of
+from rfr_stream.errors import RfrError
+from rfr_stream.settings import Settings
+from rfr_stream.vision import packs, weights
+from topics import admin
+from topics.tail import Kept
+
+topics_app = typer.Typer(help="The topics of a cluster, against the table.", no_args_is_help=True)
+models_app = typer.Typer(help="Model packs and their weights.", no_args_is_help=True)
+
+
+@topics_app.command("plan")
+def plan(context: typer.Context) -> None:
+    """Say what differs between the table and the cluster; change nothing."""
+    differences = run(admin.plan(reachable(settings_of(context)).kafka))
+    _print_differences(differences)
+    raise typer.Exit(1 if differences else 0)
+
+
+@topics_app.command("apply")
+def apply(
+    context: typer.Context,
+    *,
+    add_partitions: Annotated[bool, typer.Option("--add-partitions", help="moves keys to other partitions")] = False,
+) -> None:
+    """Create what is missing and correct settings; never delete."""
+    _print_differences(run(admin.apply(reachable(settings_of(context)).kafka, add_partitions=add_partitions)))
+
+
+@topics_app.command("export")
+def export(folder: Annotated[Path, typer.Argument(help="for the JSON Schemas and the AsyncAPI document")]) -> None:
+    """Write the contracts to files."""
+    admin.export(folder)
+    CONSOLE.print(f"Written to {folder}")
+
+
+def _print_differences(differences: tuple[admin.Difference, ...]) -> None:
+    for difference in differences:
+        CONSOLE.print(str(difference), highlight=False)
+    if not differences:
+        CONSOLE.print("The cluster is as the table says.")
+
+
+@models_app.command("list")
+def list_models(context: typer.Context) -> None:
+    """List the packs, their licences and whether their weights are here."""
+    table = Table("pack", "part", "architecture", "licence", "trained on", "weights")
+    for pack in weights.list_packs():
+        for status in weights.status(pack, _weights_dir(context)):
+            part = pack.part(status.role)
+            weights_state = f"{status.weights.name}: {status.fault or 'ready'}"
+            table.add_row(pack.name, status.role, part.architecture, part.licence, part.training_data, weights_state)
+    CONSOLE.print(table)
+
+
+@models_app.command("verify")
+def verify(context: typer.Context, pack: str) -> None:
+    """Check every digest of a pack."""
+    weights.verify(packs.pack(pack), _weights_dir(context))
+    CONSOLE.print(f"{pack}: every file is the one that the pack names.")
+
+
+@models_app.command("pull")
+def pull(
+    context: typer.Context,
+    pack: str,
+    role: Annotated[str, typer.Argument(help="detector or embedder")],
+    *,
+    file: Annotated[
+        Path | None, typer.Option("--from", exists=True, dir_okay=False, help="instead of downloading")
+    ] = None,
+    trust_sha256: Annotated[str | None, typer.Option(help="vouch for a file whose publisher names no digest")] = None,
+) -> None:
+    """Bring a pack's weights here, from their publisher or from a file, and check their digest."""
+    if role not in {"detector", "embedder"}:
+        msg = "role: must be detector or embedder"
+        raise RfrError(msg)
+    chosen = packs.pack(pack)
+    folder = _weights_dir(context)
+    which: packs.Role = "detector" if role == "detector" else "embedder"
+    if file:
+        CONSOLE.print(str(weights.install(chosen, which, file, folder, trust_sha256=trust_sha256)))
+    else:
+        for path in weights.pull(chosen, which, folder, trust_sha256=trust_sha256):
+            CONSOLE.print(str(path))
+
+
+def _weights_dir(context: typer.Context) -> Path:
+    settings = settings_of(context)
+    return settings.vision.weights_dir or settings.data_dir / "models"
+
+
+def replay(  # noqa: PLR0917 - options of the command line
+    context: typer.Context,
+    topic: Annotated[str, typer.Argument(help="the topic's name, or its noun: submissions, faces ...")],
+    group: Annotated[str, typer.Argument(help="the consumer group whose dead letters these are: rfr-detection ...")],
+    reason: Annotated[str | None, typer.Option(help="only these: malformed, bad_image, missing_blob ...")] = None,
+    key: Annotated[str | None, typer.Option(help="only of this key")] = None,
+    since: Annotated[datetime | None, typer.Option(help="failed at or after (UTC)")] = None,
+    until: Annotated[datetime | None, typer.Option(help="failed at or before (UTC)")] = None,
+    per_second: Annotated[int, typer.Option(min=1, max=10_000)] = 50,
+    *,
+    go: Annotated[bool, typer.Option("--go", help="put them back; without it, only say which")] = False,
+) -> None:
+    """Put dead letters back on their topic after a fix; a dry run unless told to go."""
+    wanted = replaying.Wanted(reason=reason, key=key, since=_utc(since), until=_utc(until))
+    letters = run(_replay(settings_of(context), _topic(topic), group, wanted, per_second=per_second if go else None))
+    table = Table("key", "reason", "error", "attempt", "failed at")
+    for letter in letters:
+        record = letter.record
+        facts = (record.header(f"x-rfr-{fact}") for fact in ("reason", "error", "attempt", "failed-at"))
+        table.add_row((record.key or b"").decode(errors="replace"), *facts)
+    CONSOLE.print(table)
+    CONSOLE.print(f"{len(letters)} put back." if go else f"{len(letters)} would be put back; --go does it.")
+
+
+async def _replay(
+    settings: Settings, topic: topics.Topic, group: str, wanted: replaying.Wanted, *, per_second: int | None
+) -> list[Kept]:
+    async with open_bus(settings) as bus:
+        letters = await replaying.find(bus.options, topic, group, wanted)
+        if per_second:
+            await replaying.replay(bus, topic, letters, per_second=per_second)
+        return letters
+
+
+def _topic(name: str) -> topics.Topic:
+    for topic in topics.ALL:
+        if name in {topic.name, topic.noun}:
+            return topic
+    msg = f"no such topic: {name}; there are {', '.join(topic.noun for topic in topics.ALL)}"
+    raise RfrError(msg)
+
+
+def _utc(moment: datetime | None) -> datetime | None:
+    return moment.replace(tzinfo=UTC) if moment else None
