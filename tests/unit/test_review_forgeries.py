@@ -9,7 +9,8 @@ from typing import Any
 import builders
 import pytest
 from builders import LATER, NOW
-from hypothesis import event, given, settings
+from hypothesis import event as counted
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rfr_stream import review, stages
@@ -114,7 +115,8 @@ MACHINES = st.sampled_from(
         builders.closed(Outcome.EXPIRED),
     ]
 )
-EVENTS = st.lists(st.one_of(GENUINE, GENUINE, FORGED, MACHINES, st.just(FOUND)), max_size=14)
+AGREEING = st.builds(genuine, st.sampled_from(REGISTERED), st.sampled_from(sorted(LEAD_SUPPORT)), st.just("person-1"))
+EVENTS = st.lists(st.one_of(AGREEING, AGREEING, st.just(FOUND), GENUINE, FORGED, MACHINES), min_size=3, max_size=14)
 
 
 @settings(max_examples=100, deadline=None)
@@ -132,7 +134,7 @@ async def _holds(events: Sequence[Event]) -> None:
 
     case = await house.ledger.case(FOUND.submission.submission_id)
     promised = await house.leads()
-    event(f"leads: {len(promised)}")
+    counted(f"leads: {len(promised)}")
     assert len(promised) == (1 if case and case.state is CaseState.CONFIRMED else 0)
     if case is None:
         return
