@@ -16,7 +16,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from rfr_stream.errors import Unavailable
-from topics.embedded._config import Files, broker_command, format_command
+from topics.embedded._config import Files, Program
 from topics.embedded._jars import broker_jars, find_java
 
 HOST: Final = "127.0.0.1"
@@ -24,6 +24,8 @@ GUARD: Final = Path(__file__).with_name("_guard.py")
 STOP_S: Final = 25.0
 """Longer than the guard gives the JVM."""
 LOOK_EVERY_S: Final = 0.1
+ENDED_WELL: Final = 128 + signal.SIGTERM
+"""How Java exits when it was asked to end and has done so in order."""
 
 
 class EmbeddedKafka:
@@ -49,6 +51,7 @@ class EmbeddedKafka:
         self._start_s = start_s
         self._lock: TextIO | None = None
         self._guard: subprocess.Popen[str] | None = None
+        self._program: Program | None = None
         self._port: int | None = None
         self.pid: int | None = None
         """The JVM's process id, once started."""
@@ -123,12 +126,12 @@ class EmbeddedKafka:
         self._lock = lock
 
     def _spawn(self) -> None:
-        java, jars = find_java(), broker_jars()
+        self._program = program = Program(find_java(), broker_jars())
         self._port = self._choose_port()
         self._files.write(self._port, _free_port())
         if not self._files.formatted:
-            _format(format_command(java, jars, self._files))
-        command = broker_command(java, jars, self._files, heap_mb=self._heap_mb)
+            _format(program.format(self._files))
+        command = program.serve(self._files, heap_mb=self._heap_mb)
         assert self._lock is not None  # noqa: S101 - taken in start()
         self._guard = subprocess.Popen(  # noqa: S603 - a command line of our own
             [sys.executable, "-I", str(GUARD), str(os.getpid()), str(self._files.output), *command],
@@ -173,6 +176,8 @@ class EmbeddedKafka:
                 guard.communicate(timeout=STOP_S)
             except subprocess.TimeoutExpired:
                 guard.kill()  # the kernel takes the JVM with it
+        if self._program is not None and guard.returncode == ENDED_WELL:
+            self._program.keep_archive()
         self.pid = None
 
 

@@ -1,10 +1,13 @@
 """What the embedded broker is told: its properties, its log, its Java options."""
 
 import base64
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 from uuid import uuid4
+
+from topics.embedded._jars import Java
 
 MAX_MESSAGE_BYTES: Final = 2**20
 
@@ -32,6 +35,9 @@ share.coordinator.state.topic.num.partitions=1
 # A first member need not wait for others, and a short-lived one may say so.
 group.initial.rebalance.delay.ms=0
 group.min.session.timeout.ms=1000
+# After a power cut the controller waits for the old broker's session to end before it lets the new one in.
+broker.session.timeout.ms=3000
+broker.heartbeat.interval.ms=1000
 num.network.threads=2
 num.io.threads=4
 log.cleaner.dedupe.buffer.size=8388608
@@ -114,26 +120,52 @@ class Files:
         return "\n".join(line for part in said for line in part)
 
 
-def format_command(java: str, jars: Path, files: Files) -> list[str]:
-    """Return the command that prepares an empty data folder, with a cluster id of its own."""
-    return [
-        *(java, "-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", class_path(jars)),
-        *("kafka.tools.StorageTool", "format", "-c", str(files.properties), "-t", _cluster_id()),
-    ]
+@dataclass(frozen=True, slots=True)
+class Program:
+    """The Java to run, the jars of the broker, and the archive of their classes.
 
+    Reading classes from an archive halves the processor time of a start (measured: 4.0 s to 2.2 s). The first broker
+    that ends well leaves one behind; without one, with another build's, or with a damaged one, Java loads the jars.
+    The second compiler is left out: it took as much again while starting (8.1 s to 4.0 s), and a broker of one machine
+    waits for disks and clients.
+    """
 
-def broker_command(java: str, jars: Path, files: Files, *, heap_mb: int) -> list[str]:
-    """Return the command that is the broker."""
-    return [
-        *(java, f"-Xmx{heap_mb}m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"),
-        f"-Dlog4j2.configurationFile={files.log4j2}",
-        *("-cp", class_path(jars), "kafka.Kafka", str(files.properties)),
-    ]
+    java: Java
+    jars: Path
 
+    @property
+    def archive(self) -> Path:
+        return self.jars / f"classes-{self.java.build}.jsa"
 
-def class_path(jars: Path) -> str:
-    """Return every jar by name, in one order."""
-    return ":".join(str(jar) for jar in sorted(jars.glob("*.jar")))
+    @property
+    def new_archive(self) -> Path:
+        """Where this process's broker writes one, if there is none yet."""
+        return self.archive.with_suffix(f".{os.getpid()}.jsa")
+
+    def keep_archive(self) -> None:
+        """Put the archive that a broker has left, if any, where the next ones look."""
+        if self.new_archive.exists():
+            self.new_archive.replace(self.archive)
+
+    def format(self, files: Files) -> list[str]:
+        """Return the command that prepares an empty data folder, with a cluster id of its own."""
+        storage = ("kafka.tools.StorageTool", "format", "-c", str(files.properties), "-t", _cluster_id())
+        return [*self._java(128), *("-cp", self._class_path()), *storage]
+
+    def serve(self, files: Files, *, heap_mb: int) -> list[str]:
+        """Return the command that is the broker."""
+        archive = (
+            f"SharedArchiveFile={self.archive}" if self.archive.exists() else f"ArchiveClassesAtExit={self.new_archive}"
+        )
+        options = (f"-XX:{archive}", f"-Dlog4j2.configurationFile={files.log4j2}", "-cp", self._class_path())
+        return [*self._java(heap_mb), *options, "kafka.Kafka", str(files.properties)]
+
+    def _java(self, heap_mb: int) -> tuple[str, ...]:
+        return (self.java.path, f"-Xmx{heap_mb}m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
+
+    def _class_path(self) -> str:
+        """Return every jar by name, in one order: an archive fits no other."""
+        return ":".join(str(jar) for jar in sorted(self.jars.glob("*.jar")))
 
 
 def _cluster_id() -> str:

@@ -5,9 +5,11 @@ import re
 import shutil
 import subprocess
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import platformdirs
+from rich.console import Console
 
 from rfr_stream.errors import Unavailable
 
@@ -23,8 +25,17 @@ def find_pom() -> Path:
     return next((place for place in places if place.is_file()), places[0])
 
 
-def find_java() -> str:
-    """Return the path of a Java that can run the broker.
+@dataclass(frozen=True, slots=True)
+class Java:
+    """A Java that can run the broker."""
+
+    path: str
+    build: str
+    """Digest of what it says of itself: an archive of classes belongs to one build."""
+
+
+def find_java() -> Java:
+    """Return the Java that the search path names.
 
     Raises:
         Unavailable: there is none, or it is too old.
@@ -36,7 +47,7 @@ def find_java() -> str:
     if version is None or int(version[1]) < JAVA_MIN:
         msg = f"java: the embedded broker needs Java {JAVA_MIN} or later ({INSTALL})"
         raise Unavailable(msg)
-    return java
+    return Java(java, hashlib.sha256(said.stderr.encode()).hexdigest()[:12])
 
 
 def broker_jars(cache: Path | None = None) -> Path:
@@ -62,25 +73,32 @@ def _fetch(pom: Path, jars: Path) -> None:
     maven = _find("mvn")
     with tempfile.TemporaryDirectory(dir=jars.parent, prefix=".fetching-") as folder:
         fetched = Path(folder) / "jars"
+        with Console(stderr=True).status("Maven fetches the broker (45 MB, this once) ..."):
+            _run_maven(maven, "-f", str(pom), f"-DoutputDirectory={fetched}")
+        try:
+            fetched.rename(jars)
+        except OSError:  # another process was quicker
+            if not jars.is_dir():
+                raise
+
+
+def _run_maven(maven: str, *options: str) -> None:
+    goal = ("-B", "-q", "dependency:copy-dependencies", "-DincludeScope=runtime")
+    try:
         done = subprocess.run(  # noqa: S603 - arguments of our own
-            [
-                *(maven, "-B", "-q", "-f", str(pom), "dependency:copy-dependencies"),
-                *("-DincludeScope=runtime", f"-DoutputDirectory={fetched}"),
-            ],
+            [maven, *goal, *options],
             capture_output=True,
             text=True,
             check=False,
             timeout=MAVEN_S,
             stdin=subprocess.DEVNULL,
         )
-        if done.returncode != 0:
-            msg = f"mvn: could not fetch the embedded broker (exit {done.returncode})\n{done.stdout[-2000:]}"
-            raise Unavailable(msg)
-        try:
-            fetched.rename(jars)
-        except OSError:  # another process was quicker
-            if not jars.is_dir():
-                raise
+    except subprocess.TimeoutExpired:
+        msg = f"mvn: did not fetch the embedded broker within {MAVEN_S:g} s"
+        raise Unavailable(msg) from None
+    if done.returncode != 0:
+        msg = f"mvn: could not fetch the embedded broker (exit {done.returncode})\n{done.stdout[-2000:]}"
+        raise Unavailable(msg)
 
 
 def _find(program: str) -> str:
