@@ -4,10 +4,10 @@ One thread for the device means that its work is serial by construction and that
 """
 
 import asyncio
-import hashlib
 import os
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self, TypeVar
@@ -20,7 +20,7 @@ from rfr_stream.faces import Face, ImageHwc, Landmarks
 from rfr_stream.ports import Chip, Picture, Templates
 from rfr_stream.settings import VisionSettings
 from rfr_stream.vision import decode, loading, packs, quality
-from rfr_stream.vision.packs import Pack, Role
+from rfr_stream.vision.packs import Pack, Part, Role
 from rfr_stream.vision.weights import identity_sha256
 
 T = TypeVar("T")
@@ -72,8 +72,8 @@ class Vision:
         limits = decode.Limits(settings.max_image_bytes, settings.max_image_pixels, max_side_px)
         self.codec = PillowCodec(limits, self._threads)
         self.aligner = PackAligner(loading.aligner(pack), self._threads)
-        self.detector: PackDetector
-        self.embedder: PackEmbedder
+        self.detector = PackDetector(pack.detector, weights_dir, self._device)
+        self.embedder = PackEmbedder(pack.embedder, weights_dir, self._device)
 
     @property
     def threshold(self) -> float:
@@ -87,11 +87,14 @@ class Vision:
             BadPack: weights are absent or not those that the pack names.
 
         """
-        self.detector = PackDetector(self.identity("detector"), self._device)
-        self.embedder = PackEmbedder(self.identity("embedder"), self._device)
-        if self._load:
+        if not self._load:
+            return self
+        try:
             await _call(self._device, self._open)
             await self._prove()
+        except BaseException:
+            await self.__aexit__(None, None, None)
+            raise
         return self
 
     async def __aexit__(
@@ -103,13 +106,7 @@ class Vision:
 
     def identity(self, role: Role) -> ModelIdentity:
         """Which detector or embedder this pack names; needs no model."""
-        part = self._pack.part(role)
-        return ModelIdentity(
-            name=part.architecture,
-            version=part.version,
-            weights_sha256=identity_sha256(part, self._weights_dir) if part.weights else hashlib.sha256().hexdigest(),
-            dimension=part.dimension,
-        )
+        return self.detector.identity if role == "detector" else self.embedder.identity
 
     def _open(self) -> None:
         """Load the models; runs on the device's own thread, where torch's settings must be made too."""
@@ -184,8 +181,13 @@ class PackDetector:
 
     model: loading.DetectorModel
 
-    def __init__(self, identity: ModelIdentity, device: ThreadPoolExecutor) -> None:
-        self.identity, self._device = identity, device
+    def __init__(self, part: Part, weights_dir: Path, device: ThreadPoolExecutor) -> None:
+        self._part, self._weights_dir, self._device = part, weights_dir, device
+
+    @cached_property
+    def identity(self) -> ModelIdentity:
+        """Which detector this is."""
+        return _identity(self._part, self._weights_dir)
 
     async def detect(self, images: Sequence[ImageHwc]) -> list[list[Face]]:
         """Return the faces of each image in its own pixels, highest score first."""
@@ -197,12 +199,26 @@ class PackEmbedder:
 
     model: loading.EmbedderModel
 
-    def __init__(self, identity: ModelIdentity, device: ThreadPoolExecutor) -> None:
-        self.identity, self._device = identity, device
+    def __init__(self, part: Part, weights_dir: Path, device: ThreadPoolExecutor) -> None:
+        self._part, self._weights_dir, self._device = part, weights_dir, device
+
+    @cached_property
+    def identity(self) -> ModelIdentity:
+        """Which embedder this is; its `dimension` is D."""
+        return _identity(self._part, self._weights_dir)
 
     async def embed(self, chips: Sequence[ImageHwc]) -> Templates:
         """Return float32 [N, D], L2 norm 1, for N chips of the embedder's own size."""
         return await _call(self._device, lambda: self.model.embed(chips))
+
+
+def _identity(part: Part, weights_dir: Path) -> ModelIdentity:
+    return ModelIdentity(
+        name=part.architecture,
+        version=part.version,
+        weights_sha256=identity_sha256(part, weights_dir),
+        dimension=part.dimension,
+    )
 
 
 async def _call(threads: ThreadPoolExecutor, function: Callable[[], R]) -> R:

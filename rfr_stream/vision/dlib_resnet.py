@@ -125,8 +125,8 @@ def _fill(layer: nn.Conv2d, filters: NDArray[np.float32], affine: NDArray[np.flo
 def _tensors_after(data: bytes, tag: bytes, *, leading_ints: int = 0) -> Iterator[NDArray[np.float32]]:
     """Yield the parameters of every layer of this kind, float32, flat, in the order of the file.
 
-    A layer's record begins with its tag (a length-prefixed string), for some kinds a few integers, then its parameters: version 2, four sizes, and
-    little-endian floats. The tags cannot occur by chance: the digest of the file is pinned.
+    A layer's record begins with its tag (a length-prefixed string) and, for some kinds, a few integers; then come its
+    parameters: version 2, four sizes, little-endian floats. No tag occurs by chance: the file's digest is pinned.
     """
     marker = b"\x01" + bytes([len(tag)]) + tag
     at = data.find(marker)

@@ -62,27 +62,27 @@ def embedder(part: Part, weights_dir: Path, *, device: str) -> EmbedderModel:
 
 # torch is imported where a model that runs on it is built, so that the null pack and the search stage do without.
 def _mtcnn(part: Part, paths: Sequence[Path], device: str) -> DetectorModel:
-    from rfr_stream.vision import mtcnn, tuning  # noqa: PLC0415
+    from rfr_stream.vision import mtcnn, tuning
 
     return mtcnn.Mtcnn(paths, tuning.runtime(device), input_px=part.input_px)
 
 
 def _retinaface_resnet50(part: Part, paths: Sequence[Path], device: str) -> DetectorModel:
-    from rfr_stream.vision import retinaface, retinaface_network, tuning  # noqa: PLC0415
+    from rfr_stream.vision import retinaface, retinaface_network, tuning
 
     network = retinaface_network.load_into(retinaface_network.resnet50_network(), paths[0])
     return retinaface.RetinaFace(network, retinaface.IMAGENET_RGB, tuning.runtime(device), part)
 
 
 def _retinaface_mobilenet(part: Part, paths: Sequence[Path], device: str) -> DetectorModel:
-    from rfr_stream.vision import retinaface, retinaface_network, tuning  # noqa: PLC0415
+    from rfr_stream.vision import retinaface, retinaface_network, tuning
 
     network = retinaface_network.load_into(retinaface_network.mobilenet_network(), paths[0])
     return retinaface.RetinaFace(network, retinaface.CAFFE_BGR, tuning.runtime(device), part)
 
 
 def _dlib_resnet(part: Part, paths: Sequence[Path], device: str) -> EmbedderModel:
-    from rfr_stream.vision import dlib_resnet, embedding, tuning  # noqa: PLC0415
+    from rfr_stream.vision import dlib_resnet, embedding, tuning
 
     network = dlib_resnet.load(paths[0])
     normalisation = embedding.Normalisation(dlib_resnet.MEAN_RGB, dlib_resnet.STD_RGB)
@@ -90,21 +90,25 @@ def _dlib_resnet(part: Part, paths: Sequence[Path], device: str) -> EmbedderMode
 
 
 def _mobilefacenet(part: Part, paths: Sequence[Path], device: str) -> EmbedderModel:
-    from rfr_stream.vision import embedding, mobilefacenet, tuning  # noqa: PLC0415
+    from rfr_stream.vision import embedding, mobilefacenet, tuning
 
     network = mobilefacenet.load(paths[0])
     return embedding.NetworkEmbedder(network, mobilefacenet.IMAGENET, tuning.runtime(device), part)
 
 
 _TEMPLATES: Final = MappingProxyType({"dlib-150": (align.DLIB_150, 150), "arcface-112": (align.ARCFACE_112, 112)})
-_DETECTORS: Final[MappingProxyType[str, Callable[[Part, Sequence[Path], str], DetectorModel]]] = MappingProxyType({
-    "mtcnn": _mtcnn,
-    "retinaface-resnet50": _retinaface_resnet50,
-    "retinaface-mobilenet0.25": _retinaface_mobilenet,
-    "null": lambda *_: null.NullDetector(),
-})
-_EMBEDDERS: Final[MappingProxyType[str, Callable[[Part, Sequence[Path], str], EmbedderModel]]] = MappingProxyType({
-    "dlib-resnet": _dlib_resnet,
-    "mobilefacenet": _mobilefacenet,
-    "null": lambda *_: null.NullEmbedder(),
-})
+_DETECTORS: Final[MappingProxyType[str, Callable[[Part, Sequence[Path], str], DetectorModel]]] = MappingProxyType(
+    {
+        "mtcnn": _mtcnn,
+        "retinaface-resnet50": _retinaface_resnet50,
+        "retinaface-mobilenet0.25": _retinaface_mobilenet,
+        "null": lambda *_: null.NullDetector(),
+    }
+)
+_EMBEDDERS: Final[MappingProxyType[str, Callable[[Part, Sequence[Path], str], EmbedderModel]]] = MappingProxyType(
+    {
+        "dlib-resnet": _dlib_resnet,
+        "mobilefacenet": _mobilefacenet,
+        "null": lambda *_: null.NullEmbedder(),
+    }
+)

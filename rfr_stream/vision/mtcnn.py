@@ -16,8 +16,8 @@ from torch.nn import functional as F  # noqa: N812 - its usual name
 from torchvision.ops import nms, roi_align
 
 from rfr_stream.faces import Box, Face, ImageHwc, Landmarks
-from rfr_stream.vision.tuning import Runtime
 from rfr_stream.vision.resize import shrink
+from rfr_stream.vision.tuning import Runtime
 
 MIN_FACE_PX: Final = 24
 """Smallest face looked for, in pixels of the detection frame."""

@@ -30,7 +30,8 @@ class NullDetector:
 def align(image: ImageHwc) -> ImageHwc:
     """Return every so-manieth pixel of the picture as a chip, uint8 [16, 16, 3]."""
     rows, columns = (np.arange(CHIP_PX) * side // CHIP_PX for side in image.shape[:2])
-    return image[rows[:, None], columns]  # [16, 16, 3]
+    chip: ImageHwc = image[rows[:, None], columns]  # [16, 16, 3]
+    return chip
 
 
 class NullEmbedder:
@@ -39,8 +40,9 @@ class NullEmbedder:
     def embed(self, chips: Sequence[ImageHwc]) -> NDArray[np.float32]:
         """Return float32 [N, 128], L2 norm 1."""
         noise = b"".join(hashlib.shake_128(chip.tobytes()).digest(DIMENSION) for chip in chips)
-        templates = np.frombuffer(noise, np.uint8).reshape(len(chips), DIMENSION) - np.float32(127.5)  # [N, 128]
-        return templates / np.linalg.norm(templates, axis=1, keepdims=True)
+        rows = np.frombuffer(noise, np.uint8).reshape(len(chips), DIMENSION) - np.float32(127.5)  # [N, 128]
+        templates: NDArray[np.float32] = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+        return templates
 
 
 def _central(image: ImageHwc) -> Face:

@@ -102,7 +102,7 @@ _RETINAFACE_RESNET50 = Part(
     version="2020-07-20",
     weights=(
         Weights(
-            "retinaface_resnet50_2020-07-20.pth",
+            "retinaface_resnet50_2020-07-20-f168fae3c.zip",
             # Its publisher gives no digest; whoever installs the file vouches for it.
             None,
             url="https://github.com/ternaus/retinaface/releases/download/0.01/"

@@ -104,9 +104,7 @@ def _anchors(height: int, width: int, device: torch.device) -> Tensor:
 
 
 def _grid(rows: int, columns: int, stride: int, sides: tuple[int, int]) -> Tensor:
-    y, x = torch.meshgrid(
-        (torch.arange(rows) + 0.5) * stride, (torch.arange(columns) + 0.5) * stride, indexing="ij"
-    )
+    y, x = torch.meshgrid((torch.arange(rows) + 0.5) * stride, (torch.arange(columns) + 0.5) * stride, indexing="ij")
     cells = torch.stack([x, y], dim=2).view(-1, 1, 2).expand(-1, len(sides), -1)  # [cells, 2, 2]
     squares = torch.tensor(sides, dtype=torch.float32).view(1, -1, 1).expand(len(cells), -1, 2)  # [cells, 2, 2]
     return torch.cat([cells, squares], dim=2).view(-1, 4)  # [A, 4]

@@ -6,7 +6,7 @@ The package itself offers a ResNet-50 body; the MobileNet-0.25 body is composed 
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Final
 from zipfile import ZipFile, is_zipfile
 
 import torch
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torchvision.models import resnet50
 from torchvision.models._utils import IntermediateLayerGetter
 
-ANCHORS_PER_CELL = 2
+ANCHORS_PER_CELL: Final = 2
 
 
 class RetinaFaceNetwork(nn.Module):
@@ -58,8 +58,12 @@ class _MobileNetQuarter(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.stage1 = nn.Sequential(
-            conv_bn(3, 8, 2, leaky=0.1), conv_dw(8, 16, 1), conv_dw(16, 32, 2), conv_dw(32, 32, 1),
-            conv_dw(32, 64, 2), conv_dw(64, 64, 1),
+            conv_bn(3, 8, 2, leaky=0.1),
+            conv_dw(8, 16, 1),
+            conv_dw(16, 32, 2),
+            conv_dw(32, 32, 1),
+            conv_dw(32, 64, 2),
+            conv_dw(64, 64, 1),
         )  # stride 8
         self.stage2 = nn.Sequential(conv_dw(64, 128, 2), *(conv_dw(128, 128, 1) for _ in range(5)))  # stride 16
         self.stage3 = nn.Sequential(conv_dw(128, 256, 2), conv_dw(256, 256, 1))  # stride 32
@@ -89,7 +93,7 @@ def load_into(network: RetinaFaceNetwork, path: Path) -> RetinaFaceNetwork:
     return network.eval()
 
 
-def _read(path: Path) -> "OrderedDict[str, Tensor]":
+def _read(path: Path) -> OrderedDict[str, Tensor]:
     if is_zipfile(path):
         with ZipFile(path) as archive:
             members = archive.namelist()
@@ -99,5 +103,6 @@ def _read(path: Path) -> "OrderedDict[str, Tensor]":
     return _load(path)
 
 
-def _load(source: "Path | IO[bytes]") -> Any:  # noqa: ANN401 - what torch gives
-    return torch.load(source, map_location="cpu", weights_only=True)
+def _load(source: Path | IO[bytes]) -> OrderedDict[str, Tensor]:
+    state: OrderedDict[str, Tensor] = torch.load(source, map_location="cpu", weights_only=True)
+    return state

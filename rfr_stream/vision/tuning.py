@@ -56,8 +56,8 @@ def tuned(network: nn.Module, runtime: Runtime, *, shape: tuple[int, int, int, i
     _fold_normalisation(traced)
     traced.requires_grad_(requires_grad=False)
     traced.to(device=runtime.device, dtype=runtime.dtype)
-    traced.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # the stub lacks this one
-    if runtime.device.type == "cpu" and torch.backends.mkldnn.is_available():
+    traced.to(memory_format=torch.channels_last)
+    if runtime.device.type == "cpu" and torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         with torch.inference_mode():
             ShapeProp(traced).propagate(torch.zeros(shape, dtype=runtime.dtype))
         _fuse(traced)
@@ -89,9 +89,7 @@ def _fuse(traced: fx.GraphModule) -> None:
     _settle(traced)
 
 
-def _fuse_one(
-    traced: fx.GraphModule, node: fx.Node, convolution: nn.Conv2d, modules: dict[str, nn.Module]
-) -> None:
+def _fuse_one(traced: fx.GraphModule, node: fx.Node, convolution: nn.Conv2d, modules: dict[str, nn.Module]) -> None:
     chain, other = [node], None
     if (behind := _only_user(node)) is not None and behind.target in _SUMS:
         other = next((term for term in behind.args if term is not node), None)
@@ -101,7 +99,8 @@ def _fuse_one(
     if behind is not None and activation.name != "none":
         chain.append(behind)
     before = node.args[0]
-    assert isinstance(before, fx.Node)  # a convolution's input is another node's output
+    if not isinstance(before, fx.Node):
+        return
     _set_module(traced, node, _Convolution(convolution, activation, before.meta["tensor_meta"].shape))
     with traced.graph.inserting_before(chain[-1]):
         terms = (before, other) if len(chain) > 1 and chain[1].target in _SUMS else (before,)

@@ -6,12 +6,12 @@ then on.
 
 import hashlib
 import os
-from contextlib import contextmanager
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, cast
 from urllib.error import URLError
 from urllib.request import urlopen
 
@@ -153,7 +153,7 @@ def _atomic(target: Path) -> Iterator[tuple[BinaryIO, Path]]:
     with NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False) as out:
         temporary = Path(out.name)
         try:
-            yield out, temporary
+            yield cast("BinaryIO", out), temporary
         finally:
             temporary.unlink(missing_ok=True)
 

@@ -134,11 +134,12 @@ def _cut(image: ImageHwc, landmarks: Landmarks) -> ImageHwc:
     steps = (np.arange(CHIP_PX) + 0.5) * side / CHIP_PX
     rows, columns = ((steps + start).astype(int) for start in (top, left))
     height, width = image.shape[:2]
-    return image[rows.clip(0, height - 1)[:, None], columns.clip(0, width - 1)]  # [32, 32, 3]
+    chip: ImageHwc = image[rows.clip(0, height - 1)[:, None], columns.clip(0, width - 1)]  # [32, 32, 3]
+    return chip
 
 
 def _direction(chip: ImageHwc) -> Templates:
-    owner = np.median(chip.reshape(-1, 3)[:, :], axis=0).astype(np.uint8)
+    owner = np.median(chip.reshape(-1, 3), axis=0).astype(np.uint8)
     seed = int.from_bytes(hashlib.sha256(owner.tobytes()).digest()[:8], "big")
     noise = np.random.default_rng(seed).standard_normal(DIMENSION).astype(np.float32)
     return noise / np.linalg.norm(noise)
