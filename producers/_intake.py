@@ -57,6 +57,9 @@ class Form(Protocol):
     def derive(self, image_sha256: str) -> UUID:
         """Return the id of saying this of this image."""
 
+    def key(self, image_sha256: str) -> str:
+        """Return where the original is kept: the same image again is the same blob, and never another in its place."""
+
     def event(self, image: BlobRef, at: datetime) -> Event:
         """Return the event that says this of the image kept there."""
 
@@ -159,11 +162,11 @@ def _accepted(item: _Admitted) -> Report:
 async def _hand_in(admitted: Sequence[_Admitted], blobs: BlobStore, publish: Publish) -> None:
     if not admitted:
         return
-    refs = await blobs.put([_as_blob(item.original) for item in admitted])
+    refs = await blobs.put([_as_blob(item) for item in admitted])
     now = datetime.now(UTC)
     await publish([item.arrival.form.event(ref, now) for item, ref in zip(admitted, refs, strict=True)])
 
 
-def _as_blob(original: Original) -> NewBlob:
-    """Kept under its own digest: the same image again is the same blob, and never another in its place."""
-    return NewBlob(f"originals/{original.sha256[:2]}/{original.sha256}", original.data, original.media_type)
+def _as_blob(item: _Admitted) -> NewBlob:
+    original = item.original
+    return NewBlob(item.arrival.form.key(original.sha256), original.data, original.media_type)

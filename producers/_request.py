@@ -69,6 +69,9 @@ class ProbeForm:
             galleries=asked.galleries,
         )
 
+    def key(self, image_sha256: str) -> str:
+        return f"originals/{image_sha256[:2]}/{image_sha256}"
+
     def event(self, image: BlobRef, at: datetime) -> ImageSubmitted:
         return ImageSubmitted(occurred_at=at, submission=self.submission(image, at), demo=self.request.demo)
 

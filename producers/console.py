@@ -11,7 +11,7 @@ from pydantic import ConfigDict, Field
 
 from rfr_stream.errors import NotPermitted
 from rfr_stream.events import CandidatesReady, Event, Prose, Ref, ReviewDecided, Support, Value
-from rfr_stream.policy import SAME_SUPPORT
+from rfr_stream.policy import objection
 
 Sign: TypeAlias = Callable[[bytes], str]
 """Takes `signed_bytes`, returns the base64 of their Ed25519 signature by the reviewer's key."""
@@ -41,8 +41,7 @@ async def decide(
     """Publish the signed decision and return it.
 
     Raises:
-        NotPermitted: the submitter would judge their own request, or the person named is not on the list, or a
-            conclusion that names somebody names nobody, or the other way round.
+        NotPermitted: policy objects to it, whoever else has decided: the reviewer is told before they sign.
 
         ValueError: what `sign` returned is no signature.
 
@@ -61,8 +60,7 @@ def draft(judged: CandidatesReady, judgement: Judgement) -> ReviewDecided:
         NotPermitted: as `decide`.
 
     """
-    _require_possible(judged, judgement)
-    return ReviewDecided(
+    unsigned = ReviewDecided(
         occurred_at=datetime.now(UTC),
         submission_id=judged.submission.submission_id,
         list_digest=judged.list_digest,
@@ -70,6 +68,9 @@ def draft(judged: CandidatesReady, judgement: Judgement) -> ReviewDecided:
         signature=_UNSIGNED,
         **dict(judgement),
     )
+    if why_not := objection(unsigned, judged, ()):
+        raise NotPermitted(why_not)
+    return unsigned
 
 
 def seal(unsigned: ReviewDecided, sign: Sign) -> ReviewDecided:
@@ -80,16 +81,3 @@ def seal(unsigned: ReviewDecided, sign: Sign) -> ReviewDecided:
 
     """
     return ReviewDecided(**{**dict(unsigned), "signature": sign(unsigned.signed_bytes)})
-
-
-def _require_possible(judged: CandidatesReady, judgement: Judgement) -> None:
-    if judgement.reviewer_id == judged.submission.submitted_by:
-        msg = "reviewer_id: nobody judges their own submission"
-        raise NotPermitted(msg)
-    if (judgement.support in SAME_SUPPORT) != (judgement.person_id is not None):
-        msg = "person_id: named if, and only if, the support is for the same person"
-        raise NotPermitted(msg)
-    listed = {candidate.person_id for candidate in judged.candidates}
-    if judgement.person_id is not None and judgement.person_id not in listed:
-        msg = "person_id: not on the candidate list"
-        raise NotPermitted(msg)

@@ -48,6 +48,10 @@ class Enrolment(Value):
     def derive(self, image_sha256: str) -> UUID:
         return ReferenceSubmitted.derive(self.person_id, self.gallery, image_sha256)
 
+    def key(self, image_sha256: str) -> str:
+        # A blob of its own, though a probe may be the same image: erasing this one must leave that one alone.
+        return f"references/{self.derive(image_sha256)}/{image_sha256}"
+
     def event(self, image: BlobRef, at: datetime) -> ReferenceSubmitted:
         return ReferenceSubmitted(occurred_at=at, reference_id=self.derive(image.sha256), image=image, **dict(self))
 
