@@ -100,6 +100,11 @@ class TestList:
     def test_the_same_list_again_changes_nothing(self, state: CaseState) -> None:
         assert LIST(STATES[state]) == Step(STATES[state])
 
+    def test_the_first_word_about_a_list_stands(self) -> None:
+        again = FOUND.model_copy(update={"occurred_at": LATER, "threshold": 0.9})
+
+        assert review.candidates_ready(again, LATER)(STATES[CaseState.AWAITING_REVIEW]).case.candidates is FOUND
+
     def test_the_same_blank_again_changes_nothing(self) -> None:
         blank = review.candidates_ready(BLANK, NOW)
         case = blank(None).case
