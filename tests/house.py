@@ -67,8 +67,16 @@ def take_away(here: "House", part: str, method: str, outage: Unavailable) -> Non
     async def away(*_: object, **__: object) -> None:
         raise outage
 
-    port = getattr(here.vision if hasattr(here.vision, part) else here, part)
-    setattr(port, method, away)
+    setattr(_port(here, part), method, away)
+
+
+def bring_back(here: "House", part: str, method: str) -> None:
+    """End the outage: what the class says counts again."""
+    delattr(_port(here, part), method)
+
+
+def _port(here: "House", part: str) -> object:
+    return getattr(here.vision if hasattr(here.vision, part) else here, part)
 
 
 @dataclass

@@ -92,8 +92,9 @@ class _Register:
         ids = [event.reference_id for event in events]
         erased, held = await self.references.erased(ids), await self.references.held(ids)
         admitted = one_by_one(partial(_permitted, erased), events)
-        permitted = [event for event in admitted if isinstance(event, ReferenceSubmitted)]
-        await self.references.hold([_reference(event) for event in permitted if event.reference_id in held])
+        renewed = [event for event in admitted if isinstance(event, ReferenceSubmitted) and event.reference_id in held]
+        if renewed:
+            await self.references.hold(list(map(_reference, renewed)))
         return admitted
 
     async def enrol(self, rows: Sequence[tuple[ReferenceSubmitted, Chip]]) -> list[None]:
@@ -104,24 +105,24 @@ class _Register:
             mine = [i for i, event in enumerate(events) if event.gallery == name]
             ids = [events[i].reference_id for i in mine]
             await self.gallery.enrol(name, ids, templates[mine], embedder=self.embedder.identity)
-        await self.references.hold([_reference(event) for event in events])
+        await self.references.hold(list(map(_reference, events)))
         # A process that has lost its partition can still be at work here while the next owner erases.
         late = await self.references.erased([event.reference_id for event in events])
-        await self._remove(late, [event.image for event in events if event.reference_id in late])
+        if late:
+            await self._remove(late, [event.image for event in events if event.reference_id in late])
         return [None for _ in rows]
 
     async def erase(self, ids: AbstractSet[UUID]) -> None:
         """Unsearchable first, then the images, then the records: a crash in between is finished by the redelivery."""
-        held = await self.references.held(sorted(ids))
-        await self._remove(ids, [reference.image for reference in held.values()])
-        await self.references.erase(sorted(ids))
+        if ids:
+            held = await self.references.held(sorted(ids))
+            await self._remove(ids, [reference.image for reference in held.values()])
+            await self.references.erase(sorted(ids))
 
     async def _remove(self, ids: AbstractSet[UUID], images: Sequence[BlobRef]) -> None:
-        if ids:
-            # Wherever it lies: an erasure that names the wrong gallery erases all the same.
-            for name in GalleryName:
-                await self.gallery.erase(name, sorted(ids))
-            await self.blobs.delete(images)
+        for name in GalleryName:  # wherever it lies: what names the wrong gallery must be erased all the same
+            await self.gallery.erase(name, sorted(ids))
+        await self.blobs.delete(images)
 
 
 def _permitted(erased: AbstractSet[UUID], event: ReferenceSubmitted) -> ReferenceSubmitted:

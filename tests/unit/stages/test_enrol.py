@@ -1,0 +1,441 @@
+"""The gallery's own way in and out."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+from uuid import UUID
+
+import builders
+import house
+import numpy as np
+import pytest
+from house import House, only
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rfr_stream.adapters.memory.gallery import MemoryGallery
+from rfr_stream.adapters.memory.ledger import MemoryLedger
+from rfr_stream.adapters.memory.vision import FakeAligner, FakeDetector, FakeEmbedder, MemoryCodec, PlantedFace
+from rfr_stream.errors import BadImage, Malformed, MissingBlob, NotPermitted, Rejected, Unavailable
+from rfr_stream.events import GalleryName, ReferenceErased, ReferenceSubmitted
+from rfr_stream.faces import Box, Face, ImageHwc, Landmarks, Point
+from rfr_stream.ports import Chip, Picture, Reference, Templates
+
+ANNA = PlantedFace("anna")
+BERT = PlantedFace("bert", x=100)
+CUSTODY, MISSING = GalleryName.CUSTODY, GalleryName.MISSING
+
+
+def erased(reference: ReferenceSubmitted, **fields: Any) -> ReferenceErased:  # noqa: ANN401
+    said: dict[str, Any] = {
+        "occurred_at": builders.LATER,
+        "reference_id": reference.reference_id,
+        "person_id": reference.person_id,
+        "gallery": reference.gallery,
+        "reason": "acquitted",
+        "erased_by": "records-office",
+    }
+    return ReferenceErased(**{**said, **fields})
+
+
+async def size(here: House, gallery: GalleryName = CUSTODY) -> int:
+    return await here.gallery.size(gallery, embedder=FakeEmbedder.identity)
+
+
+async def people_like(here: House, face: PlantedFace, **asked: Any) -> list[str]:  # noqa: ANN401
+    """Return who is found for a picture of this face."""
+    return await here.listed(await here.embedded(face, **asked))
+
+
+def restricted(reference: ReferenceSubmitted) -> ReferenceSubmitted:
+    return reference.model_copy(update={"hold": reference.hold.model_copy(update={"restricted": True})})
+
+
+# --- in ---------------------------------------------------------------------------------------------------------------
+async def test_an_enrolled_reference_is_found_by_the_next_search() -> None:
+    here = House()
+    assert await people_like(here, ANNA) == []
+    assert await here.enrol(await here.referenced(ANNA)) == [None]
+    assert await people_like(here, ANNA) == ["person-1"]
+    assert await people_like(here, BERT) == []
+
+
+async def test_the_hold_record_is_kept_as_it_was_submitted() -> None:
+    here = House()
+    event = await here.referenced(ANNA, hold=builders.hold_record(source="missing-register"))
+    await here.enrol(event)
+    (held,) = (await here.ledger.held([event.reference_id])).values()
+    assert held == Reference(
+        reference_id=event.reference_id,
+        person_id=event.person_id,
+        gallery=CUSTODY,
+        image=event.image,
+        legal_basis=event.hold.legal_basis,
+        source="missing-register",
+        captured_at=event.hold.captured_at,
+        review_due=event.hold.review_due,
+        restricted=False,
+    )
+
+
+async def test_each_reference_goes_into_the_gallery_it_was_meant_for() -> None:
+    here = House()
+    await here.enrol(
+        await here.referenced(ANNA, person_id="held"), await here.referenced(BERT, person_id="lost", gallery=MISSING)
+    )
+    assert (await size(here, CUSTODY), await size(here, MISSING)) == (1, 1)
+    assert await people_like(here, BERT) == []  # a suspect is sought in custody alone
+
+
+async def test_a_new_hold_record_counts_for_the_next_search() -> None:
+    here = House()
+    event = await here.referenced(ANNA)
+    await here.enrol(event)
+    await here.enrol(restricted(event))
+    assert await people_like(here, ANNA) == []
+
+
+async def test_the_last_hold_record_of_a_batch_stands() -> None:
+    here = House()
+    event = await here.referenced(ANNA)
+    await here.enrol(event, restricted(event))
+    assert await people_like(here, ANNA) == []
+
+
+async def test_a_restriction_counts_even_where_the_image_cannot_be_opened() -> None:
+    here = House()
+    event = await here.referenced(ANNA)
+    await here.enrol(event)
+    await here.blobs.delete([event.image])
+    only(MissingBlob, await here.enrol(restricted(event)))
+    assert await people_like(here, ANNA) == []
+
+
+async def test_enrolling_again_changes_nothing() -> None:
+    here = House()
+    event = await here.referenced(ANNA)
+    first = await here.enrol(event), await size(here), await here.ledger.held([event.reference_id])
+    again = await here.enrol(event), await size(here), await here.ledger.held([event.reference_id])
+    assert first == again
+
+
+# --- which face -----------------------------------------------------------------------------------------------------
+async def test_an_image_of_several_people_is_rejected() -> None:
+    here = House()
+    fault = only(BadImage, await here.enrol(await here.referenced(ANNA, BERT)))
+    assert str(fault).startswith("image: faces found: 2;")
+    assert await size(here) == 0
+
+
+@pytest.mark.parametrize("subject", [Point(130, 40), Box(100, 16, 164, 80)], ids=["point", "box"])
+async def test_the_subject_says_which_of_several_people_it_is(subject: Point | Box) -> None:
+    here = House()
+    await here.enrol(await here.referenced(ANNA, BERT, subject=subject))
+    assert await people_like(here, ANNA) == []
+    assert await people_like(here, PlantedFace("bert")) == ["person-1"]
+
+
+class HalvingCodec(MemoryCodec):
+    """Decodes at half size, as the real one does with large pictures."""
+
+    async def decode(self, files: Sequence[bytes]) -> list[Picture | Rejected]:
+        whole = await super().decode(files)
+        return [one if isinstance(one, Rejected) else Picture(one.pixels[::2, ::2], 2.0) for one in whole]
+
+
+async def test_the_subject_is_in_the_originals_pixels() -> None:
+    here = House()
+    here.vision.codec = HalvingCodec()
+    await here.enrol(await here.referenced(ANNA, BERT, subject=Point(130, 40)))
+    here.vision.codec = MemoryCodec()
+    assert await people_like(here, PlantedFace("bert")) == ["person-1"]
+
+
+class SpyEmbedder(FakeEmbedder):
+    """Remembers how many chips it saw."""
+
+    def __init__(self) -> None:
+        self.seen = 0
+
+    async def embed(self, chips: Sequence[ImageHwc]) -> Templates:
+        self.seen += len(chips)
+        return await super().embed(chips)
+
+
+async def test_nobody_else_in_the_picture_is_embedded_and_no_crop_is_kept() -> None:
+    here = House()
+    here.vision.embedder = (embedder := SpyEmbedder())
+    event = await here.referenced(ANNA, BERT, subject=Point(40, 40))
+    before = dict(here.blobs.kept)
+    await here.enrol(event)
+    assert embedder.seen == 1
+    assert here.blobs.kept == before
+
+
+@pytest.mark.parametrize("subject", [None, Point(1, 1)])
+async def test_an_image_without_the_person_is_rejected(subject: Point | None) -> None:
+    here = House()
+    people = () if subject is None else (ANNA,)
+    only(BadImage, await here.enrol(await here.referenced(*people, subject=subject)))
+
+
+class DoubtfulDetector(FakeDetector):
+    """Is never quite sure."""
+
+    async def detect(self, images: Sequence[ImageHwc]) -> list[list[Face]]:
+        return [[replace(face, score=0.4) for face in faces] for faces in await super().detect(images)]
+
+
+@pytest.mark.parametrize(("min_score", "verdict"), [(0.4, type(None)), (0.41, BadImage)])
+async def test_a_face_below_the_least_score_is_none(min_score: float, verdict: type[object]) -> None:
+    here = House()
+    here.vision.detector = DoubtfulDetector()
+    (result,) = await here.enrol(await here.referenced(ANNA), min_score=min_score)
+    assert isinstance(result, verdict)
+
+
+class BlindAligner(FakeAligner):
+    """Sees what an aligner sees of a face outside its image: nothing."""
+
+    async def align(self, images: Sequence[ImageHwc], landmarks: Sequence[Landmarks]) -> list[Chip]:  # noqa: ARG002
+        return [Chip(np.zeros((32, 32, 3), np.uint8), 0.0, 0.0, 0.0) for _ in images]
+
+
+async def test_a_face_that_shows_nothing_is_never_enrolled() -> None:
+    here = House()
+    here.vision.aligner = BlindAligner()
+    only(BadImage, await here.enrol(await here.referenced(ANNA)))
+    assert await size(here) == 0
+
+
+# --- faults ---------------------------------------------------------------------------------------------------------
+async def test_an_image_that_is_not_there_is_rejected() -> None:
+    only(MissingBlob, await House().enrol(builders.reference_submitted()))
+
+
+async def test_bytes_that_are_no_image_are_rejected() -> None:
+    here = House()
+    event = await here.referenced(ANNA)
+    image = await here.keep(b"no image", key="references/other")
+    reference_id = ReferenceSubmitted.derive(event.person_id, CUSTODY, image.sha256)
+    only(BadImage, await here.enrol(event.model_copy(update={"image": image, "reference_id": reference_id})))
+
+
+@pytest.mark.parametrize("fields", [{"person_id": "person-2"}, {"gallery": MISSING}, {"reference_id": UUID(int=1)}])
+async def test_an_id_that_is_not_the_references_own_is_rejected(fields: dict[str, Any]) -> None:
+    """Otherwise one person's image could replace another person's record."""
+    here = House()
+    event = await here.referenced(ANNA)
+    await here.enrol(event)
+    before = await here.ledger.held([event.reference_id])
+    only(Malformed, await here.enrol(event.model_copy(update=fields)))
+    assert await here.ledger.held([event.reference_id]) == before
+
+
+PORTS = [
+    ("ledger", "erased"),
+    ("ledger", "held"),
+    ("blobs", "get"),
+    ("codec", "decode"),
+    ("detector", "detect"),
+    ("aligner", "align"),
+    ("embedder", "embed"),
+    ("gallery", "enrol"),
+    ("ledger", "hold"),
+]
+
+
+@pytest.mark.parametrize(("part", "method"), PORTS)
+async def test_an_outage_passes_through_and_leaves_nobody_findable(part: str, method: str) -> None:
+    here, outage = House(), Unavailable("away")
+    event = await here.referenced(ANNA)
+    probe = await here.embedded(ANNA)
+    house.take_away(here, part, method, outage)
+    with pytest.raises(Unavailable) as raised:
+        await here.enrol(event)
+    assert raised.value is outage
+    house.bring_back(here, part, method)
+    assert await here.listed(probe) == []
+
+
+async def test_a_death_between_template_and_hold_record_is_completed_by_the_redelivery() -> None:
+    here = House()
+    event = await here.referenced(ANNA)
+    house.take_away(here, "ledger", "hold", Unavailable())
+    with pytest.raises(Unavailable):
+        await here.enrol(event)
+    assert await size(here) == 1
+    assert await people_like(here, ANNA) == []
+    house.bring_back(here, "ledger", "hold")
+    await here.enrol(event)
+    assert await people_like(here, ANNA) == ["person-1"]
+    assert await size(here) == 1
+
+
+# --- out ------------------------------------------------------------------------------------------------------------
+async def test_what_is_erased_is_gone_from_gallery_ledger_and_store() -> None:
+    here = House()
+    event = await here.referenced(ANNA)
+    await here.enrol(event)
+    assert await here.enrol(erased(event)) == [None]
+    assert await size(here) == 0
+    assert await here.ledger.held([event.reference_id]) == {}
+    assert isinstance((await here.blobs.get([event.image]))[0], MissingBlob)
+
+
+async def test_erasing_one_reference_leaves_all_others() -> None:
+    here = House()
+    anna, bert = await here.referenced(ANNA), await here.referenced(BERT, person_id="person-2")
+    await here.enrol(anna, bert)
+    await here.enrol(erased(anna))
+    assert await people_like(here, PlantedFace("bert")) == ["person-2"]
+    assert isinstance((await here.blobs.get([bert.image]))[0], bytes)
+
+
+async def test_erasing_a_reference_leaves_a_probe_of_the_same_image() -> None:
+    here = House()
+    probe = await here.submitted(ANNA)
+    event = await here.referenced(ANNA)
+    assert probe.submission.image.sha256 == event.image.sha256
+    await here.enrol(event)
+    await here.enrol(erased(event))
+    assert isinstance((await here.blobs.get([probe.submission.image]))[0], bytes)
+
+
+async def test_an_erasure_that_names_the_wrong_gallery_erases_all_the_same() -> None:
+    here = House()
+    event = await here.referenced(ANNA)
+    await here.enrol(event)
+    await here.enrol(erased(event, gallery=MISSING))
+    assert await size(here, CUSTODY) == 0
+
+
+async def test_what_was_erased_stays_erased() -> None:
+    here = House()
+    event = await here.referenced(ANNA)
+    await here.enrol(event)
+    await here.enrol(erased(event))
+    only(NotPermitted, await here.enrol(await here.referenced(ANNA)))
+    assert await size(here) == 0
+    assert await here.ledger.held([event.reference_id]) == {}
+
+
+async def test_an_erasure_that_comes_before_its_reference_bars_it() -> None:
+    here = House()
+    event = await here.referenced(ANNA)
+    await here.enrol(erased(event))
+    only(NotPermitted, await here.enrol(event))
+
+
+async def test_erasing_again_is_no_error() -> None:
+    here = House()
+    event = await here.referenced(ANNA)
+    await here.enrol(event)
+    assert [await here.enrol(erased(event)) for _ in range(2)] == [[None], [None]]
+
+
+class Trace:
+    """Remembers in which order ports were asked to forget."""
+
+    def __init__(self, here: House) -> None:
+        self.steps: list[str] = []
+        for port, method in [("gallery", "erase"), ("blobs", "delete"), ("ledger", "erase")]:
+            self._follow(getattr(here, port), method, f"{port}.{method}")
+
+    def _follow(self, port: object, method: str, step: str) -> None:
+        original = getattr(port, method)
+
+        async def followed(*args: object, **kwargs: object) -> object:
+            if step not in self.steps:
+                self.steps.append(step)
+            return await original(*args, **kwargs)
+
+        setattr(port, method, followed)
+
+
+async def test_a_reference_is_first_unsearchable_then_its_image_goes_then_its_record() -> None:
+    here = House()
+    event = await here.referenced(ANNA)
+    await here.enrol(event)
+    trace = Trace(here)
+    await here.enrol(erased(event))
+    assert trace.steps == ["gallery.erase", "blobs.delete", "ledger.erase"]
+
+
+@pytest.mark.parametrize(("part", "method"), [("gallery", "erase"), ("blobs", "delete"), ("ledger", "erase")])
+async def test_an_erasure_that_was_interrupted_is_finished_by_the_redelivery(part: str, method: str) -> None:
+    here = House()
+    event = await here.referenced(ANNA)
+    await here.enrol(event)
+    house.take_away(here, part, method, Unavailable())
+    with pytest.raises(Unavailable):
+        await here.enrol(erased(event))
+    house.bring_back(here, part, method)
+    await here.enrol(erased(event))
+    assert await size(here) == 0
+    assert await here.ledger.held([event.reference_id]) == {}
+    assert isinstance((await here.blobs.get([event.image]))[0], MissingBlob)
+
+
+class ErasingMeanwhile(MemoryGallery):
+    """Erases a reference in the ledger just as its template is enrolled, as another process may."""
+
+    def __init__(self, ledger: MemoryLedger) -> None:
+        super().__init__(embedder=FakeEmbedder.identity)
+        self._ledger = ledger
+
+    async def enrol(self, gallery: GalleryName, ids: Sequence[UUID], templates: Templates, **how: Any) -> None:  # noqa: ANN401
+        await self._ledger.erase(ids)
+        await super().enrol(gallery, ids, templates, **how)
+
+
+async def test_an_erasure_by_another_process_meanwhile_leaves_neither_template_nor_image() -> None:
+    here = House()
+    here.gallery = ErasingMeanwhile(here.ledger)
+    event = await here.referenced(ANNA)
+    await here.enrol(event)
+    assert await size(here) == 0
+    assert await here.ledger.held([event.reference_id]) == {}
+    assert isinstance((await here.blobs.get([event.image]))[0], MissingBlob)
+
+
+# --- batches --------------------------------------------------------------------------------------------------------
+async def test_a_batch_of_both_kinds_is_answered_in_order() -> None:
+    here = House()
+    anna = await here.referenced(ANNA)
+    crowd = await here.referenced(ANNA, BERT, person_id="person-2")
+    bert = await here.referenced(BERT, person_id="person-3")
+    results = await here.enrol(anna, crowd, erased(bert), bert, erased(anna))
+    assert [type(result) for result in results] == [type(None), BadImage, type(None), type(None), type(None)]
+    assert await size(here) == 0
+
+
+@settings(max_examples=30)
+@given(st.lists(st.tuples(st.integers(0, 2), st.sampled_from(["submit", "erase", "crowd"])), max_size=8), st.data())
+async def test_however_a_history_is_cut_into_batches_what_was_erased_is_gone(
+    history: list[tuple[int, str]], data: st.DataObject
+) -> None:
+    here = House()
+    events = [await happening(here, person, what) for person, what in history]
+    while events:
+        cut = data.draw(st.integers(1, len(events)))
+        batch, events = events[:cut], events[cut:]
+        assert len(await here.enrol(*batch)) == cut
+    gone = {person for person, what in history if what == "erase"}
+    kept = {person for person, what in history if what == "submit"} - gone
+    assert await size(here) == len(kept)
+    for person in range(3):
+        assert await people_like(here, PlantedFace(f"{person}")) == ([f"person-{person}"] if person in kept else [])
+
+
+async def happening(here: House, person: int, what: str) -> ReferenceSubmitted | ReferenceErased:
+    people = [PlantedFace(f"{person}")] + ([BERT] if what == "crowd" else [])
+    event = await here.referenced(*people, person_id=f"person-{person}")
+    return erased(event) if what == "erase" else event
+
+
+async def test_an_empty_batch_changes_nothing() -> None:
+    here = House()
+    for part, method in [("gallery", "erase"), ("blobs", "delete"), ("ledger", "hold"), ("ledger", "erase")]:
+        house.take_away(here, part, method, Unavailable())
+    assert await here.enrol() == []
