@@ -83,7 +83,7 @@ class ProbeForm:
             submitted_by=self.submitted_by,
             submitted_at=at,
             image=image,
-            **{name: getattr(asked, name) for name in type(asked).model_fields if name != "demo"},
+            **{name: getattr(asked, name) for name in Request.model_fields if name != "demo"},
         )
 
 
