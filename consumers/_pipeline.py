@@ -73,7 +73,7 @@ class Pipeline(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka is u
         self._poll_every_s = READY_POLL_S
         self._epoch = 0
         self._abandoned_epoch = -1
-        self._assigned = False
+        self.times_assigned = 0
         self._polled_at = 0.0
         self._computing: set[asyncio.Task[Sequence[Result]]] = set()
         self._unsettled = 0
@@ -101,7 +101,7 @@ class Pipeline(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka is u
     @property
     def ready(self) -> bool:
         """Whether the group has said which partitions are ours, they are being polled, and no batch hangs."""
-        return self._assigned and time.monotonic() - self._polled_at < READY_POLL_S and not self._hangs()
+        return self.times_assigned > 0 and time.monotonic() - self._polled_at < READY_POLL_S and not self._hangs()
 
     def _hangs(self) -> bool:
         """Whether the stage has had a batch in hand for longer than a member may be silent."""
@@ -283,7 +283,7 @@ class Pipeline(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka is u
 
     async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
         """Go on with these."""
-        self._assigned = True
+        self.times_assigned += 1
         if not self._stopping.is_set():
             self._letting_go.clear()
         telemetry.REBALANCES.labels(self.stage.group).inc()
