@@ -23,7 +23,17 @@ from cryptography.hazmat.primitives.serialization import (
 from rfr_stream.errors import NotPermitted
 from rfr_stream.events import ReviewDecided, Support
 
-__all__ = ["Conclusion", "Ed25519PrivateKey", "Ed25519Verifier", "generate", "load", "public_text", "save", "sign"]
+__all__ = [
+    "Conclusion",
+    "Ed25519PrivateKey",
+    "Ed25519Verifier",
+    "generate",
+    "load",
+    "public_text",
+    "save",
+    "sign",
+    "sign_bytes",
+]
 
 _UNSIGNED: Final = "A" * 86 + "=="
 
@@ -65,6 +75,11 @@ def public_text(key: Ed25519PrivateKey) -> str:
     return b64encode(key.public_key().public_bytes_raw()).decode()
 
 
+def sign_bytes(key: Ed25519PrivateKey, message: bytes) -> str:
+    """Return the base64 of this key's signature of a message."""
+    return b64encode(key.sign(message)).decode()
+
+
 def sign(key: Ed25519PrivateKey, **conclusion: Unpack[Conclusion]) -> ReviewDecided:
     """Return the decision with the signature of this key over every other field.
 
@@ -73,7 +88,7 @@ def sign(key: Ed25519PrivateKey, **conclusion: Unpack[Conclusion]) -> ReviewDeci
 
     """
     draft = ReviewDecided(**conclusion, signature=_UNSIGNED)
-    return draft.model_copy(update={"signature": b64encode(key.sign(draft.signed_bytes)).decode()})
+    return draft.model_copy(update={"signature": sign_bytes(key, draft.signed_bytes)})
 
 
 def save(key: Ed25519PrivateKey, path: Path, *, passphrase: str) -> None:

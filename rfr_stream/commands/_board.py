@@ -1,6 +1,5 @@
 """One line per submission, advancing as its events pass: what `rfr watch` and the demonstration show."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import pairwise
@@ -26,7 +25,7 @@ STEPS: Final[dict[type[Event], str]] = {
     ImageSubmitted: "submitted",
     FaceDetected: "face",
     FaceEmbedded: "template",
-    CandidatesReady: "candidates",
+    CandidatesReady: "list",
 }
 FOLLOWED: Final = [topic.name for topic in topics.ALL if topic is not topics.ENROLMENTS]
 _BY_NAME: Final = {topic.name: topic for topic in topics.ALL}
@@ -48,7 +47,7 @@ class Line:
         if self.outcome:
             return self.outcome
         if self.candidates:
-            return f"held for review ({self.decisions} of 2 decided)"
+            return f"held for review, {self.decisions} of 2 decided"
         return "on its way"
 
 
@@ -88,12 +87,15 @@ class Board:
 
     def table(self) -> Table:
         """Draw every submission, and the milliseconds from being submitted to each step."""
-        table = Table(title="Submissions", title_justify="left", expand=False)
-        for column in ("submission", "source", *list(STEPS.values())[1:], "stands at"):
-            table.add_column(column, no_wrap=True)
+        table = Table(title="Submissions, and milliseconds since each was submitted", title_justify="left")
+        table.add_column("id", no_wrap=True)
+        table.add_column("source", no_wrap=True)
+        steps = list(STEPS.values())[1:]
+        for step in steps:
+            table.add_column(step, justify="right", no_wrap=True)
+        table.add_column("stands at")
         for key, line in self.lines.items():
-            steps = [_since(line, step) for step in list(STEPS.values())[1:]]
-            table.add_row(key[:8], line.source, *steps, line.standing)
+            table.add_row(key[:8], line.source, *(_since(line, step) for step in steps), line.standing)
         return table
 
     def latencies(self) -> Table:
@@ -111,15 +113,10 @@ class Board:
 
 def _since(line: Line, step: str) -> str:
     span = _span_ms(line, "submitted", step)
-    return "" if span is None else f"+{span:.0f} ms"
+    return "" if span is None else f"{span:.0f}"
 
 
 def _span_ms(line: Line, before: str, after: str) -> float | None:
     if before not in line.times or after not in line.times:
         return None
     return (line.times[after] - line.times[before]).total_seconds() * 1000
-
-
-def waiting(lines: Iterable[Line]) -> int:
-    """Return how many submissions nobody can say anything of yet."""
-    return sum(line.standing == "on its way" for line in lines)

@@ -5,6 +5,7 @@ A case is shown blind: its candidates in an order shuffled for each reviewer, wi
 
 import random
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 from uuid import UUID
@@ -96,7 +97,8 @@ def print_case(settings: Settings, case: Case, reviewer: str) -> None:
     """Print the probe and the candidates with the paths of their images."""
     if case.candidates is None:
         return
-    table = Table("", "person", "image", title=f"Case {case.submission_id}", caption=CAVEAT, caption_justify="left")
+    table = Table("", "person", title=f"Case {case.submission_id}", caption=CAVEAT, caption_justify="left")
+    table.add_column("image", overflow="fold")
     table.add_row("probe", "", place_of(settings, case.candidates.submission.image))
     for number, candidate in enumerate(shuffled(case, reviewer), start=1):
         table.add_row(str(number), candidate.person_id, place_of(settings, candidate.reference))
@@ -131,26 +133,25 @@ def decide(  # noqa: PLR0917 - options of the command line
     passphrase: Annotated[str, typer.Option(prompt=True, hide_input=True, help="of the key file")] = "",
 ) -> None:
     """Sign one reviewer's conclusion about one case and send it; the review stage checks and counts it."""
-    private = keys.load(key, passphrase=passphrase)
-    run(
-        _decide(
-            settings_of(context),
-            submission_id,
-            reviewer_id=reviewer,
-            support=support,
-            person_id=person,
-            similarities=tuple(similar or ()),
-            dissimilarities=tuple(dissimilar or ()),
-            private=private,
-        )
+    judgement = reviewing.Judgement(
+        reviewer_id=reviewer,
+        support=support,
+        person_id=person,
+        similarities=tuple(similar or ()),
+        dissimilarities=tuple(dissimilar or ()),
     )
+    private = keys.load(key, passphrase=passphrase)
+    run(_decide(settings_of(context), submission_id, judgement, partial(keys.sign_bytes, private)))
     CONSOLE.print(f"Signed and sent. `rfr status {submission_id}` shows what became of it.")
 
 
-async def _decide(settings: Settings, submission_id: UUID, **fields: object) -> None:
+async def _decide(
+    settings: Settings, submission_id: UUID, judgement: reviewing.Judgement, sign: reviewing.Sign
+) -> None:
     case = await case_of(settings, submission_id)
     async with open_bus(settings) as bus:
-        await reviewing.decide(case, publish=bus.publish, **fields)
+        if case.candidates:
+            await reviewing.decide(case.candidates, judgement, sign=sign, publish=bus.publish)
 
 
 def status(context: typer.Context, submission_id: UUID) -> None:

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -139,16 +140,16 @@ async def _review(settings: Settings, bus: Bus, ledger: Ledger, decide: Decide) 
 
 
 async def _sign(bus: Bus, case: Case, *, reviewer_id: str, key: Ed25519PrivateKey, person_id: str | None) -> None:
-    await reviewing.decide(
-        case,
-        publish=bus.publish,
-        key=key,
+    if case.candidates is None:
+        return
+    judgement = reviewing.Judgement(
         reviewer_id=reviewer_id,
         support=Support.MODERATE_SAME if person_id else Support.MODERATE_DIFFERENT,
         person_id=person_id,
         similarities=("shape of the brow and of the mouth",) if person_id else (),
         dissimilarities=("lighting and compression, explained by the camera",),
     )
+    await reviewing.decide(case.candidates, judgement, sign=partial(keys.sign_bytes, key), publish=bus.publish)
 
 
 async def _ask(settings: Settings, case: Case, reviewer: str) -> str | None:

@@ -1,0 +1,107 @@
+"""What the demonstration hands in, through which doors: a small gallery and a probe of every kind."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
+from uuid import UUID
+
+from producers import missing_persons, officer, public_appeal, references
+from producers._admission import images_in
+from producers._intake import Publish, Report
+from rfr_stream.commands._pictures import paint
+from rfr_stream.events import GalleryName, HoldRecord, Purpose
+from rfr_stream.ports import BlobStore
+
+CASE: Final = "DEMO-1"
+BASIS: Final = "demonstration: consent of nobody needed, a public-domain portrait"
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """One image and the door that it comes through."""
+
+    door: str
+    image: Path
+    galleries: tuple[GalleryName, ...] = (GalleryName.MISSING,)
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """References by person, and probes."""
+
+    people: tuple[tuple[str, tuple[Path, ...]], ...]
+    probes: tuple[Probe, ...]
+
+    async def enrol(self, blobs: BlobStore, publish: Publish) -> list[UUID]:
+        """Hand in the gallery; return the references' ids."""
+        entries = [(path, _enrolment(person)) for person, paths in self.people for path in paths]
+        return await _ids(references.enrol(entries, blobs=blobs, publish=publish))
+
+    async def submit(self, blobs: BlobStore, publish: Publish) -> list[UUID]:
+        """Hand in the probes; return the submissions' ids."""
+        return [found for probe in self.probes for found in await _ids(_through_the_door(probe, blobs, publish))]
+
+
+def script_of(folder: Path, *, gallery: Path | None, probes: Path | None) -> Script:
+    """Return the script with one's own gallery and probes where they are given."""
+    pictures = paint(folder)
+    people = _people(gallery) if gallery else (("demo-person-1", pictures.references),)
+    own = tuple(Probe("officer", path) for path in images_in([probes])) if probes else ()
+    return Script(
+        people=people,
+        probes=own
+        or (
+            Probe("officer", pictures.bad_camera),
+            Probe("public", pictures.small_copy),
+            Probe("unit", pictures.at_night),
+            Probe("unit", pictures.bad_camera, galleries=(GalleryName.DECEASED,)),  # an honest blank
+            Probe("officer", pictures.two_people),
+            Probe("public", pictures.nobody),
+            Probe("public", pictures.cut_off),
+        ),
+    )
+
+
+def _people(gallery: Path) -> tuple[tuple[str, tuple[Path, ...]], ...]:
+    """Read one folder for each person; their names stay here."""
+    folders = sorted(path for path in gallery.iterdir() if path.is_dir())
+    return tuple((f"person-{number}", tuple(images_in([path]))) for number, path in enumerate(folders, start=1))
+
+
+def _enrolment(person_id: str) -> references.Enrolment:
+    now = datetime.now(UTC)
+    hold = HoldRecord(
+        legal_basis=BASIS,
+        source="demonstration",
+        captured_at=now - timedelta(days=365),
+        review_due=now + timedelta(days=1),
+    )
+    return references.Enrolment(
+        person_id=person_id, gallery=GalleryName.MISSING, hold=hold, submitted_by="demo-unit", demo=True
+    )
+
+
+def _through_the_door(probe: Probe, blobs: BlobStore, publish: Publish) -> AsyncIterator[Report]:
+    fields: dict[str, object] = {
+        "purpose": Purpose.MISSING,
+        "case_ref": CASE,
+        "legal_basis": BASIS,
+        "galleries": probe.galleries,
+        "demo": True,
+    }
+    match probe.door:
+        case "officer":
+            asked = officer.OfficerRequest.model_validate({**fields, "submitted_by": "demo-officer"})
+            return officer.submit([probe.image], asked, blobs=blobs, publish=publish)
+        case "public":
+            appeal = public_appeal.AppealRequest.model_validate({**fields, "endorsed_by": "demo-officer"})
+            return public_appeal.submit([probe.image], appeal, blobs=blobs, publish=publish)
+        case _:
+            unit = missing_persons.UnitRequest.model_validate({**fields, "submitted_by": "demo-unit"})
+            return missing_persons.submit([probe.image], unit, blobs=blobs, publish=publish)
+
+
+async def _ids(reports: AsyncIterator[Report]) -> list[UUID]:
+    return [report.derived_id async for report in reports if report.derived_id]
