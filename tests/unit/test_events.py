@@ -1,0 +1,479 @@
+"""The wire contracts: closed, frozen, derived, and unable to say what must not be said."""
+
+import json
+from datetime import UTC, datetime, timedelta, timezone
+from itertools import combinations
+from typing import Any
+from uuid import UUID
+
+import builders
+import pytest
+from builders import LATER, NOW
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from rfr_stream.adapters.keys import Ed25519Verifier
+from rfr_stream.events import (
+    BlobRef,
+    Candidate,
+    CandidatesReady,
+    Event,
+    GalleryName,
+    IdentificationConfirmed,
+    ModelIdentity,
+    Outcome,
+    Purpose,
+    ReferenceSubmitted,
+    ReviewDecided,
+    Source,
+    Still,
+    Submission,
+    Support,
+    VideoFrame,
+    canonical,
+    derive_id,
+)
+from rfr_stream.faces import Box, Point
+
+EVENTS: dict[str, Event] = {
+    type(event).__name__: event
+    for event in (
+        builders.image_submitted(),
+        builders.face_detected(),
+        builders.face_embedded(),
+        builders.candidates_ready(),
+        builders.decision(),
+        builders.identification_confirmed(),
+        builders.identification_withdrawn(),
+        builders.closed(),
+        builders.reference_submitted(),
+        builders.reference_erased(),
+    )
+}
+every_event = pytest.mark.parametrize("event", EVENTS.values(), ids=EVENTS.keys())
+
+
+def said(event: Event) -> dict[str, Any]:
+    """Return the event as it stands on the wire."""
+    wire: dict[str, Any] = json.loads(event.model_dump_json())
+    return wire
+
+
+def heard(contract: type[Event], wire: dict[str, Any]) -> Event:
+    return contract.model_validate_json(json.dumps(wire))
+
+
+class TestEveryEvent:
+    def test_all_of_them_are_here(self) -> None:
+        def kinds(contract: type[Event]) -> set[type[Event]]:
+            return {contract}.union(*map(kinds, contract.__subclasses__()))
+
+        assert {kind.__name__ for kind in kinds(Event) if hasattr(kind, "ce_type")} == set(EVENTS)
+
+    @every_event
+    def test_it_survives_the_wire(self, event: Event) -> None:
+        back = heard(type(event), said(event))
+
+        assert back == event
+        assert back.event_id == event.event_id
+
+    @every_event
+    def test_it_is_closed(self, event: Event) -> None:
+        with pytest.raises(ValidationError, match="extra"):
+            heard(type(event), {**said(event), "score": 0.99})
+
+    @every_event
+    def test_it_is_frozen(self, event: Event) -> None:
+        with pytest.raises(ValidationError, match="frozen"):
+            event.occurred_at = LATER  # type: ignore[misc]  # that is the point
+
+    @every_event
+    def test_it_knows_its_time_zone(self, event: Event) -> None:
+        with pytest.raises(ValidationError, match="timezone"):
+            heard(type(event), {**said(event), "occurred_at": "2026-03-01T12:00:00"})
+
+    @every_event
+    def test_it_is_operational_unless_it_says_otherwise(self, event: Event) -> None:
+        wire = said(event)
+        del wire["demo"]
+
+        assert heard(type(event), wire).demo is False
+
+    @every_event
+    def test_its_id_and_key_do_not_depend_on_when_it_was_said(self, event: Event) -> None:
+        later = event.model_copy(update={"occurred_at": LATER})
+
+        assert later.key == event.key
+        # A decision's time is signed, so that a decision of another time is another decision.
+        assert (later.event_id == event.event_id) is not isinstance(event, ReviewDecided)
+
+    def test_no_two_kinds_share_an_id_or_a_name(self) -> None:
+        assert len({event.event_id for event in EVENTS.values()}) == len(EVENTS)
+        assert len({event.ce_type for event in EVENTS.values()}) == len(EVENTS)
+
+    def test_steps_of_one_submission_share_its_key(self) -> None:
+        names = ("ImageSubmitted", "FaceDetected", "FaceEmbedded", "CandidatesReady", "ReviewDecided")
+
+        assert {EVENTS[name].key for name in names} == {str(builders.submission().submission_id)}
+
+    def test_leads_are_keyed_by_case_and_references_by_person(self) -> None:
+        assert EVENTS["IdentificationConfirmed"].key == EVENTS["IdentificationWithdrawn"].key == "case-1"
+        assert EVENTS["ReferenceSubmitted"].key == EVENTS["ReferenceErased"].key == "person-1"
+        assert EVENTS["SubmissionClosed"].key == str(builders.submission().submission_id)
+
+    def test_what_is_no_particular_event_has_neither_id_nor_key(self) -> None:
+        nothing = Event(occurred_at=NOW)
+
+        with pytest.raises(NotImplementedError):
+            _ = nothing.event_id
+        with pytest.raises(NotImplementedError):
+            _ = nothing.key
+
+
+class TestIds:
+    def test_a_derived_id_is_the_same_on_every_machine(self) -> None:
+        assert derive_id("submission", "a", 1) == UUID("8b09dd3f-5685-50ad-9f66-7bc21028b448")
+
+    def test_parts_do_not_run_into_each_other(self) -> None:
+        parts = [("ab", "c"), ("a", "bc"), ("abc",), ("a", "b", "c"), ('a", "b', "c")]
+
+        assert len({derive_id(*some) for some in parts}) == len(parts)
+
+    def test_the_same_request_again_is_the_same_submission(self) -> None:
+        again = builders.submission(submitted_at=LATER, submitted_by="officer-9", legal_basis="another")
+
+        assert again.submission_id == builders.submission().submission_id
+
+    def test_whatever_makes_a_request_another_gives_it_another_id(self) -> None:
+        frames = [VideoFrame(video_sha256=builders.sha256("video"), frame_time_s=second) for second in (1.0, 2.0)]
+        different = [
+            builders.submission(),
+            builders.submission("another-image"),
+            builders.submission(case_ref="case-2"),
+            builders.submission(purpose=Purpose.MISSING),
+            builders.submission(source=Source.PUBLIC_APPEAL),
+            builders.submission(subject=Point(1, 2)),
+            builders.submission(subject=Point(2, 1)),
+            builders.submission(subject=Box(1, 2, 3, 4)),
+            builders.submission(galleries=(GalleryName.CUSTODY,)),
+            *(builders.submission(media=frame) for frame in frames),
+        ]
+
+        assert len({asked.submission_id for asked in different}) == len(different)
+
+    def test_the_order_in_which_galleries_are_asked_for_does_not_matter(self) -> None:
+        galleries = (GalleryName.MISSING, GalleryName.CUSTODY)
+
+        one, other = (
+            builders.submission(purpose=Purpose.MISSING, galleries=asked) for asked in (galleries, galleries[::-1])
+        )
+        assert one.submission_id == other.submission_id
+
+    def test_a_still_is_what_an_image_is_unless_it_says_otherwise(self) -> None:
+        assert builders.submission(media=Still()).submission_id == builders.submission().submission_id
+
+    def test_an_image_of_a_person_in_a_gallery_is_one_reference(self) -> None:
+        digest = builders.sha256("image")
+        ids = [
+            ReferenceSubmitted.derive("person-1", GalleryName.CUSTODY, digest),
+            ReferenceSubmitted.derive("person-2", GalleryName.CUSTODY, digest),
+            ReferenceSubmitted.derive("person-1", GalleryName.MISSING, digest),
+            ReferenceSubmitted.derive("person-1", GalleryName.CUSTODY, builders.sha256("another")),
+        ]
+
+        assert ids[0] == ReferenceSubmitted.derive("person-1", GalleryName.CUSTODY, digest)
+        assert len(set(ids)) == len(ids)
+
+    def test_a_changed_hold_record_is_news(self) -> None:
+        restricted = builders.reference_submitted(hold=builders.hold_record(restricted=True))
+
+        assert restricted.reference_id == builders.reference_submitted().reference_id
+        assert restricted.event_id != builders.reference_submitted().event_id
+
+    def test_a_submission_has_one_event_for_each_outcome(self) -> None:
+        ids = {builders.closed(outcome).event_id for outcome in Outcome}
+
+        assert len(ids) == len(Outcome)
+
+
+class TestCanonical:
+    def test_one_value_has_one_form(self) -> None:
+        assert canonical({"b": [1, "é"], "a": None}) == '{"a":null,"b":[1,"é"]}'.encode()
+        assert canonical({"b": 1, "a": 2}) == canonical({"a": 2, "b": 1})
+
+
+class TestClaimChecks:
+    @pytest.mark.parametrize(
+        "uri",
+        ["file://rfr/a", "s3://rfr-bucket.eu/images/ab/cd.png", "memory://rfr/0f/1.npy", "s3://b/a..b/c"],
+    )
+    def test_a_plain_path_is_accepted(self, uri: str) -> None:
+        assert BlobRef(uri=uri, sha256=builders.sha256(), media_type="image/png", bytes=1).uri == uri
+
+    @pytest.mark.parametrize(
+        "uri",
+        [
+            "file://rfr/../etc/passwd",
+            "file://rfr/a/../../b",
+            "file://../a",
+            "file://rfr/..",
+            "file://rfr/.hidden",
+            "file://rfr//a",
+            "file://rfr/",
+            "file://rfr",
+            "file:///etc/passwd",
+            "file://rfr/a%2e%2e/b",
+            "file://rfr/a\\..\\b",
+            "file://rfr/a\n",
+            "file://rfr/a b",
+            "http://host/a",
+            "s3://bucket/" + "a" * 1024,
+            "",
+        ],
+    )
+    def test_no_path_can_climb_or_hide_or_leave_its_store(self, uri: str) -> None:
+        with pytest.raises(ValidationError, match="uri"):
+            BlobRef(uri=uri, sha256=builders.sha256(), media_type="image/png", bytes=1)
+
+    @pytest.mark.parametrize(
+        ("field", "value"),
+        [
+            ("sha256", "0" * 63),
+            ("sha256", "G" * 64),
+            ("sha256", "A" * 64),
+            ("media_type", "png"),
+            ("media_type", "image/png; x=<script>"),
+            ("bytes", -1),
+            ("bytes", 2**41),
+        ],
+    )
+    def test_a_digest_type_or_size_that_cannot_be_is_refused(self, field: str, value: object) -> None:
+        with pytest.raises(ValidationError, match=field):
+            BlobRef.model_validate({**builders.blob().model_dump(), field: value})
+
+
+class TestSubmission:
+    @pytest.mark.parametrize(
+        ("field", "value"),
+        [
+            ("case_ref", "Jane Doe"),
+            ("case_ref", ""),
+            ("case_ref", "x" * 129),
+            ("case_ref", "-starts-badly"),
+            ("submitted_by", "a\nb"),
+            ("legal_basis", "   "),
+            ("legal_basis", "x" * 2_001),
+            ("purpose", "curiosity"),
+            ("galleries", ["passports"]),
+            ("subject", {"x": 1, "y": 2, "z": 3}),
+            ("subject", {"x1": 5, "y1": 5, "x2": 5, "y2": 9}),
+            ("media", {"kind": "livestream"}),
+            ("media", {"kind": "video_frame", "video_sha256": "0" * 64, "frame_time_s": -1}),
+            ("submitted_at", "2026-03-01T12:00:00"),
+        ],
+    )
+    def test_what_cannot_be_asked_is_refused(self, field: str, value: object) -> None:
+        wire = json.loads(builders.submission().model_dump_json())
+
+        with pytest.raises(ValidationError, match=field):
+            Submission.model_validate_json(json.dumps({**wire, field: value}))
+
+    def test_prose_is_trimmed(self) -> None:
+        assert builders.submission(necessity="  no other way \n").necessity == "no other way"
+
+    def test_a_subject_is_read_back_as_what_it_was(self) -> None:
+        for subject in (Box(1, 2, 3, 4), Point(5, 6)):
+            asked = builders.submission(subject=subject)
+            assert Submission.model_validate_json(asked.model_dump_json()).subject == subject
+
+
+class TestCandidates:
+    def test_an_empty_list_is_an_honest_blank(self) -> None:
+        assert builders.candidates_ready(people=()).candidates == ()
+
+    def test_a_person_stands_on_a_list_once(self) -> None:
+        with pytest.raises(ValidationError, match="one entry per person"):
+            builders.candidates_ready(people=("person-1", "person-1"))
+
+    @pytest.mark.parametrize("ranks", [(2, 1, 3), (1, 2, 4), (2, 3, 4)])
+    def test_ranks_run_without_gaps(self, ranks: tuple[int, ...]) -> None:
+        found = builders.candidates_ready()
+        listed = tuple(c.model_copy(update={"rank": r}) for c, r in zip(found.candidates, ranks, strict=True))
+        digest = CandidatesReady.digest(found.submission.submission_id, found.submission.image.sha256, listed)
+
+        with pytest.raises(ValidationError, match="ranks run 1, 2, 3"):
+            CandidatesReady(**{**dict(found), "candidates": listed, "list_digest": digest})
+
+    def test_a_list_is_what_its_digest_says(self) -> None:
+        wire = said(builders.candidates_ready())
+        wire["candidates"][0]["similarity"] = 0.1
+
+        with pytest.raises(ValidationError, match="list_digest: not the digest"):
+            heard(CandidatesReady, wire)
+
+    def test_the_digest_is_of_everything_a_reviewer_sees(self) -> None:
+        about, probe = builders.submission(), builders.sha256("probe")
+        listed = builders.candidates()
+        changes: dict[str, object] = {
+            "person_id": "person-9",
+            "reference_id": derive_id("other"),
+            "gallery": GalleryName.MISSING,
+            "reference": builders.blob("other"),
+            "similarity": 0.1,
+            "rank": 9,
+        }
+        assert set(changes) == set(Candidate.model_fields)
+        digests = {
+            CandidatesReady.digest(about.submission_id, probe, listed),
+            CandidatesReady.digest(derive_id("other"), probe, listed),
+            CandidatesReady.digest(about.submission_id, builders.sha256("other"), listed),
+            CandidatesReady.digest(about.submission_id, probe, listed[::-1]),
+            CandidatesReady.digest(about.submission_id, probe, listed[:-1]),
+            CandidatesReady.digest(about.submission_id, probe, ()),
+            *(
+                CandidatesReady.digest(
+                    about.submission_id, probe, (listed[0].model_copy(update={field: value}), *listed[1:])
+                )
+                for field, value in changes.items()
+            ),
+        }
+
+        assert len(digests) == 6 + len(changes)
+
+    @pytest.mark.parametrize("similarity", [1.01, -1.01, float("nan"), float("inf")])
+    def test_a_similarity_is_a_cosine(self, similarity: float) -> None:
+        with pytest.raises(ValidationError, match="similarity"):
+            Candidate(**{**dict(builders.candidates()[0]), "similarity": similarity})
+
+    def test_a_threshold_is_never_zero(self) -> None:
+        with pytest.raises(ValidationError, match="threshold"):
+            CandidatesReady(**{**dict(builders.candidates_ready()), "threshold": 0.0})
+
+    @pytest.mark.parametrize("dimension", [-1, 65_537])
+    def test_a_model_has_a_dimension_that_can_be(self, dimension: int) -> None:
+        with pytest.raises(ValidationError, match="dimension"):
+            ModelIdentity(name="m", version="1", weights_sha256=builders.sha256(), dimension=dimension)
+
+
+class TestDecision:
+    CHANGES: dict[str, object] = {  # noqa: RUF012 - read only
+        "occurred_at": LATER,
+        "demo": True,
+        "submission_id": derive_id("other"),
+        "reviewer_id": "reviewer-b",
+        "list_digest": builders.sha256("other"),
+        "support": Support.MODERATE_SAME,
+        "person_id": "person-2",
+        "similarities": ("nose",),
+        "dissimilarities": (),
+    }
+
+    def test_every_field_is_signed(self) -> None:
+        assert set(self.CHANGES) | {"signature"} == set(ReviewDecided.model_fields)
+
+        decision = builders.decision(by="reviewer-a")
+        key, verifier = builders.reviewer("reviewer-a").public_key, Ed25519Verifier()
+        assert verifier.verify(key, decision.signed_bytes, decision.signature)
+        for field, value in self.CHANGES.items():
+            changed = decision.model_copy(update={field: value})
+            assert not verifier.verify(key, changed.signed_bytes, changed.signature), field
+
+    def test_a_changed_mind_is_another_event_and_another_signature_is_not(self) -> None:
+        decision = builders.decision()
+        ids = {decision.model_copy(update={field: value}).event_id for field, value in self.CHANGES.items()}
+
+        assert len(ids | {decision.event_id}) == len(self.CHANGES) + 1
+        assert decision.model_copy(update={"signature": "B" * 86 + "=="}).event_id == decision.event_id
+
+    @given(
+        st.datetimes(timezones=st.sampled_from([UTC, timezone(timedelta(hours=1)), timezone(-timedelta(minutes=90))])),
+        st.lists(st.text(min_size=1).filter(lambda text: bool(text.strip()))),
+    )
+    def test_what_was_signed_reads_the_same_after_the_wire(self, at: datetime, features: list[str]) -> None:
+        decision = builders.decision(occurred_at=at, similarities=tuple(features[:64]))
+
+        back = ReviewDecided.model_validate_json(decision.model_dump_json())
+
+        assert back.signed_bytes == decision.signed_bytes
+        assert back.event_id == decision.event_id
+
+    @pytest.mark.parametrize(
+        ("field", "value"),
+        [
+            ("signature", "A" * 88),
+            ("signature", "A" * 86),
+            ("signature", ""),
+            ("support", "98 %"),
+            ("support", "match"),
+            ("person_id", "Jane Doe"),
+            ("list_digest", "abc"),
+            ("similarities", ["x"] * 65),
+            ("dissimilarities", [" "]),
+        ],
+    )
+    def test_what_is_no_conclusion_is_refused(self, field: str, value: object) -> None:
+        with pytest.raises(ValidationError, match=field):
+            heard(ReviewDecided, {**said(builders.decision()), field: value})
+
+
+class TestLead:
+    CONSTANTS: dict[str, object] = {  # noqa: RUF012 - read only
+        "evidential_status": "IDENTIFICATION",
+        "requires_corroboration": False,
+        "basis": "AUTOMATED",
+        "derived_from_rfr": False,
+        "caveat": "This is the person.",
+    }
+
+    @pytest.mark.parametrize(("field", "value"), CONSTANTS.items())
+    def test_it_is_never_more_than_a_lead(self, field: str, value: object) -> None:
+        wire = said(builders.identification_confirmed())
+
+        with pytest.raises(ValidationError, match=field):
+            heard(IdentificationConfirmed, {**wire, field: value})
+
+    def test_it_says_so_in_words(self) -> None:
+        wire = said(builders.identification_confirmed())
+
+        assert wire["evidential_status"] == "INTELLIGENCE_LEAD"
+        assert wire["requires_corroboration"] is True
+        assert "Not evidence of identity" in wire["caveat"]
+
+    def test_its_schema_says_so_to_subscribers(self) -> None:
+        properties = IdentificationConfirmed.model_json_schema()["properties"]
+
+        assert {field for field, schema in properties.items() if "const" in schema} == set(self.CONSTANTS)
+
+    def test_it_carries_no_score_and_no_rank(self) -> None:
+        words = json.dumps(IdentificationConfirmed.model_json_schema()["properties"]).lower()
+
+        assert not any(word in words for word in ("similarity", "rank", "threshold", "percent", "score"))
+
+    @pytest.mark.parametrize("reviewers", [(), ("reviewer-a",), ("reviewer-a", "reviewer-a")])
+    def test_it_takes_two_different_people(self, reviewers: tuple[str, ...]) -> None:
+        with pytest.raises(ValidationError, match="reviews"):
+            builders.identification_confirmed(reviews=tuple(map(builders.review_summary, reviewers)))
+
+    def test_it_came_from_a_list(self) -> None:
+        with pytest.raises(ValidationError, match="candidates_shown"):
+            builders.identification_confirmed(candidates_shown=0)
+
+    def test_there_is_one_for_a_submission_whomever_it_names(self) -> None:
+        leads = [builders.identification_confirmed(person_id=person) for person in ("person-1", "person-2")]
+
+        assert len({lead.event_id for lead in leads}) == 1
+
+    def test_a_case_with_two_submissions_can_have_two(self) -> None:
+        found = [builders.candidates_ready(builders.submission(name)) for name in "ab"]
+
+        for one, other in combinations(map(builders.identification_confirmed, found), 2):
+            assert one.key == other.key
+            assert one.event_id != other.event_id
+
+
+class TestOutcome:
+    def test_it_says_nothing_about_any_person(self) -> None:
+        fields = set(type(EVENTS["SubmissionClosed"]).model_fields)
+
+        assert fields == {"occurred_at", "demo", "submission_id", "outcome", "detail"}
