@@ -20,7 +20,7 @@ from rfr_stream.events import BlobRef, Event, derive_id
 from rfr_stream.ports import BlobStore, NewBlob
 
 Publish: TypeAlias = Callable[[Sequence[Event]], Awaitable[None]]
-"""Returns once every event is durable on its topic, and raises `Unavailable` where it may not be."""
+"""Returns once every event is durable on its topic; whatever it raises ends the run, which may then be run again."""
 
 CHUNK_FILES: Final = 64
 CHUNK_BYTES: Final = 64 * 2**20
