@@ -1,6 +1,10 @@
 """Stages 4 and 5, with the human gap between them: what is held, counted and ended, with real signatures."""
 
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
 import builders
+import house
 import pytest
 from builders import LATER, NOW
 from house import House
