@@ -89,6 +89,14 @@ def owner(tmp_path: Path) -> Iterator[tuple["subprocess.Popen[str]", int]]:
         process.kill()
 
 
+@pytest.fixture
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache of this test alone, so that it may damage it."""
+    folder = tmp_path / "cache"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
+    return folder
+
+
 async def test_a_group_reads_what_was_written(broker: EmbeddedKafka) -> None:
     await create(broker, "greetings")
     await say(broker, "greetings", b"hello")
@@ -182,6 +190,22 @@ async def test_a_broker_that_cannot_start_says_why_and_nothing_is_left(tmp_path:
     with pytest.raises(Unavailable, match=r"(?s)ended before it answered.*heap"):
         await EmbeddedKafka(tmp_path, heap_mb=1).start()
     assert brokers_of(tmp_path) == []
+
+
+def cut_short(cache: Path) -> None:
+    (archive,) = cache.rglob("classes-*.jsa")
+    archive.chmod(0o600)
+    os.truncate(archive, 200_000)
+
+
+async def test_an_archive_of_classes_that_was_cut_short_costs_one_start(tmp_path: Path, own_cache: Path) -> None:
+    async with EmbeddedKafka(tmp_path):
+        pass
+    cut_short(own_cache)
+    with pytest.raises(Unavailable, match="ended before it answered"):
+        await EmbeddedKafka(tmp_path).start()
+    async with EmbeddedKafka(tmp_path) as kafka:
+        await create(kafka, "after")
 
 
 async def test_a_broker_that_takes_too_long_is_taken_down(tmp_path: Path) -> None:

@@ -68,5 +68,12 @@ def test_an_archive_of_classes_belongs_to_one_build_of_java(tmp_path: Path) -> N
     assert one.archive != other.archive
 
 
+def test_only_an_archive_that_java_can_use_is_kept(tmp_path: Path) -> None:
+    program = Program(find_java(), tmp_path)
+    program.new_archive.write_bytes(b"the disk was full")
+    program.keep_archive()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_pom_is_the_checkouts() -> None:
     assert find_pom() == Path(__file__).parents[2] / "deploy" / "kafka" / "pom.xml"

@@ -158,6 +158,8 @@ class EmbeddedKafka:
         deadline = asyncio.get_running_loop().time() + self._start_s
         while not await _answers(self.bootstrap_servers):
             if self._guard is None or self._guard.poll() is not None:
+                if self._program is not None:
+                    self._program.drop_archive()
                 self._give_up("ended before it answered")
             if asyncio.get_running_loop().time() > deadline:
                 self._give_up(f"did not answer within {self._start_s:g} s")
