@@ -249,6 +249,7 @@ class Pipeline(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka is u
         while True:
             await asyncio.sleep(self._settings.commit_every_ms / 1000)
             await self._commit()
+            self._measure_lag()
 
     async def _commit(self) -> None:
         async with self._committing:
@@ -263,6 +264,15 @@ class Pipeline(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka is u
                 return
             if epoch == self._epoch:
                 self._committed |= settled
+
+    def _measure_lag(self) -> None:
+        consumer = self._consumer()
+        if consumer is None:
+            return
+        for place in consumer.assignment():
+            end, done = consumer.highwater(place), self._settled.get(place.partition)
+            if end is not None and done is not None:
+                telemetry.LAG.labels(self.stage.group, place.partition).set(max(0, end - done))
 
     # membership
 

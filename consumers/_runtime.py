@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from faststream import AckPolicy, FastStream
+from prometheus_client import start_http_server
 
 from consumers._envelope import Reading, Result
 from consumers._journal import Journal
@@ -74,7 +75,10 @@ class _Service:
     @asynccontextmanager
     async def lifespan(self, metrics_port: int) -> AsyncIterator[None]:
         """Open everything; end the process with an error code if something failed meanwhile."""
-        telemetry.configure(metrics_port=metrics_port)
+        if not telemetry.configured():
+            telemetry.configure()
+        if metrics_port:
+            start_http_server(metrics_port)
         async with AsyncExitStack() as open_:
             for resource in (self._bus, *self._resources):
                 await open_.enter_async_context(resource)

@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Iterator
 from typing import Final, Literal, TypeAlias
 
-from prometheus_client import Counter, Gauge, Histogram, start_http_server
+from prometheus_client import Counter, Gauge, Histogram
 
 from rfr_stream.errors import RfrError
 
@@ -91,17 +91,17 @@ class JsonLines(logging.Formatter):
         return json.dumps(line, default=str, ensure_ascii=False)
 
 
-def configure(level: int = logging.INFO, *, metrics_port: int = 0) -> None:
-    """Send every log of this process to stderr as JSON lines, and serve the metrics where a port is given.
-
-    The Kafka client's own chatter is kept from warnings up.
-    """
+def configure(level: int = logging.INFO) -> None:
+    """Send every log of this process to stderr as JSON lines; the Kafka client's own chatter from errors up."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
     logging.basicConfig(level=level, handlers=[handler], force=True)
-    logging.getLogger("aiokafka").setLevel(logging.WARNING)
-    if metrics_port:
-        start_http_server(metrics_port)
+    logging.getLogger("aiokafka").setLevel(logging.ERROR)
+
+
+def configured() -> bool:
+    """Whether this process has said already where its logs go."""
+    return bool(logging.getLogger().handlers)
 
 
 def _describe(error: BaseException) -> dict[str, Fact]:
