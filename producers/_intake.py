@@ -81,7 +81,9 @@ class Arrival:
 class _Admitted:
     arrival: Arrival
     original: Original
+    derived_id: UUID
     mark: UUID
+    """Stands for all that is said of the image."""
 
 
 async def take_in(
@@ -115,7 +117,7 @@ async def take_in(
         while chunk := await asyncio.to_thread(_draw, waiting, remembered, max_bytes):
             admitted = [item for item in chunk if isinstance(item, _Admitted)]
             await _hand_in(admitted, blobs, publish)
-            await asyncio.to_thread(remembered.acknowledge, [item.mark for item in admitted])
+            await asyncio.to_thread(remembered.acknowledge, [(item.derived_id, item.mark) for item in admitted])
             for item in chunk:
                 yield item if isinstance(item, Report) else _accepted(item)
 
@@ -123,40 +125,41 @@ async def take_in(
 def _draw(waiting: Iterator[Arrival], journal: Journal, max_bytes: int) -> list[_Admitted | Report]:
     """Return the next chunk, empty at the end."""
     chunk: list[_Admitted | Report] = []
-    marks: set[UUID] = set()
+    said: dict[UUID, UUID] = {}
     size = 0
     while len(chunk) < CHUNK_FILES and size < CHUNK_BYTES:
         arrival = next(waiting, None)
         if arrival is None:
             break
-        item = _look_at(arrival, journal, max_bytes)
+        item = _look_at(arrival, max_bytes)
         if isinstance(item, _Admitted):
-            if item.mark in marks:
-                item = _skipped(arrival, item.original.sha256)
+            if _is_known(item, said, journal):
+                item = Report(arrival.path, Verdict.SKIPPED, item.derived_id, "handed in before")
             else:
-                marks.add(item.mark)
+                said[item.derived_id] = item.mark
                 size += len(item.original.data)
         chunk.append(item)
     return chunk
 
 
-def _look_at(arrival: Arrival, journal: Journal, max_bytes: int) -> _Admitted | Report:
+def _look_at(arrival: Arrival, max_bytes: int) -> _Admitted | Report:
     try:
         original = admit(arrival.file, max_bytes=max_bytes)
     except Rejected as refusal:
         return Report(arrival.path, Verdict.REJECTED, reason=str(refusal))
     mark = derive_id("intake", original.sha256, *arrival.form.statement)
-    if journal.holds(mark):
-        return _skipped(arrival, original.sha256)
-    return _Admitted(arrival, original, mark)
+    return _Admitted(arrival, original, arrival.form.derive(original.sha256), mark)
 
 
-def _skipped(arrival: Arrival, image_sha256: str) -> Report:
-    return Report(arrival.path, Verdict.SKIPPED, arrival.form.derive(image_sha256), "handed in before")
+def _is_known(item: _Admitted, said: dict[UUID, UUID], journal: Journal) -> bool:
+    """Whether the last that was said under this id, in this chunk or before, is the same."""
+    if item.derived_id in said:
+        return said[item.derived_id] == item.mark
+    return journal.holds(item.derived_id, item.mark)
 
 
 def _accepted(item: _Admitted) -> Report:
-    return Report(item.arrival.path, Verdict.ACCEPTED, item.arrival.form.derive(item.original.sha256))
+    return Report(item.arrival.path, Verdict.ACCEPTED, item.derived_id)
 
 
 async def _hand_in(admitted: Sequence[_Admitted], blobs: BlobStore, publish: Publish) -> None:

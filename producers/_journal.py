@@ -1,7 +1,7 @@
 """What this machine has handed in already, so that an interrupted run goes on where it stopped. Digests alone."""
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -12,8 +12,9 @@ from rfr_stream.errors import Unavailable
 
 
 class Journal:
-    """A set of marks on disk; a mark stands for one image under one request. None: it lasts as long as this object.
+    """What was last said under each id, on disk. None: it lasts as long as this object.
 
+    The last, not everything: a hold record that is put back to what it once was must be handed in again.
     Losing it costs time and nothing else: what is handed in twice carries the same ids. Blocking; one thread at a time.
     """
 
@@ -26,7 +27,7 @@ class Journal:
             if self._path:
                 self._path.parent.mkdir(parents=True, exist_ok=True)
             self._db = sqlite3.connect(self._path or ":memory:", check_same_thread=False, timeout=30)
-            self._db.execute("CREATE TABLE IF NOT EXISTS handed_in (mark BLOB PRIMARY KEY) WITHOUT ROWID")
+            self._db.execute("CREATE TABLE IF NOT EXISTS said (id BLOB PRIMARY KEY, mark BLOB) WITHOUT ROWID")
         return self
 
     def __exit__(
@@ -34,15 +35,19 @@ class Journal:
     ) -> None:
         self._db.close()
 
-    def holds(self, mark: UUID) -> bool:
-        """Whether this was acknowledged before."""
+    def holds(self, derived_id: UUID, mark: UUID) -> bool:
+        """Whether this was the last to be acknowledged under this id."""
         with _disk():
-            return self._db.execute("SELECT 1 FROM handed_in WHERE mark = ?", (mark.bytes,)).fetchone() is not None
+            row: tuple[bytes] | None = self._db.execute(
+                "SELECT mark FROM said WHERE id = ?", (derived_id.bytes,)
+            ).fetchone()
+        return row == (mark.bytes,)
 
-    def acknowledge(self, marks: Sequence[UUID]) -> None:
-        """Remember these for good: blob and event are durable."""
+    def acknowledge(self, said: Iterable[tuple[UUID, UUID]]) -> None:
+        """Remember these pairs of id and mark for good: blob and event are durable."""
         with _disk(), self._db:
-            self._db.executemany("INSERT OR IGNORE INTO handed_in VALUES (?)", [(mark.bytes,) for mark in marks])
+            rows = [(derived_id.bytes, mark.bytes) for derived_id, mark in said]
+            self._db.executemany("INSERT OR REPLACE INTO said VALUES (?, ?)", rows)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from base64 import b64encode
 from collections.abc import Sequence
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, cast
 
 import builders
@@ -11,6 +12,7 @@ from pydantic import ValidationError
 
 from producers import console, missing_persons, public_appeal, references
 from producers._intake import Verdict
+from producers._journal import Journal
 from rfr_stream.adapters import keys
 from rfr_stream.adapters.memory.blobs import MemoryBlobs
 from rfr_stream.errors import NotPermitted
@@ -105,10 +107,17 @@ async def test_one_image_of_two_people_is_two_references(bus: Recorder) -> None:
     assert len({report.derived_id for report in reports}) == 2
 
 
-async def test_a_changed_hold_record_is_handed_in_again(bus: Recorder) -> None:
-    entries = [(IMAGE, enrolment()), (IMAGE, enrolment(restricted=True)), (IMAGE, enrolment())]
-    reports = [r async for r in references.enrol(entries, blobs=MemoryBlobs(), publish=bus.publish)]
-    assert [r.outcome for r in reports] == [Verdict.ACCEPTED, Verdict.ACCEPTED, Verdict.SKIPPED]
+@pytest.mark.parametrize("chunk", [1, 64], ids=["apart", "together"])
+async def test_the_last_word_on_a_reference_is_always_handed_in(bus: Recorder, tmp_path: Path, chunk: int) -> None:
+    words = [enrolment(), enrolment(restricted=True), enrolment(), enrolment()]
+    outcomes: list[Verdict] = []
+    with Journal(tmp_path / "journal.sqlite") as journal:
+        for start in range(0, len(words), chunk):
+            entries = [(IMAGE, word) for word in words[start : start + chunk]]
+            run = references.enrol(entries, blobs=MemoryBlobs(), publish=bus.publish, journal=journal)
+            outcomes += [report.outcome async for report in run]
+    assert outcomes == [Verdict.ACCEPTED, Verdict.ACCEPTED, Verdict.ACCEPTED, Verdict.SKIPPED]
+    assert [cast(ReferenceSubmitted, event).hold.restricted for event in bus.events] == [False, True, False]
 
 
 @pytest.mark.parametrize(
