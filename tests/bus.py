@@ -22,7 +22,9 @@ from consumers._pipeline import Stage
 from consumers._work import Work
 from rfr_stream.errors import Malformed
 from rfr_stream.events import Event
+from rfr_stream.settings import KafkaSettings
 from topics import Record
+from topics.bus import Bus
 
 Heard: TypeAlias = dict[str, list[Event | Record]]
 """By topic, in order: events, and records where the topic is one of dead letters."""
@@ -74,3 +76,20 @@ def _decoded(record: Record) -> Event | Record:
         return topic.decode(record)
     except Malformed:
         return record
+
+
+class RecordingBus(Bus):
+    """A bus that keeps what is sent instead of sending it, for FastStream's in-memory broker."""
+
+    def __init__(self) -> None:
+        """Connect nothing, ever."""
+        super().__init__(KafkaSettings(), bootstrap_servers="nowhere:9092", client_id="test")
+        self.sent: list[Record] = []
+
+    async def queue(self, records: Sequence[Record]) -> Sequence["asyncio.Future[object]"]:
+        """Keep them; all are acknowledged at once."""
+        self.sent += records
+        acknowledged: list[asyncio.Future[object]] = [asyncio.get_running_loop().create_future() for _ in records]
+        for acknowledgement in acknowledged:
+            acknowledgement.set_result(None)
+        return acknowledged
