@@ -1,4 +1,4 @@
-"""One collection of the embedded engine, on disk. Synchronous; everything here runs in the gallery's own thread.
+"""One collection of the embedded engine, on disk. Synchronous; one caller writes at a time.
 
     <collection>/embedder.json          the whole identity that the templates belong to
     <collection>/CURRENT                the generation that counts, replaced atomically
@@ -56,9 +56,7 @@ class Collection:
         self._path = path
         self._generation = _current(path)
         self.embedder = ModelIdentity.model_validate_json((path / "embedder.json").read_bytes())
-        for other in path.iterdir():
-            if other.is_dir() and other != self._generation:
-                shutil.rmtree(other)
+        self.tidy_up()
         self._shard = engine.EdgeShard.load(str(self._generation / "shard"))
 
     @classmethod
@@ -75,7 +73,7 @@ class Collection:
         return cls(path)
 
     @staticmethod
-    def tidy(directory: Path) -> None:
+    def remove_unfinished(directory: Path) -> None:
         """Remove collections whose creation was killed."""
         for unfinished in directory.glob(f"{_BUILDING}*"):
             shutil.rmtree(unfinished)
@@ -134,13 +132,22 @@ class Collection:
         ids = [cast("UUID", record.id) for record in records]
         return ids, rows.reshape(len(ids), self.embedder.dimension), cast("UUID | None", following)
 
-    def become(self, generation: Path, shard: engine.EdgeShard) -> None:
-        """Go over to a finished generation and remove the old one."""
+    def commit(self, generation: Path) -> None:
+        """Make a finished generation the one that counts, for whoever opens the collection next."""
         _write_current(self._path, generation.name)
+
+    def go_over(self) -> None:
+        """Serve the generation that counts from now on."""
         self._shard.close()
-        shutil.rmtree(self._generation)
+        self._generation = _current(self._path)
+        self._shard = engine.EdgeShard.load(str(self._generation / "shard"))
+
+    def tidy_up(self) -> None:
+        """Remove every generation but the one that counts."""
+        for other in self._path.iterdir():
+            if other.is_dir() and other != self._generation:
+                shutil.rmtree(other)
         _sync(self._path)
-        self._generation, self._shard = generation, shard
 
     def _query(self, probes: Templates, limit: int, threshold: float) -> list[list[engine.ScoredPoint]]:
         params = _EXACT if self.size < EXACT_BELOW else _QUANTISED
@@ -187,17 +194,20 @@ class Rebuild:
         self._shard.flush()
         return self._offset is not None
 
-    def finish(self) -> None:
-        """Make the new generation the one that counts, and remove the old one.
+    def commit(self) -> None:
+        """Make the new generation the one that counts.
 
         Raises:
             RfrError: the copy is not complete; the old generation stays.
 
         """
-        if self._shard.info().points_count != self._source.size:
+        copied = self._shard.info().points_count
+        self._shard.flush()
+        self._shard.close()
+        if copied != self._source.size:
             msg = "the rebuilt collection is not complete; the old one stays in use"
             raise RfrError(msg)
-        self._source.become(self._generation, self._shard)
+        self._source.commit(self._generation)
 
 
 def _new_shard(generation: Path, dimension: int) -> engine.EdgeShard:
