@@ -29,13 +29,16 @@ class PostgreSql:
     def fresh(self) -> str:
         """Return the SQLAlchemy URL of an empty schema with a user of its own, who sees nothing else."""
         name = f"test_{next(self._numbers)}"
-        make = (
+        self.execute(
             f"CREATE ROLE {name} LOGIN; CREATE SCHEMA {name} AUTHORIZATION {name}; "
             f"ALTER ROLE {name} SET search_path = {name}"
         )
-        psql = [str(self._programs / "psql"), "-h", str(self._directory), "-U", "rfr", "-d", "postgres", "-qc", make]
-        subprocess.run(psql, check=True, timeout=60)
         return f"postgresql+asyncpg://{name}@/postgres?host={self._directory}"
+
+    def execute(self, statements: str) -> None:
+        """Do as the server's owner what the statements say."""
+        psql = [f"{self._programs}/psql", "-h", f"{self._directory}", "-U", "rfr", "-d", "postgres", "-qc", statements]
+        subprocess.run(psql, check=True, timeout=60)
 
 
 @contextmanager

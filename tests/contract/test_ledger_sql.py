@@ -6,6 +6,9 @@ import subprocess
 import sys
 import threading
 from collections import Counter
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
 
@@ -15,7 +18,8 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from builders import NOW
-from sqlalchemy import Connection, text
+from postgresql import PostgreSql
+from sqlalchemy import Connection, make_url, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
@@ -26,6 +30,10 @@ from rfr_stream.events import IdentificationConfirmed
 from rfr_stream.ports import Case, CaseState, Change, Step
 
 WORKER = Path(ledger_worker.__file__)
+CUT = (
+    "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+    "WHERE usename = current_user AND pid <> pg_backend_pid()"
+)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -48,6 +56,12 @@ async def run(url: str, statement: str, **values: object) -> None:
             await connection.execute(text(statement), values)
     finally:
         await engine.dispose()
+
+
+def _at_once(work: Coroutine[None, None, None]) -> None:
+    """Do it now, in a loop of its own, while this one stands still: a transition cannot await."""
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, work).result()
 
 
 async def leads(ledger: SqlLedger) -> Counter[str]:
@@ -268,6 +282,25 @@ class TestAway:
             async with SqlLedger(f"postgresql+asyncpg://rfr@/rfr?host={tmp_path}"):
                 pass
 
+    async def test_a_server_that_has_no_room(self, postgresql_server: PostgreSql) -> None:
+        url = postgresql_server.fresh()
+        role = f"ALTER ROLE {make_url(url).username} CONNECTION LIMIT"
+        postgresql_server.execute(f"{role} 0")
+        with pytest.raises(Unavailable):
+            async with SqlLedger(url):
+                pass
+
+        postgresql_server.execute(f"{role} 5")
+        async with SqlLedger(url) as ledger:
+            assert await ledger.reviewer("reviewer-a") is None
+
+    async def test_a_server_that_lets_nobody_in_is_a_mistake_not_an_outage(self, postgresql_server: PostgreSql) -> None:
+        stranger = make_url(postgresql_server.fresh()).set(username="nobody")
+        with pytest.raises(Exception, match="nobody") as caught:
+            async with SqlLedger(stranger.render_as_string()):
+                pass
+        assert not isinstance(caught.value, Unavailable)
+
     async def test_a_file_that_another_process_holds(self, tmp_path: Path) -> None:
         url = f"sqlite+aiosqlite:///{tmp_path / 'ledger.db'}"
         async with SqlLedger(url, busy_timeout_ms=20) as ledger:
@@ -293,12 +326,29 @@ class TestAway:
     async def test_connections_that_the_server_cut_are_made_anew(self, url: str) -> None:
         async with SqlLedger(url) as ledger:
             await ledger.register(builders.reviewer())
-            await run(
-                url,
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-                "WHERE usename = current_user AND pid <> pg_backend_pid()",
-            )
+            await run(url, CUT)
             assert await ledger.reviewer("reviewer-a") == builders.reviewer()
+
+    @pytest.mark.parametrize("url", ["postgresql"], indirect=True)
+    async def test_a_connection_cut_in_the_middle_of_a_batch_is_tried_again_and_applies_once(self, url: str) -> None:
+        found = builders.candidates_ready()
+        *most, last = ledger_worker.changes([found])
+        tries = 0
+
+        def cut_once(case: Case | None) -> Step:
+            nonlocal tries
+            tries += 1
+            if tries == 1:
+                _at_once(run(url, CUT))
+            return last.transition(case)
+
+        async with SqlLedger(url) as ledger:
+            results = await ledger.apply([*most, replace(last, transition=cut_once)])
+
+            assert tries == 2
+            assert isinstance(results[-1], Case)
+            assert results[-1].state is CaseState.CONFIRMED
+            assert await leads(ledger) == {str(found.submission.submission_id): 1}
 
     async def test_a_statement_that_is_wrong_is_a_bug_not_an_outage(self, url: str) -> None:
         async with SqlLedger(url) as ledger:

@@ -11,7 +11,7 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, event, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -84,7 +84,8 @@ class Database:
         """Wait until no other transaction has locked any of these ids; held until this one ends.
 
         Locks by name hold for rows that do not exist yet, which `FOR UPDATE` cannot; taken in one order, so that
-        two batches never wait for each other. SQLite's writers have the whole file already.
+        two batches never wait for each other. Each takes a place in PostgreSQL's lock table, which has
+        `max_locks_per_transaction` x `max_connections` of them. SQLite's writers have the whole file already.
         """
         if self._is_sqlite:
             return
@@ -131,25 +132,21 @@ def _translated() -> Iterator[None]:
     """Tell a database that is away from a statement that is wrong: the latter is a bug, and stays what it was."""
     try:
         yield
-    except (OSError, PoolTimeoutError) as error:
-        msg = "ledger: cannot be reached"
-        raise Unavailable(msg) from error
-    except DBAPIError as error:
-        if isinstance(error, IntegrityError) or not _is_away(error):
+    except Exception as error:
+        if not _is_away(error):
             raise
-        msg = f"ledger: {type(error.orig).__name__}"
-        raise Unavailable(msg) from None  # the cause quotes the statement's parameters
+        msg = f"ledger: {type(error).__name__}"
+        raise Unavailable(msg) from None  # the cause may quote the statement's parameters
 
 
-def _is_away(error: DBAPIError) -> bool:
-    if error.connection_invalidated:
+def _is_away(error: Exception) -> bool:
+    """Look through SQLAlchemy's wrapping for the driver's own code."""
+    if isinstance(error, OSError | PoolTimeoutError) or (
+        isinstance(error, DBAPIError) and error.connection_invalidated
+    ):
         return True
-    cause: BaseException | None = error.orig
-    while cause is not None:
-        code = getattr(cause, "sqlite_errorcode", None)
-        if code is not None:
-            return code & 0xFF in _SQLITE_AWAY
-        if str(getattr(cause, "sqlstate", None) or "").startswith(_POSTGRES_AWAY):
-            return True
-        cause = cause.__cause__
-    return False
+    cause: BaseException | None = error.orig if isinstance(error, DBAPIError) else error
+    sqlite_code = getattr(cause, "sqlite_errorcode", None)
+    if sqlite_code is not None:
+        return sqlite_code & 0xFF in _SQLITE_AWAY
+    return str(getattr(cause, "sqlstate", "")).startswith(_POSTGRES_AWAY)
