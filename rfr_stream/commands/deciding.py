@@ -55,13 +55,16 @@ async def _register(settings: Settings, reviewer: Reviewer) -> None:
 
 def cases(context: typer.Context, *, limit: Annotated[int, typer.Option(min=1)] = 50) -> None:
     """List what waits for people, oldest first."""
-    table = Table("submission", "state", "case", "purpose", "candidates", "waiting since")
+    table = Table()
+    table.add_column("submission", no_wrap=True)
+    for column in ("state", "case", "purpose", "list", "since"):
+        table.add_column(column)
     for case in run(_cases(settings_of(context), limit)):
         found = case.candidates
         about = (
             (found.submission.case_ref, found.submission.purpose, str(len(found.candidates))) if found else ("", "", "")
         )
-        table.add_row(str(case.submission_id), case.state, *about, f"{case.opened_at:%Y-%m-%d %H:%M:%S}")
+        table.add_row(str(case.submission_id), case.state, *about, f"{case.opened_at:%Y-%m-%d %H:%M}")
     CONSOLE.print(table)
 
 

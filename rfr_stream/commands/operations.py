@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 from rich.table import Table
@@ -17,6 +17,7 @@ from topics import admin
 from topics.tail import Kept
 
 topics_app = typer.Typer(help="The topics of a cluster, against the table.", no_args_is_help=True)
+ROLES: Final[tuple[packs.Role, ...]] = ("detector", "embedder")
 models_app = typer.Typer(help="Model packs and their weights.", no_args_is_help=True)
 
 
@@ -55,13 +56,15 @@ def _print_differences(differences: tuple[admin.Difference, ...]) -> None:
 @models_app.command("list")
 def list_models(context: typer.Context) -> None:
     """List the packs, their licences and whether their weights are here."""
-    table = Table("pack", "part", "architecture", "licence", "trained on", "weights")
     for pack in weights.list_packs():
-        for status in weights.status(pack, _weights_dir(context)):
-            part = pack.part(status.role)
-            weights_state = f"{status.weights.name}: {status.fault or 'ready'}"
-            table.add_row(pack.name, status.role, part.architecture, part.licence, part.training_data, weights_state)
-    CONSOLE.print(table)
+        CONSOLE.print(f"[bold]{pack.name}[/]  (threshold {pack.threshold:g}, aligner {pack.aligner})")
+        states = weights.status(pack, _weights_dir(context))
+        for role in ROLES:
+            part = pack.part(role)
+            CONSOLE.print(f"  {role}: {part.architecture} {part.version}, licence {part.licence}", highlight=False)
+            CONSOLE.print(f"    trained on: {part.training_data}", highlight=False)
+            for state in (found for found in states if found.role == role):
+                CONSOLE.print(f"    {state.weights.name}: {state.fault or 'ready'}", highlight=False)
 
 
 @models_app.command("verify")
@@ -75,7 +78,7 @@ def verify(context: typer.Context, pack: str) -> None:
 def pull(
     context: typer.Context,
     pack: str,
-    role: Annotated[str, typer.Argument(help="detector or embedder")],
+    role: Annotated[packs.Role, typer.Argument()],
     *,
     file: Annotated[
         Path | None, typer.Option("--from", exists=True, dir_okay=False, help="instead of downloading")
@@ -83,16 +86,12 @@ def pull(
     trust_sha256: Annotated[str | None, typer.Option(help="vouch for a file whose publisher names no digest")] = None,
 ) -> None:
     """Bring a pack's weights here, from their publisher or from a file, and check their digest."""
-    if role not in {"detector", "embedder"}:
-        msg = "role: must be detector or embedder"
-        raise RfrError(msg)
     chosen = packs.pack(pack)
     folder = _weights_dir(context)
-    which: packs.Role = "detector" if role == "detector" else "embedder"
     if file:
-        CONSOLE.print(str(weights.install(chosen, which, file, folder, trust_sha256=trust_sha256)))
+        CONSOLE.print(str(weights.install(chosen, role, file, folder, trust_sha256=trust_sha256)))
     else:
-        for path in weights.pull(chosen, which, folder, trust_sha256=trust_sha256):
+        for path in weights.pull(chosen, role, folder, trust_sha256=trust_sha256):
             CONSOLE.print(str(path))
 
 
