@@ -91,7 +91,7 @@ async def prepare(settings: Settings, images: Sequence[bytes], count: int) -> No
     """Store the images, enrol the first, and leave `count` submissions of them on the topic."""
     async with Bus.from_settings(settings, client_id="bench") as bus, opening.blobs(settings) as blobs:
         refs = await _store(blobs, images)
-        await bus.publish([_reference(refs[0])])
+        await bus.publish([await _reference(blobs, images[0])])
         for start in range(0, count, 500):
             await bus.publish([_submitted(refs[i % len(refs)], i) for i in range(start, min(start + 500, count))])
 
@@ -167,8 +167,10 @@ def _submitted(image: BlobRef, number: int) -> ImageSubmitted:
     return ImageSubmitted(submission=submission, occurred_at=now)
 
 
-def _reference(image: BlobRef) -> ReferenceSubmitted:
-    now = datetime.now(UTC)
+async def _reference(blobs: BlobStore, file: bytes) -> ReferenceSubmitted:
+    now, digest = datetime.now(UTC), sha256(file).hexdigest()
+    reference_id = ReferenceSubmitted.derive("bench-person", GalleryName.CUSTODY, digest)
+    (image,) = await blobs.put([NewBlob(f"references/{reference_id}/{digest}", file, "image/jpeg")])
     hold = HoldRecord(
         legal_basis="benchmark",
         source="bench",
@@ -176,7 +178,7 @@ def _reference(image: BlobRef) -> ReferenceSubmitted:
         review_due=now + timedelta(days=1),
     )
     return ReferenceSubmitted(
-        reference_id=ReferenceSubmitted.derive("bench-person", GalleryName.CUSTODY, image.sha256),
+        reference_id=reference_id,
         person_id="bench-person",
         gallery=GalleryName.CUSTODY,
         image=image,

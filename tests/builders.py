@@ -265,12 +265,13 @@ def reference_submitted(
     person_id: str = "person-1", *, hold: HoldRecord | None = None, demo: bool = False
 ) -> ReferenceSubmitted:
     image = blob(person_id)
+    reference_id = ReferenceSubmitted.derive(person_id, GalleryName.CUSTODY, image.sha256)
     return ReferenceSubmitted(
         occurred_at=NOW,
-        reference_id=ReferenceSubmitted.derive(person_id, GalleryName.CUSTODY, image.sha256),
+        reference_id=reference_id,
         person_id=person_id,
         gallery=GalleryName.CUSTODY,
-        image=image,
+        image=image.model_copy(update={"uri": f"memory://rfr/references/{reference_id}/{person_id}"}),
         hold=hold or hold_record(),
         submitted_by="officer-1",
         demo=demo,

@@ -121,7 +121,7 @@ class House:
             reference_id=reference_id,
             person_id=person_id,
             gallery=gallery,
-            image=await self.keep(file, key=f"references/{reference_id}"),
+            image=await self.keep(file, key=f"references/{reference_id}/{sha256(file).hexdigest()}"),
             subject=subject,
             hold=hold or builders.hold_record(),
             submitted_by="officer-1",

@@ -132,6 +132,9 @@ def _permitted(erased: AbstractSet[UUID], event: ReferenceSubmitted) -> Referenc
     if event.reference_id != ReferenceSubmitted.derive(event.person_id, event.gallery, event.image.sha256):
         msg = "reference_id: not the id of this image of this person in this gallery"
         raise Malformed(msg)
+    if str(event.reference_id) not in event.image.uri.split("/"):
+        msg = "image: must be kept under its reference's own id, so that erasing it takes nothing else away"
+        raise Malformed(msg)
     return event
 
 

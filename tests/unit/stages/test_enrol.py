@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from hashlib import sha256
 from typing import Any
 from uuid import UUID
 
@@ -216,8 +217,8 @@ async def test_an_image_that_is_not_there_is_rejected() -> None:
 async def test_bytes_that_are_no_image_are_rejected() -> None:
     here = House()
     event = await here.referenced(ANNA)
-    image = await here.keep(b"no image", key="references/other")
-    reference_id = ReferenceSubmitted.derive(event.person_id, CUSTODY, image.sha256)
+    reference_id = ReferenceSubmitted.derive(event.person_id, CUSTODY, sha256(b"no image").hexdigest())
+    image = await here.keep(b"no image", key=f"references/{reference_id}/image")
     only(BadImage, await here.enrol(event.model_copy(update={"image": image, "reference_id": reference_id})))
 
 
@@ -230,6 +231,14 @@ async def test_an_id_that_is_not_the_references_own_is_rejected(fields: dict[str
     before = await here.ledger.held([event.reference_id])
     only(Malformed, await here.enrol(event.model_copy(update=fields)))
     assert await here.ledger.held([event.reference_id]) == before
+
+
+async def test_an_image_that_others_may_share_is_rejected() -> None:
+    """Erasing the reference would take a submission's original away."""
+    here = House()
+    probe, event = await here.submitted(ANNA), await here.referenced(ANNA)
+    only(Malformed, await here.enrol(event.model_copy(update={"image": probe.submission.image})))
+    assert await size(here) == 0
 
 
 PORTS = [

@@ -313,7 +313,7 @@ async def test_a_sweep_takes_no_more_than_its_limit() -> None:
 class OvertakenLedger(MemoryLedger):
     """Lets two people decide between the sweep's look and its act."""
 
-    async def cases(self, states: Sequence[CaseState], **how: Any) -> list[Case]:
+    async def cases(self, states: Sequence[CaseState], **how: Any) -> list[Case]:  # noqa: ANN401
         waiting = await super().cases(states, **how)
         await decided(Bench(ledger=self), Support.STRONG_SAME, Support.STRONG_SAME)
         return waiting
