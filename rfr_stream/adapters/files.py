@@ -4,6 +4,7 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -81,16 +82,20 @@ class FileBlobs:
         latest = {self._base / blob.key: blob.data for blob in blobs}  # twice in one batch: the later one stays
         with _disk():
             self._require_base()
-            for folder in {path.parent for path in latest}:
-                folder.mkdir(parents=True, exist_ok=True)
+            folders = {path.parent for path in latest}
+            self._each(self._make, list(folders))
             self._each(lambda path: self._write(path, latest[path]), list(latest))
-            self._sync_names(list(latest))
+            self._sync_names(folders)
         return refs
 
-    def _write(self, path: Path, data: bytes) -> None:
-        if not _is_plain(path):
-            msg = f"file store: {path.relative_to(self._base)} leads through a symbolic link"
+    def _make(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not _is_plain(folder):
+            msg = "file store: a folder in it leads through a symbolic link"
             raise Unavailable(msg)
+
+    def _write(self, path: Path, data: bytes) -> None:
+        """Write under another name and flush, then rename: the name always stands for whole, durable bytes."""
         half = self._base / _INCOMING / token_hex(16)
         try:
             with os.fdopen(os.open(half, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
@@ -131,12 +136,12 @@ class FileBlobs:
             there = [path for path in paths if path.exists() and _is_plain(path)]
             for path in there:
                 path.unlink(missing_ok=True)
-            self._sync_names(there)
+            self._sync_names({path.parent for path in there})
 
-    def _sync_names(self, paths: Sequence[Path]) -> None:
-        """Make the names durable: the folders of these files and those above them, which may be new as well."""
-        folders = {folder for path in paths for folder in path.parents if folder.is_relative_to(self._base)}
-        self._each(_sync_folder, list(folders))
+    def _sync_names(self, folders: AbstractSet[Path]) -> None:
+        """Make names durable: in these folders, and those of the folders themselves, which may be new."""
+        above = {parent for folder in folders for parent in folder.parents if parent.is_relative_to(self._base)}
+        self._each(_sync_folder, list(folders | above))
 
     def _each(self, act: Callable[[T], None], things: Sequence[T]) -> None:
         list(self._pool.map(act, things))
