@@ -34,4 +34,6 @@ def create_app() -> FastStream:
     settings = Settings()
     bus = Bus.from_settings(settings, client_id=GROUP)
     blobs, vision = opening.blobs(settings), opening.vision(settings, load={"embedder"})
-    return serve(bus, blobs, vision, tasks=[mount(bus, settings, blobs=blobs, vision=vision)])
+    return serve(
+        bus, blobs, vision, tasks=[mount(bus, settings, blobs=blobs, vision=vision)], metrics_port=settings.metrics_port
+    )

@@ -1,4 +1,4 @@
-"""Stages 4 and 5 of 5: CANDIDATES, OUTCOMES and DECISIONS -> the ledger -> IDENTIFICATIONS, OUTCOMES. Needs ledger, keys.
+"""Stages 4 and 5 of 5: CANDIDATES, OUTCOMES, DECISIONS -> IDENTIFICATIONS, OUTCOMES. Needs ledger, verifier.
 
 Three readers, each with its own group, so that a burst of lists never delays a decision; one relay, which alone
 writes what the ledger has promised.
@@ -65,4 +65,9 @@ def create_app() -> FastStream:
     settings = Settings()
     bus = Bus.from_settings(settings, client_id=REVIEW_GROUP)
     ledger = opening.ledger(settings)
-    return serve(bus, ledger, tasks=mount(bus, settings, ledger=ledger, verifier=opening.verifier()))
+    return serve(
+        bus,
+        ledger,
+        tasks=mount(bus, settings, ledger=ledger, verifier=opening.verifier()),
+        metrics_port=settings.metrics_port,
+    )

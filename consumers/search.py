@@ -50,4 +50,4 @@ def create_app() -> FastStream:
     vision = opening.vision(settings, load=())
     gallery = opening.gallery(settings, vision)
     stage = mount(bus, settings, blobs=blobs, vision=vision, gallery=gallery, references=ledger)
-    return serve(bus, blobs, ledger, vision, gallery, tasks=[stage])
+    return serve(bus, blobs, ledger, vision, gallery, tasks=[stage], metrics_port=settings.metrics_port)

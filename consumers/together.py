@@ -43,7 +43,7 @@ def create_app(settings: Settings | None = None, only: Collection[str] = STAGES)
                 tasks.append(stage.mount(bus, settings, blobs=blobs, vision=vision, gallery=gallery, references=ledger))
     if "review" in only:
         tasks += review.mount(bus, settings, ledger=ledger, verifier=opening.verifier())
-    return serve(bus, *resources, tasks=tasks)
+    return serve(bus, *resources, tasks=tasks, metrics_port=settings.metrics_port)
 
 
 _NEEDS: Final[dict[str, tuple[opening.Role, ...]]] = {
