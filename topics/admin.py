@@ -78,9 +78,17 @@ class TopicSpec:
     configs: Mapping[str, str]
 
 
-def specs() -> tuple[TopicSpec, ...]:
-    """Return every topic that the table asks for, each followed by its dead letters."""
-    return tuple(spec for topic in topics.ALL for spec in _specs_of(topic))
+def specs(replication_factor: int = 1) -> tuple[TopicSpec, ...]:
+    """Return every topic that the table asks for, each followed by its dead letters.
+
+    With replicas, all but one must have a record before it is acknowledged: one broker may be lost, no message may.
+    """
+    in_sync = {"min.insync.replicas": str(max(1, replication_factor - 1))}
+    return tuple(
+        TopicSpec(spec.name, spec.partitions, {**spec.configs, **in_sync})
+        for topic in topics.ALL
+        for spec in _specs_of(topic)
+    )
 
 
 async def plan(settings: KafkaSettings) -> tuple[Difference, ...]:
@@ -147,7 +155,7 @@ async def _admin(settings: KafkaSettings) -> AsyncIterator[AIOKafkaAdminClient]:
 
 
 async def _compare(client: AIOKafkaAdminClient, settings: KafkaSettings) -> tuple[Difference, ...]:
-    wanted = {spec.name: spec for spec in specs()}
+    wanted = {spec.name: spec for spec in specs(settings.replication_factor)}
     there = {each["topic"]: each["partitions"] for each in await client.describe_topics()}
     configs = await _read_configs(client, [name for name in wanted if name in there])
     return (
@@ -195,7 +203,7 @@ async def _entries(client: AIOKafkaAdminClient, names: Sequence[str]) -> dict[st
 async def _create(client: AIOKafkaAdminClient, names: set[str], settings: KafkaSettings) -> None:
     new = [
         NewTopic(spec.name, spec.partitions, settings.replication_factor, topic_configs=dict(spec.configs))
-        for spec in specs()
+        for spec in specs(settings.replication_factor)
         if spec.name in names
     ]
     if new:
@@ -205,7 +213,7 @@ async def _create(client: AIOKafkaAdminClient, names: set[str], settings: KafkaS
                 _raise_on(code, message)
 
 
-async def _configure(client: AIOKafkaAdminClient, names: set[str]) -> None:
+async def _configure(client: AIOKafkaAdminClient, names: set[str], settings: KafkaSettings) -> None:
     """Set what the table says; what else an operator has set on the topic stays.
 
     The request replaces all settings of a topic, so the others are sent along.
@@ -218,7 +226,7 @@ async def _configure(client: AIOKafkaAdminClient, names: set[str]) -> None:
             {entry[0]: entry[1] for entry in entries[spec.name] if entry[3] == _DYNAMIC_TOPIC_CONFIG}
             | dict(spec.configs),
         )
-        for spec in specs()
+        for spec in specs(settings.replication_factor)
         if spec.name in names
     ]
     if changes:
