@@ -53,6 +53,7 @@ class GallerySettings(Section):
     )
     api_key: SecretStr | None = None
     prefer_grpc: bool = True
+    grpc_port: Annotated[int, Field(ge=1, le=65_535)] = 6334
     timeout_s: Annotated[int, Field(ge=1, le=600)] = 10
     shards: Annotated[int, Field(ge=1, le=256)] = Field(1, description="of a collection, when it is made")
     replicas: Annotated[int, Field(ge=1, le=9)] = Field(

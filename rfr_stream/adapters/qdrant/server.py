@@ -73,6 +73,7 @@ def connect(settings: GallerySettings) -> AsyncQdrantClient:
         api_key=settings.api_key.get_secret_value() if settings.api_key else None,
         https=url.scheme == "https",
         prefer_grpc=settings.prefer_grpc,
+        grpc_port=settings.grpc_port,
         timeout=settings.timeout_s,
         check_compatibility=False,  # it would ask from a thread that outlives us, and only warn
     )
