@@ -113,7 +113,7 @@ async def apply(settings: KafkaSettings, *, add_partitions: bool = False) -> tup
         kinds = {Kind.MISSING, Kind.CONFIG} | ({Kind.PARTITIONS} if add_partitions else set())
         to_do = [each for each in await _compare(client, settings) if each.kind in kinds and not _would_shrink(each)]
         await _create(client, {each.topic for each in to_do if each.kind is Kind.MISSING}, settings)
-        await _configure(client, {each.topic for each in to_do if each.kind is Kind.CONFIG})
+        await _configure(client, {each.topic for each in to_do if each.kind is Kind.CONFIG}, settings)
         await _grow(client, [each for each in to_do if each.kind is Kind.PARTITIONS])
         return await _settled(client, settings, frozenset(to_do))
 

@@ -150,8 +150,14 @@ async def test_a_topic_that_is_not_in_the_table_is_reported_and_never_deleted(cl
 async def test_fewer_replicas_than_wanted_are_reported(cluster: KafkaSettings) -> None:
     await admin.apply(cluster)
     found = await admin.plan(cluster.model_copy(update={"replication_factor": 3}))
-    assert {each.kind for each in found} == {Kind.REPLICATION}
-    assert len(found) == len(admin.specs())
+    assert len([each for each in found if each.kind is Kind.REPLICATION]) == len(admin.specs())
+
+
+async def test_with_three_replicas_two_must_have_a_record_before_it_is_acknowledged(cluster: KafkaSettings) -> None:
+    await admin.apply(cluster)
+    found = await admin.plan(cluster.model_copy(update={"replication_factor": 3}))
+    settings = {(each.setting, each.wanted, each.found) for each in found if each.kind is Kind.CONFIG}
+    assert settings == {("min.insync.replicas", "2", "1")}
 
 
 async def test_a_cluster_that_refuses_is_an_error_and_not_a_silence(cluster: KafkaSettings) -> None:
