@@ -17,7 +17,16 @@ ARCFACE_112: Final = np.array(
 DLIB_150: Final = np.array(
     [(47.51, 46.39), (101.70, 46.25), (74.33, 77.75), (51.55, 103.46), (97.95, 103.24)], dtype=np.float32
 )
-"""Where dlib's own chips (150 px, padding 0.25) hold these landmarks: mean over 7,661 aligned faces."""
+"""Where dlib's own chips (150 px, padding 0.25) hold RetinaFace's landmarks: mean over 7,661 aligned faces."""
+
+DLIB_150_MTCNN: Final = np.array(
+    [(47.27, 45.37), (101.55, 45.33), (74.03, 78.06), (50.42, 104.85), (98.31, 104.84)], dtype=np.float32
+)
+"""The same for MTCNN's landmarks, whose eyes lie higher and mouths lower: medians over the 1,619 faces of an LFW
+subset that dlib's own detector and five-point predictor found too. Worth 0.2 points of LFW accuracy."""
+
+_ALIASES_FROM: Final = 1.5
+"""Image pixels per chip pixel from which the image is averaged down before it is turned; below, one pass is sharper."""
 
 
 def align(image: ImageHwc, landmarks: Landmarks, template: Matrix, *, chip_px: int) -> ImageHwc:
@@ -45,18 +54,16 @@ def align(image: ImageHwc, landmarks: Landmarks, template: Matrix, *, chip_px: i
     except ValueError:
         return np.zeros((chip_px, chip_px, 3), np.uint8)
     window = Image.fromarray(image[top:bottom, left:right])
-    shrink = max(1.0, source_px_per_chip_px)
+    shrink = source_px_per_chip_px if source_px_per_chip_px > _ALIASES_FROM else 1.0
     size = (max(1, round(window.width / shrink)), max(1, round(window.height / shrink)))
     scale = np.array([size[0] / window.width, size[1] / window.height])
     if shrink > 1:
-        window = window.resize(size, Image.Resampling.BILINEAR)
+        window = window.resize(size, Image.Resampling.BICUBIC)
     linear = to_image[:, :2] * scale[:, None]
     # Landmarks count from pixel centres, Pillow from pixel corners.
     shift = (to_image[:, 2] + 0.5 - (left, top)) * scale - linear @ (0.5, 0.5)
     coefficients = np.column_stack([linear, shift]).ravel().tolist()
-    chip = window.transform(
-        (chip_px, chip_px), Image.Transform.AFFINE, coefficients, resample=Image.Resampling.BILINEAR
-    )
+    chip = window.transform((chip_px, chip_px), Image.Transform.AFFINE, coefficients, resample=Image.Resampling.BICUBIC)
     return np.asarray(chip)  # [S, S, 3]
 
 

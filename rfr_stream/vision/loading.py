@@ -96,7 +96,13 @@ def _mobilefacenet(part: Part, paths: Sequence[Path], device: str) -> EmbedderMo
     return embedding.NetworkEmbedder(network, mobilefacenet.IMAGENET, tuning.runtime(device), part)
 
 
-_TEMPLATES: Final = MappingProxyType({"dlib-150": (align.DLIB_150, 150), "arcface-112": (align.ARCFACE_112, 112)})
+_TEMPLATES: Final = MappingProxyType(
+    {
+        "dlib-150": (align.DLIB_150, 150),
+        "dlib-150-mtcnn": (align.DLIB_150_MTCNN, 150),
+        "arcface-112": (align.ARCFACE_112, 112),
+    }
+)
 _DETECTORS: Final[MappingProxyType[str, Callable[[Part, Sequence[Path], str], DetectorModel]]] = MappingProxyType(
     {
         "mtcnn": _mtcnn,

@@ -145,7 +145,7 @@ PACKS: Final = MappingProxyType(
     {
         pack.name: pack
         for pack in (
-            Pack("baseline", _MTCNN, "dlib-150", _DLIB_RESNET, threshold=0.9),
+            Pack("baseline", _MTCNN, "dlib-150-mtcnn", _DLIB_RESNET, threshold=0.9),
             Pack("retinaface", _RETINAFACE_RESNET50, "arcface-112", _MOBILEFACENET, threshold=0.5),
             Pack("retinaface-mobilenet", _RETINAFACE_MOBILENET, "arcface-112", _MOBILEFACENET, threshold=0.5),
             Pack(
