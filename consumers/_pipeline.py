@@ -17,7 +17,7 @@ from itertools import chain
 from pathlib import Path
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
-from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+from aiokafka.errors import CommitFailedError, IllegalStateError
 from faststream import AckPolicy
 
 from consumers._envelope import Incoming, Reading, Result
@@ -172,16 +172,14 @@ class Pipeline(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka is u
         return messages, epoch
 
     async def _poll(self, *partitions: TopicPartition, timeout_ms: float, max_records: int) -> list[Incoming]:
+        """Return what the consumer has; its errors are final.
+
+        aiokafka recovers by itself from a cluster that is away. What it does raise may have cost records that it had
+        taken from its buffers already, so that to go on would skip them.
+        """
         consumer = self._consumer()
         assert consumer is not None, "the bus's broker has not been started"  # noqa: S101
-        try:
-            fetched = await consumer.getmany(*partitions, timeout_ms=timeout_ms, max_records=max_records)
-        except KafkaError as error:
-            if not error.retriable:
-                raise
-            log.event("fetch.failed", level=logging.WARNING, error=error, group=self.stage.group)
-            await asyncio.sleep(1)
-            return []
+        fetched = await consumer.getmany(*partitions, timeout_ms=timeout_ms, max_records=max_records)
         self._polled_at = time.monotonic()
         return list(chain.from_iterable(fetched.values()))
 
@@ -285,10 +283,12 @@ class Pipeline(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka is u
 
     async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
         """Finish, publish and commit what is in flight; then whatever comes late counts no more."""
-        await self._drain()
-        self._epoch += 1
-        self._settled.clear()
-        self._committed.clear()
+        try:
+            await self._drain()
+        finally:
+            self._epoch += 1
+            self._settled.clear()
+            self._committed.clear()
         log.event("partitions.revoked", group=self.stage.group, count=len(revoked), late=self._unsettled)
 
     async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:

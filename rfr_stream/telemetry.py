@@ -30,7 +30,6 @@ LogName: TypeAlias = Literal[
     "partitions.assigned",  # by the group's coordinator
     "partitions.revoked",  # drained, or abandoned after the time for that
     "commit.refused",  # the group has moved on; the messages come again elsewhere
-    "fetch.failed",  # the cluster did not answer; tried again
 ]
 """Every log event, with what it means."""
 
@@ -92,11 +91,12 @@ class JsonLines(logging.Formatter):
 
 
 def configure(level: int = logging.INFO) -> None:
-    """Send every log of this process to stderr as JSON lines; the Kafka client's own chatter from errors up."""
+    """Send every log of this process to stderr as JSON lines; the Kafka clients' own from errors up."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
     logging.basicConfig(level=level, handlers=[handler], force=True)
-    logging.getLogger("aiokafka").setLevel(logging.ERROR)
+    for client in ("aiokafka", "faststream"):
+        logging.getLogger(client).setLevel(logging.ERROR)
 
 
 def configured() -> bool:

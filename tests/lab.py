@@ -54,6 +54,8 @@ class Job(BaseModel):
     work_s: float = 0.0
     batch_items: int = 8
     by_subscription: bool = False
+    beside: str | None = None
+    """The topic of a second stage in the same process."""
 
 
 @dataclass

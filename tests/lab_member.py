@@ -35,8 +35,9 @@ async def main(job: lab.Job) -> None:
         subscribe(bus, topic, where.group, one, settings=settings, membership=lab.BRIEF)
         await serve(bus).run()
     else:
-        pipeline = where.pipeline(bus, slowly, instance=job.instance, batch_items=job.batch_items)
-        await serve(bus, tasks=[pipeline]).run()
+        labs = [where] + ([lab.Lab(job.servers, job.folder, lab.topic_named(job.beside))] if job.beside else [])
+        pipelines = [each.pipeline(bus, slowly, instance=job.instance, batch_items=job.batch_items) for each in labs]
+        await serve(bus, tasks=pipelines).run()
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ Acknowledged by all in-sync replicas, idempotent, keyed by what the event is abo
 """
 
 import asyncio
+import logging
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from itertools import repeat
@@ -52,7 +53,7 @@ class Bus:
             security=_security(options),
             consumer_only=True,  # ours is the producer, and topics are made by `rfr topics apply`
             apply_types=False,
-            logger=None,  # the runtimes log what matters, in the house's own words
+            logger=logging.getLogger("faststream"),
             graceful_timeout=8.0,
         )
 

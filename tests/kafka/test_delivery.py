@@ -10,14 +10,16 @@ import builders
 import lab
 import pytest
 from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaTimeoutError
 from lab import Lab
 
 import topics
 from consumers._pipeline import Result, Stage, TooManyDeadLetters, mount
 from rfr_stream.errors import Unavailable
 from rfr_stream.events import Outcome, ReviewDecided, SubmissionClosed
-from rfr_stream.settings import PipelineSettings
+from rfr_stream.settings import KafkaSettings, PipelineSettings
 from topics import Record
+from topics.bus import Bus, SendFailed
 from topics.embedded import EmbeddedKafka
 from topics.tail import read_tail
 
@@ -171,6 +173,29 @@ async def test_too_many_dead_letters_in_a_row_stop_the_stage(here: Lab) -> None:
         await bus.broker.stop()
     assert len(await here.dead()) < 20
     assert await here.committed() < 20
+
+
+class UnansweredBus(Bus):
+    """A bus whose records the cluster never acknowledges."""
+
+    async def queue(self, records: Sequence[Record]) -> Sequence["asyncio.Future[object]"]:
+        """Take the records; fail after longer than several commits would take."""
+        loop = asyncio.get_running_loop()
+        futures: list[asyncio.Future[object]] = [loop.create_future() for _ in records]
+        for future in futures:
+            loop.call_later(1.0, future.set_exception, KafkaTimeoutError())
+        return futures
+
+
+async def test_a_failed_send_ends_the_stage_and_nothing_was_committed_meanwhile(here: Lab) -> None:
+    await here.say(here.decisions(range(8)))
+    async with UnansweredBus(KafkaSettings(), bootstrap_servers=here.servers, client_id="test") as bus:
+        pipeline = here.pipeline(bus, lab.answer, commit_every_ms=20)
+        await bus.broker.start()
+        with pytest.raises(SendFailed):
+            await asyncio.wait_for(pipeline.run(), 20)
+        await bus.broker.stop()
+    assert await here.committed() == 0
 
 
 def supervise(here: Lab, *, times: int) -> list[int]:

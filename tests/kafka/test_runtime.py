@@ -1,7 +1,7 @@
 """One message at a time on a real broker: the same three ends as in batches, whatever FastStream would do."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +12,7 @@ from lab import Lab
 
 import topics
 from consumers._pipeline import Membership, Result
-from consumers._runtime import subscribe
+from consumers._runtime import serve, subscribe
 from rfr_stream.errors import Unavailable
 from rfr_stream.events import ReviewDecided
 from rfr_stream.settings import Settings
@@ -125,3 +125,53 @@ async def test_a_term_signal_ends_it_in_order(here: Lab) -> None:
     async with subscribed(here):
         found = await here.hear(range(200))
     assert found == {key: list(range(n, 200, 8)) for n, key in enumerate(here.keys)}
+
+
+class Resource:
+    """Something that a stage needs, and that writes down when it is opened and closed."""
+
+    def __init__(self, name: str, diary: list[str]) -> None:
+        self._name, self._diary = name, diary
+
+    async def __aenter__(self) -> None:
+        self._diary.append(f"open {self._name}")
+
+    async def __aexit__(self, *_: object) -> None:
+        self._diary.append(f"close {self._name}")
+
+
+async def test_resources_are_open_before_the_first_message_and_closed_in_reverse_after_the_last(here: Lab) -> None:
+    diary: list[str] = []
+
+    async def noted(events: Sequence[ReviewDecided]) -> Sequence[Result]:
+        diary.append("message")
+        return await lab.answer(events)
+
+    async def beside() -> None:
+        diary.append("beside")
+        await asyncio.Event().wait()
+
+    await here.say(here.decisions(range(8)))
+    bus = here.bus()
+    app = serve(bus, Resource("store", diary), Resource("model", diary), tasks=[here.pipeline(bus, noted), beside])
+    running = asyncio.create_task(app.run())
+    await here.hear(range(8))
+    app.exit()
+    await running
+    assert diary[:3] == ["open store", "open model", "beside"]
+    assert diary[-2:] == ["close model", "close store"]
+    assert set(diary[3:-2]) == {"message"}
+    assert await here.committed() == 8
+
+
+async def test_when_one_stage_fails_the_others_are_drained_and_the_process_ends_with_an_error(
+    here: Lab, broker: EmbeddedKafka, tmp_path: Path
+) -> None:
+    async with lab.opened(broker.bootstrap_servers, tmp_path) as other:
+        await other.say(other.decisions(range(200)))
+        process = here.member(work_s=0.02, beside=other.topic.noun)
+        await other.hear_more(20)
+        await here.say([lab.decision(here.keys[0], 0, "bug")])
+        assert await asyncio.to_thread(process.wait, 20) == 1
+        assert await other.committed() == sum(map(len, (await other.heard()).values()))
+        assert await here.committed() == 0
