@@ -368,6 +368,15 @@ class TestReviewers:
 
         assert await ledger.reviewer(reviewer.reviewer_id) == reviewer
 
+    async def test_nobody_is_two_reviewers(self, ledger: Ledger) -> None:
+        reviewer = builders.reviewer()
+        await ledger.register(reviewer)
+
+        with pytest.raises(NotPermitted, match="public_key"):
+            await ledger.register(replace(reviewer, reviewer_id="reviewer-b"))
+
+        assert await ledger.reviewer("reviewer-b") is None
+
 
 class TestOutcomes:
     @pytest.mark.parametrize(

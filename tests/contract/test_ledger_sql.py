@@ -230,6 +230,16 @@ class TestDurability:
             assert await ledger.case(found.submission.submission_id) == kept
             assert await ledger.unpublished(10) == promised
 
+    async def test_what_was_erased_is_gone_from_the_file_too(self, tmp_path: Path) -> None:
+        path, reference = tmp_path / "ledger.db", builders.reference("person-to-be-forgotten")
+        async with SqlLedger(f"sqlite+aiosqlite:///{path}") as ledger:
+            await ledger.hold([reference, builders.reference("person-to-be-kept")])
+            await ledger.erase([reference.reference_id])
+
+        kept = _bytes_of(tmp_path)
+        assert b"person-to-be-kept" in kept
+        assert b"person-to-be-forgotten" not in kept
+
     async def test_kill_9_loses_nothing_that_was_acknowledged_and_halves_nothing(self, url: str) -> None:
         chance = random.Random(3)  # noqa: S311 - moments, not secrets
         first = 0
@@ -256,6 +266,10 @@ class TestDurability:
                 found = await connection.run_sync(differences)
             await engine.dispose()
         assert found == []
+
+
+def _bytes_of(directory: Path) -> bytes:
+    return b"".join(file.read_bytes() for file in directory.iterdir())
 
 
 def _killed_worker(url: str, first: int, chance: random.Random) -> int:

@@ -109,6 +109,7 @@ class Database:
             "journal_mode = WAL",
             "synchronous = FULL",  # with NORMAL a power cut takes back commits that were acknowledged
             "foreign_keys = ON",
+            "secure_delete = ON",  # what is erased is overwritten in the file too
         ):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()

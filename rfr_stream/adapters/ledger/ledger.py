@@ -93,7 +93,7 @@ class SqlLedger:
                 .values(competent_until=reviewer.competent_until)
             )
             if renewed.rowcount != 1:
-                msg = "public_key: a reviewer's key is never replaced; register the new key under a new reviewer_id"
+                msg = "public_key: one reviewer, one key, for good; a new key needs a new reviewer_id"
                 raise NotPermitted(msg)
 
     @_patiently

@@ -105,6 +105,6 @@ reviewers: Final = Table(
     "reviewers",
     metadata,
     Column("reviewer_id", String(128), primary_key=True),
-    Column("public_key", String(64), nullable=False),
+    Column("public_key", String(64), nullable=False, unique=True),
     Column("competent_until", Instant, nullable=False),
 )

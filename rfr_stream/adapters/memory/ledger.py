@@ -1,7 +1,6 @@
 """`Ledger` in memory: for tests, and for whoever tests against this house. Nothing survives the process."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
 
@@ -42,11 +41,15 @@ class MemoryLedger:
 
     # Reviewers
     async def register(self, reviewer: Reviewer) -> None:
-        known = self._reviewers.setdefault(reviewer.reviewer_id, reviewer)
-        if known.public_key != reviewer.public_key:
-            msg = "public_key: a reviewer's key is never replaced; register the new key under a new reviewer_id"
+        others = [
+            known
+            for known in self._reviewers.values()
+            if (known.reviewer_id == reviewer.reviewer_id) != (known.public_key == reviewer.public_key)
+        ]
+        if others:
+            msg = "public_key: one reviewer, one key, for good; a new key needs a new reviewer_id"
             raise NotPermitted(msg)
-        self._reviewers[reviewer.reviewer_id] = replace(known, competent_until=reviewer.competent_until)
+        self._reviewers[reviewer.reviewer_id] = reviewer
 
     async def reviewer(self, reviewer_id: str) -> Reviewer | None:
         return self._reviewers.get(reviewer_id)

@@ -109,7 +109,7 @@ def _registers() -> None:
     op.create_table(
         "reviewers",
         sa.Column("reviewer_id", sa.String(128), primary_key=True),
-        sa.Column("public_key", sa.String(64), nullable=False),
+        sa.Column("public_key", sa.String(64), nullable=False, unique=True),
         sa.Column("competent_until", sa.BigInteger, nullable=False),
     )
 
