@@ -5,10 +5,11 @@ relay first reads back the topics' tails and marks what is already there.
 """
 
 import asyncio
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, TypeVar
 
 from consumers._dead_letters import refusal
+from consumers._patience import patiently
 from rfr_stream.ports import Outbox, Outgoing
 from topics import DECISIONS, IDENTIFICATIONS, OUTCOMES
 from topics.bus import Bus
@@ -21,9 +22,14 @@ POLL_S: Final = 0.25
 """The longest that another process's change waits; this process's own changes wake the relay at once."""
 GROUP: Final = "rfr-review"
 
+T = TypeVar("T")
+
 
 class Relay:
-    """One worker that empties the outbox, in order."""
+    """One worker that empties the outbox, in order. A ledger that is away is waited for, step by step.
+
+    Step by step, because marking must be tried again without sending again.
+    """
 
     def __init__(self, bus: Bus, outbox: Outbox) -> None:
         """Take the bus and the ledger; no I/O."""
@@ -36,10 +42,10 @@ class Relay:
 
     async def run(self) -> None:
         """Empty the outbox until cancelled; a failed send ends it, and leaves the rows unmarked."""
-        await self._mark_what_is_there()
+        await _patiently(self._mark_what_is_there)
         while True:
             self._wake.clear()
-            owed = await self._outbox.unpublished(BATCH_ROWS)
+            owed = await _patiently(lambda: self._outbox.unpublished(BATCH_ROWS))
             if owed:
                 await self._publish(owed)
             else:
@@ -48,7 +54,7 @@ class Relay:
     async def _publish(self, owed: Sequence[Outgoing]) -> None:
         await self._bus.publish([row.event for row in owed if row.refusal is None])
         await self._bus.send([refusal(row.event, row.refusal, DECISIONS, GROUP) for row in owed if row.refusal])
-        await self._outbox.published([row.event.event_id for row in owed])
+        await _patiently(lambda: self._outbox.published([row.event.event_id for row in owed]))
 
     async def _mark_what_is_there(self) -> None:
         owed = await self._outbox.unpublished(TAIL_RECORDS)
@@ -66,3 +72,8 @@ class Relay:
             await asyncio.wait_for(self._wake.wait(), POLL_S)
         except TimeoutError:
             return
+
+
+async def _patiently(attempt: Callable[[], Awaitable[T]]) -> T:
+    """Try until the ledger, or the cluster that is read back, is there; whoever runs the relay cancels it."""
+    return await patiently(attempt, group=GROUP, let_go=asyncio.Event())

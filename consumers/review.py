@@ -7,10 +7,12 @@ writes what the ledger has promised.
 import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from faststream import FastStream
 
 import topics
+from consumers._patience import patiently
 from consumers._pipeline import Result, Stage, mount_stage
 from consumers._relay import Relay
 from consumers._runtime import Task, serve, subscribe
@@ -46,7 +48,8 @@ def mount(bus: Bus, settings: Settings, *, ledger: Ledger, verifier: Verifier) -
         while True:
             now = datetime.now(UTC)
             opened_before = now - timedelta(days=settings.review.expire_after_days)
-            if await stages.expire(cases=ledger, opened_before=opened_before, now=now):
+            expire = partial(stages.expire, cases=ledger, opened_before=opened_before, now=now)
+            if await patiently(expire, group=REVIEW_GROUP, let_go=asyncio.Event()):
                 relay.wake()
             else:
                 await asyncio.sleep(settings.review.sweep_every_s)

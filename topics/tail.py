@@ -9,7 +9,9 @@ from itertools import chain
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.errors import KafkaError
 
+from rfr_stream.errors import Unavailable
 from topics import Record
 
 
@@ -23,7 +25,12 @@ class Kept:
 
 
 async def read_tail(options: Mapping[str, Any], name: str, *, last: int = sys.maxsize) -> list[Kept]:
-    """Return at most the `last` records of each partition, oldest first within one; without `last`, all of them."""
+    """Return at most the `last` records of each partition, oldest first within one; without `last`, all of them.
+
+    Raises:
+        Unavailable: the cluster does not answer, or does not have the topic.
+
+    """
     async with _reader(options) as consumer:
         partitions = await _partitions(consumer, [name])
         consumer.assign(partitions)
@@ -41,7 +48,12 @@ async def read_tail(options: Mapping[str, Any], name: str, *, last: int = sys.ma
 async def follow(
     options: Mapping[str, Any], names: Sequence[str], *, from_start: bool = False
 ) -> AsyncIterator[Record]:
-    """Yield the records of these topics as they come: from now on, or from the first that is kept."""
+    """Yield the records of these topics as they come: from now on, or from the first that is kept.
+
+    Raises:
+        Unavailable: the cluster does not answer, or does not have one of the topics.
+
+    """
     async with _reader(options) as consumer:
         partitions = await _partitions(consumer, names)
         consumer.assign(partitions)
@@ -53,9 +65,12 @@ async def follow(
 @asynccontextmanager
 async def _reader(options: Mapping[str, Any]) -> AsyncIterator[AIOKafkaConsumer]:
     consumer = AIOKafkaConsumer(**options, enable_auto_commit=False, isolation_level="read_committed")
-    await consumer.start()
     try:
+        await consumer.start()
         yield consumer
+    except KafkaError as error:
+        msg = f"cluster: {type(error).__name__}"
+        raise Unavailable(msg) from error
     finally:
         await consumer.stop()
 
@@ -67,7 +82,10 @@ async def _partitions(consumer: AIOKafkaConsumer, names: Sequence[str]) -> list[
 
 async def _of_topic(consumer: AIOKafkaConsumer, name: str) -> list[TopicPartition]:
     await consumer._client.force_metadata_update()  # noqa: SLF001 - no public way to ask for a topic before assigning it
-    numbers = consumer.partitions_for_topic(name) or set()
+    numbers = consumer.partitions_for_topic(name)
+    if not numbers:
+        msg = f"cluster: no topic {name}; `rfr topics apply` creates what is missing"
+        raise Unavailable(msg)
     return [TopicPartition(name, number) for number in sorted(numbers)]
 
 
