@@ -4,9 +4,11 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from errno import ELOOP
+from io import RawIOBase
+from itertools import count, repeat
 from pathlib import Path
 from secrets import token_hex
 from stat import S_ISREG
@@ -23,6 +25,8 @@ T = TypeVar("T")
 _INCOMING: Final = ".incoming"
 """Where blobs are written before they get their name; no key can begin with a dot."""
 _STRAY_AFTER_S: Final = 24 * 3600.0
+_MAX_KNOWN: Final = 4_096
+"""Folders that are remembered as looked at."""
 _THREADS: Final = 16
 """Threads that wait for the disk together share its flushes: 16 keep 32 blobs of 60 kB in 11 ms where one takes 25.
 
@@ -41,6 +45,8 @@ class FileBlobs:
         self._base = root.resolve() / bucket
         self._prefix = f"file://{bucket}/"
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="rfr-blobs")
+        self._known: dict[Path, tuple[int, int]] = {}
+        self._names = map("-".join, zip(repeat(token_hex(8)), map(str, count())))
 
     async def __aenter__(self) -> Self:
         await asyncio.to_thread(self._open)
@@ -78,33 +84,55 @@ class FileBlobs:
                         stray.unlink()
 
     def _put(self, blobs: Sequence[NewBlob]) -> list[BlobRef]:
-        refs = list(self._pool.map(lambda blob: refer(self._prefix, blob), blobs))
+        refs = [refer(self._prefix, blob) for blob in blobs]
         latest = {self._base / blob.key: blob.data for blob in blobs}  # twice in one batch: the later one stays
         with _disk():
             self._require_base()
             folders = {path.parent for path in latest}
-            self._each(self._make, list(folders))
+            new = {folder for folder in folders if self._make(folder)}
             self._each(lambda path: self._write(path, latest[path]), list(latest))
-            self._sync_names(folders)
+            above = {parent for folder in new for parent in folder.parents if parent.is_relative_to(self._base)}
+            self._each(_sync_folder, list(folders | above))
         return refs
 
-    def _make(self, folder: Path) -> None:
+    def _make(self, folder: Path) -> bool:
+        """Make sure of a folder; return whether its own name may not be durable yet."""
+        if folder in self._known and self._is_inside(folder):
+            return False
         folder.mkdir(parents=True, exist_ok=True)
-        if not _is_plain(folder):
+        if not self._is_inside(folder):
             msg = "file store: a folder in it leads through a symbolic link"
             raise Unavailable(msg)
+        return True
+
+    def _is_inside(self, folder: Path) -> bool:
+        """Whether no part of a folder's path is a symbolic link; one that is still the same is not asked again."""
+        try:
+            status = os.lstat(folder)
+        except FileNotFoundError:
+            return False
+        if self._known.get(folder) == (status.st_dev, status.st_ino):
+            return True
+        self._known.pop(folder, None)
+        if os.path.realpath(folder) != str(folder):
+            return False
+        if len(self._known) >= _MAX_KNOWN:
+            self._known.clear()
+        self._known[folder] = (status.st_dev, status.st_ino)
+        return True
 
     def _write(self, path: Path, data: bytes) -> None:
         """Write under another name and flush, then rename: the name always stands for whole, durable bytes."""
-        half = self._base / _INCOMING / token_hex(16)
+        half = f"{self._base}/{_INCOMING}/{next(self._names)}"
         try:
-            with os.fdopen(os.open(half, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            half.replace(path)
+            descriptor = os.open(half, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "wb", buffering=0) as file:
+                _write_all(file, data)
+                os.fsync(descriptor)
+            os.replace(half, path)  # noqa: PTH105 - one call of thousands a second
         except BaseException:
-            half.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):
+                os.unlink(half)  # noqa: PTH108
             raise
 
     def _fetch(self, ref: BlobRef) -> bytes | Rejected:
@@ -118,33 +146,41 @@ class FileBlobs:
     def _read(self, path: Path, size: int) -> bytes | None:
         """Return the bytes of a regular file of this size inside the folder, or None; of another size unread."""
         try:
-            status = path.lstat()
-            if not (_is_plain(path) and S_ISREG(status.st_mode)):
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)  # neither a link nor a pipe
+        except (FileNotFoundError, NotADirectoryError):
+            self._require_base()
+            return None
+        except OSError as error:
+            if error.errno == ELOOP and path.is_symlink():
+                return None
+            raise
+        with os.fdopen(descriptor, "rb", buffering=0) as file:
+            status = os.fstat(descriptor)
+            if not (S_ISREG(status.st_mode) and self._is_inside(path.parent)):
                 return None
             if status.st_size != size:
                 msg = "bytes: the stored blob has another size than the one referred to"
                 raise MissingBlob(msg)
-            return path.read_bytes()
-        except (FileNotFoundError, NotADirectoryError):
-            self._require_base()
-            return None
+            return file.read()
 
     def _delete(self, refs: Sequence[BlobRef]) -> None:
         paths = [self._base / key_of(self._prefix, ref) for ref in refs]
         with _disk():
             self._require_base()
-            there = [path for path in paths if path.exists() and _is_plain(path)]
+            there = [path for path in paths if path.exists() and not path.is_symlink() and self._is_inside(path.parent)]
             for path in there:
                 path.unlink(missing_ok=True)
-            self._sync_names({path.parent for path in there})
-
-    def _sync_names(self, folders: AbstractSet[Path]) -> None:
-        """Make names durable: in these folders, and those of the folders themselves, which may be new."""
-        above = {parent for folder in folders for parent in folder.parents if parent.is_relative_to(self._base)}
-        self._each(_sync_folder, list(folders | above))
+            self._each(_sync_folder, list({path.parent for path in there}))
 
     def _each(self, act: Callable[[T], None], things: Sequence[T]) -> None:
-        list(self._pool.map(act, things))
+        """Do it to all, in as many threads as can wait for the disk at once."""
+        shares = [things[start::_THREADS] for start in range(min(_THREADS, len(things)))]
+
+        def act_on(share: Sequence[T]) -> None:
+            for thing in share:
+                act(thing)
+
+        list(self._pool.map(act_on, shares))
 
     def _require_base(self) -> None:
         if not self._base.is_dir():
@@ -165,9 +201,10 @@ def _disk() -> Iterator[None]:
         raise Unavailable(msg) from error
 
 
-def _is_plain(path: Path) -> bool:
-    """Whether no part of an absolute path is a symbolic link, so that it stays inside the folder."""
-    return os.path.realpath(path) == str(path)
+def _write_all(file: RawIOBase, data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[file.write(rest) :]
 
 
 def _sync_folder(folder: Path) -> None:

@@ -47,4 +47,4 @@ def derived_blob(kind: str, media_type: str, submission_id: UUID, data: bytes) -
     A redelivery that differs in the last bit must not pull a blob from under the event that refers to it.
     """
     digest = hashlib.sha256(data).hexdigest()
-    return NewBlob(f"{kind}/{submission_id.hex[:2]}/{submission_id}/{digest[:16]}", data, media_type)
+    return NewBlob(f"{kind}/{submission_id.hex[0]}/{submission_id}-{digest[:16]}", data, media_type)
