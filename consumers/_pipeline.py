@@ -149,7 +149,7 @@ class Pipeline(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka is u
             await self._until_room()  # first, so that the next batch grows while all is busy
             messages, epoch = await self._gather()
             for run, alone in self._journal.apart(messages):
-                await self._start(run, epoch, alone=alone)
+                await (self._start_alone(run, epoch) if alone else self._start(run, epoch))
 
     async def _until_room(self) -> None:
         async with self._room, self._device:
@@ -183,9 +183,14 @@ class Pipeline(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka is u
         self._polled_at = time.monotonic()
         return list(chain.from_iterable(fetched.values()))
 
-    async def _start(self, messages: Sequence[Incoming], epoch: int, *, alone: bool) -> None:
-        if alone:
+    async def _start_alone(self, messages: Sequence[Incoming], epoch: int) -> None:
+        """Run a suspect with nothing else in flight, here or in a stage beside, that could be taken for the culprit."""
+        async with self._bus.one_suspect:
             await self._idle.wait()
+            await self._start(messages, epoch)
+            await self._idle.wait()
+
+    async def _start(self, messages: Sequence[Incoming], epoch: int) -> None:
         await self._until_room()
         if epoch != self._epoch or self._letting_go.is_set():
             return  # uncommitted, so they come again, here or elsewhere
@@ -196,8 +201,6 @@ class Pipeline(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka is u
         computed = asyncio.create_task(self._compute(messages))
         self._computing.add(computed)
         self._to_emit.put_nowait(Batch(messages, epoch, computed))
-        if alone:
-            await self._idle.wait()
 
     # compute
 
@@ -289,7 +292,8 @@ class Pipeline(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka is u
             self._epoch += 1
             self._settled.clear()
             self._committed.clear()
-        log.event("partitions.revoked", group=self.stage.group, count=len(revoked), late=self._unsettled)
+        if revoked:
+            log.event("partitions.revoked", group=self.stage.group, count=len(revoked), late=self._unsettled)
 
     async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
         """Go on with these."""

@@ -18,6 +18,7 @@ from prometheus_client import start_http_server
 from consumers._envelope import Reading, Result
 from consumers._journal import Journal
 from consumers._membership import Membership
+from consumers._patience import patiently
 from consumers._pipeline import Pipeline
 from consumers._subscription import Subscription, parse, unwrap
 from consumers._work import each
@@ -107,7 +108,7 @@ class _Service:
 
     async def _watch(self, task: Task) -> None:
         try:
-            await (task.run() if isinstance(task, Runs) else task())
+            await patiently(task.run if isinstance(task, Runs) else task, group=_name(task), let_go=asyncio.Event())
         except Exception as error:  # noqa: BLE001 - whatever it is, the process ends with it
             log.event("task.failed", level=logging.CRITICAL, error=error, task=_name(task))
             self._bus.fail(error)

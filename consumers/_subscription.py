@@ -6,6 +6,7 @@ FastStream reads and calls; what a message means, when its offset moves and when
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import nullcontext
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError
@@ -76,7 +77,8 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka 
         self._work = self._work or Work(self._reading, self._run, journal=self._open_journal(), ceiling=self._ceiling)
         alive = asyncio.create_task(self._stay_member())
         try:
-            results = await self._work.results([message], let_go=self._letting_go)
+            async with self._bus.one_suspect if self._work.suspects(message) else nullcontext():
+                results = await self._work.results([message], let_go=self._letting_go)
             await self._bus.send(self._work.records([message], results))
         finally:
             alive.cancel()
@@ -111,7 +113,8 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka 
             await asyncio.wait_for(self._idle.wait(), DRAIN_S)
         except TimeoutError:
             self._epoch += 1
-        log.event("partitions.revoked", group=self._reading.group, count=len(revoked))
+        if revoked:
+            log.event("partitions.revoked", group=self._reading.group, count=len(revoked))
 
     async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
         """Go on with these."""

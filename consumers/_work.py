@@ -84,6 +84,10 @@ class Work:
         if self._dead_in_a_row >= self._ceiling:
             raise TooManyDeadLetters(group)
 
+    def suspects(self, message: Incoming) -> bool:
+        """Whether the message was in hand when a process died."""
+        return (message.partition, message.offset) in self._journal.deaths
+
     def longest_s(self) -> float:
         """For how long the stage has had its oldest messages in hand; waiting for a dependency does not count."""
         return time.monotonic() - min(self._begun.values(), default=time.monotonic())

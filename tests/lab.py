@@ -162,7 +162,7 @@ class Lab:
                 finally:
                     await bus.broker.stop()
 
-    def member(self, **job: float | str | bool) -> "subprocess.Popen[bytes]":
+    def member(self, **job: float | str | bool | None) -> "subprocess.Popen[bytes]":
         """Start a process of its own that serves the stage."""
         told = Job(servers=self.servers, noun=self.topic.noun, folder=self.folder, **job)
         errors = (self.folder / f"{told.instance}.log").open("ab")
@@ -172,12 +172,14 @@ class Lab:
 
 async def answer(events: Sequence[ReviewDecided]) -> list[Result]:
     """Answer as each message says."""
+    for event in events:
+        await asyncio.sleep({"kills later": 1.0, "slow": 3.0}.get(event.dissimilarities[0], 0))
     return [_answer(event) for event in events]
 
 
 def _answer(event: ReviewDecided) -> Result:
     match event.dissimilarities[0]:
-        case "kills":
+        case "kills" | "kills later":
             os.kill(os.getpid(), signal.SIGKILL)
         case "bug":
             raise LookupError(event.key)

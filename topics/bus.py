@@ -47,6 +47,8 @@ class Bus:
         self._producer: AIOKafkaProducer | None = None
         self.failure: BaseException | None = None
         self.failed = asyncio.Event()
+        self.one_suspect = asyncio.Lock()
+        """Held while a message runs that was in hand when a process died: one at a time among all stages here."""
         self.broker = KafkaBroker(
             bootstrap_servers,
             client_id=client_id,

@@ -198,9 +198,9 @@ async def test_a_failed_send_ends_the_stage_and_nothing_was_committed_meanwhile(
     assert await here.committed() == 0
 
 
-def supervise(here: Lab, *, times: int) -> list[int]:
+def supervise(here: Lab, *, times: int, beside: str | None = None) -> list[int]:
     """Start a process again whenever it dies, as a supervisor would; return how each ended."""
-    return [here.member().wait(60) for _ in range(times)]
+    return [here.member(beside=beside).wait(60) for _ in range(times)]
 
 
 async def test_a_bug_ends_the_process_and_leaves_the_offset(here: Lab) -> None:
@@ -245,6 +245,20 @@ async def test_a_message_that_kills_its_process_three_times_is_set_aside_and_its
     assert await asyncio.to_thread(process.wait, 15) == 0
     assert letter.header("x-rfr-reason") == "poisonous"
     assert b'"24"' in (letter.value or b"")
+
+
+async def test_a_stage_beside_the_one_that_is_killed_is_not_taken_for_the_culprit(here: Lab, tmp_path: Path) -> None:
+    async with lab.opened(here.servers, tmp_path) as other:
+        await here.say([lab.decision(here.keys[0], 0, "kills later")])
+        await other.say([lab.decision(other.keys[0], 0, "slow")])
+        assert await asyncio.to_thread(supervise, here, times=3, beside=other.topic.noun) == [-9, -9, -9]
+        process = here.member(beside=other.topic.noun)
+        await here.bury(1)
+        await other.hear([0])
+        await other.settle(1)
+        process.terminate()
+        assert await asyncio.to_thread(process.wait, 15) == 0
+        assert not await other.dead()
 
 
 async def test_a_term_signal_drains_within_ten_seconds_and_nothing_is_lost_or_doubled(here: Lab) -> None:
