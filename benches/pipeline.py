@@ -14,8 +14,10 @@ import io
 import sqlite3
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections import defaultdict
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -50,6 +52,8 @@ from topics.embedded import EmbeddedKafka
 TARGET_RATIO = 0.90
 TARGET_RATE = 1_000
 PATIENCE_S = 900.0
+LFW_CENTRE = Point(125, 125)
+"""The subject of every LFW picture; some show others behind."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,8 @@ class Run:
     seconds: float
     memory_mib: Sequence[tuple[int, float]]
     """(submissions in the ledger, resident MiB), sampled."""
+    cpu_s: Mapping[str, float]
+    """Processor seconds of this process by kind of thread, from start to end."""
 
     @property
     def rate(self) -> float:
@@ -87,13 +93,15 @@ async def house(pack: str, *, batch_items: int) -> AsyncIterator[Settings]:
             yield settings.model_copy(update={"kafka": cluster})
 
 
-async def prepare(settings: Settings, images: Sequence[bytes], count: int) -> None:
+async def prepare(settings: Settings, images: Sequence[bytes], count: int, subject: Point | None = None) -> None:
     """Store the images, enrol the first, and leave `count` submissions of them on the topic."""
     async with Bus.from_settings(settings, client_id="bench") as bus, opening.blobs(settings) as blobs:
         refs = await _store(blobs, images)
-        await bus.publish([await _reference(blobs, images[0])])
+        await bus.publish([await _reference(blobs, images[0], subject)])
         for start in range(0, count, 500):
-            await bus.publish([_submitted(refs[i % len(refs)], i) for i in range(start, min(start + 500, count))])
+            await bus.publish(
+                [_submitted(refs[i % len(refs)], i, subject) for i in range(start, min(start + 500, count))]
+            )
 
 
 async def through_the_chain(settings: Settings, count: int) -> Run:
@@ -103,6 +111,7 @@ async def through_the_chain(settings: Settings, count: int) -> Run:
     memory: list[tuple[int, float]] = []
     process = psutil.Process()
     started, first = 0.0, 0
+    cpu_before: dict[str, float] = {}
     deadline = time.perf_counter() + PATIENCE_S
     ledger = settings.data_dir / "ledger.db"
     while (done := _in_ledger(ledger)) < count:
@@ -111,12 +120,23 @@ async def through_the_chain(settings: Settings, count: int) -> Run:
             raise SystemExit(msg)
         if done and not started:
             started, first = time.perf_counter(), done  # warm: models loaded, groups joined
+            cpu_before = _cpu_by_thread()
         memory.append((done, process.memory_info().rss / 2**20))
         await asyncio.sleep(0.05)
     seconds = time.perf_counter() - started
+    cpu = {name: spent - cpu_before.get(name, 0.0) for name, spent in _cpu_by_thread().items()}
     app.exit()
     await running
-    return Run(count - first, seconds, memory)
+    return Run(count - first, seconds, memory, cpu)
+
+
+def _cpu_by_thread() -> dict[str, float]:
+    """Return processor seconds so far by the threads' names, numbers left out."""
+    names = {thread.native_id: thread.name.rstrip("0123456789_-") for thread in threading.enumerate()}
+    spent: dict[str, float] = defaultdict(float)
+    for thread in psutil.Process().threads():
+        spent[names.get(thread.id, "other")] += thread.user_time + thread.system_time
+    return spent
 
 
 async def bare_loop(settings: Settings, images: Sequence[bytes]) -> float:
@@ -148,7 +168,7 @@ async def _store(blobs: BlobStore, images: Sequence[bytes]) -> list[BlobRef]:
     return await blobs.put([NewBlob(f"originals/{sha256(data).hexdigest()}", data, "image/jpeg") for data in images])
 
 
-def _submitted(image: BlobRef, number: int) -> ImageSubmitted:
+def _submitted(image: BlobRef, number: int, subject: Point | None) -> ImageSubmitted:
     now = datetime.now(UTC)
     case_ref = f"bench-{number}"
     submission = Submission(
@@ -159,7 +179,7 @@ def _submitted(image: BlobRef, number: int) -> ImageSubmitted:
         purpose=Purpose.SUSPECT,
         case_ref=case_ref,
         legal_basis="benchmark",
-        subject=Point(125, 125),
+        subject=subject,
         submitted_by="bench",
         submitted_at=now,
         image=image,
@@ -167,7 +187,7 @@ def _submitted(image: BlobRef, number: int) -> ImageSubmitted:
     return ImageSubmitted(submission=submission, occurred_at=now)
 
 
-async def _reference(blobs: BlobStore, file: bytes) -> ReferenceSubmitted:
+async def _reference(blobs: BlobStore, file: bytes, subject: Point | None) -> ReferenceSubmitted:
     now, digest = datetime.now(UTC), sha256(file).hexdigest()
     reference_id = ReferenceSubmitted.derive("bench-person", GalleryName.CUSTODY, digest)
     (image,) = await blobs.put([NewBlob(f"references/{reference_id}/{digest}", file, "image/jpeg")])
@@ -182,7 +202,7 @@ async def _reference(blobs: BlobStore, file: bytes) -> ReferenceSubmitted:
         person_id="bench-person",
         gallery=GalleryName.CUSTODY,
         image=image,
-        subject=Point(125, 125),
+        subject=subject,
         hold=hold,
         submitted_by="bench",
         occurred_at=now,
@@ -191,7 +211,7 @@ async def _reference(blobs: BlobStore, file: bytes) -> ReferenceSubmitted:
 
 def _small_picture() -> bytes:
     file = io.BytesIO()
-    Image.fromarray(np.random.default_rng(7).integers(0, 255, (250, 250, 3), np.uint8)).save(file, "JPEG", quality=50)
+    Image.fromarray(np.random.default_rng(7).integers(0, 255, (64, 64, 3), np.uint8)).save(file, "JPEG", quality=50)
     return file.getvalue()
 
 
@@ -202,7 +222,7 @@ async def measure_models(pack: str, count: int) -> bool:
     count = len(images)
     async with house(pack, batch_items=16) as settings:
         bare = await bare_loop(settings, images)
-        await prepare(settings, images, count)
+        await prepare(settings, images, count, LFW_CENTRE)
         chain = await through_the_chain(settings, count)
         again = await bare_loop(settings, images)
     base = max(bare, again)
@@ -220,6 +240,8 @@ async def measure_null(count: int) -> bool:
         chain = await through_the_chain(settings, count)
     print(f"null models, {count} submissions, one process, acks=all")
     print(f"  submission to ledger      {chain.rate:8.0f} submissions/s (target {TARGET_RATE})")
+    print("  processor ms for each     ", end="")
+    print(", ".join(f"{name} {spent / chain.submissions * 1000:.2f}" for name, spent in sorted(chain.cpu_s.items())))
     print(f"  resident memory           {chain.memory_mib[-1][1]:8.0f} MiB at the end")
     print(f"  growth, second half       {chain.slope_kib_per_1000():8.0f} KiB per 1,000 submissions")
     return chain.rate >= TARGET_RATE
