@@ -1,8 +1,8 @@
 """MTCNN (Zhang et al. 2016) with facenet-pytorch's networks and weights, and a pipeline of our own.
 
 Three networks, each stricter than the one before: a proposal network slides over an image pyramid, a refinement
-network judges its proposals, an output network judges what is left and places five landmarks. Crops are taken in one
-batch from the image in place, and nothing is decided in Python per proposal.
+network judges its proposals, an output network judges what is left and places five landmarks. Crops are cut in
+batches, and nothing is decided in Python for each proposal.
 """
 
 from collections.abc import Iterator, Sequence
@@ -47,7 +47,10 @@ class Mtcnn:
         networks = (PNet(pretrained=False), RNet(pretrained=False), ONet(pretrained=False))
         for network, path in zip(networks, paths, strict=True):
             network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-        self._propose, self._refine, self._output = (network.eval().to(runtime.device) for network in networks)
+        # Always fp32: the networks are tiny, and their thresholds were set for it.
+        self._propose, self._refine, self._output = (
+            network.eval().to(runtime.device, memory_format=torch.channels_last) for network in networks
+        )
 
     def detect(self, images: Sequence[ImageHwc]) -> list[list[Face]]:
         """Return the faces of each image (uint8 [H, W, 3], RGB) in its own pixels, highest score first."""
@@ -59,11 +62,11 @@ class Mtcnn:
         found = self._proposals(frame)
         if not len(found.boxes):
             return []
-        pixels = (frame.float() - 127.5) / 128  # [1, 3, h, w]
-        found = self._refined(pixels, found.boxes)
+        halvings = _halvings(frame)
+        found = self._refined(halvings, found.boxes)
         if not len(found.boxes):
             return []
-        return _faces(*self._located(pixels, found.boxes), scale=scale)
+        return _faces(*self._located(halvings, found.boxes), scale=scale)
 
     def _proposals(self, frame: Tensor) -> _Found:
         levels = [self._level(frame, scale) for scale in _scales(frame)]
@@ -85,15 +88,15 @@ class Mtcnn:
         kept = nms(boxes, scores, 0.5)
         return _Found(_shifted(boxes[kept], shifts[0, :, rows, columns].T[kept]), scores[kept])
 
-    def _refined(self, pixels: Tensor, boxes: Tensor) -> _Found:
-        shifts, chances = self._refine(_crops(pixels, boxes, 24))  # [N, 4], [N, 2]
+    def _refined(self, halvings: Sequence[Tensor], boxes: Tensor) -> _Found:
+        shifts, chances = self._refine(_crops(halvings, boxes, 24))  # [N, 4], [N, 2]
         passed = chances[:, 1] > _SCORES[1]
         boxes, scores, shifts = boxes[passed], chances[passed, 1], shifts[passed]
         kept = nms(boxes, scores, 0.7)
         return _Found(_squared(_shifted(boxes[kept], shifts[kept])), scores[kept])
 
-    def _located(self, pixels: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        shifts, points, chances = self._output(_crops(pixels, boxes, 48))  # [N, 4], [N, 10], [N, 2]
+    def _located(self, halvings: Sequence[Tensor], boxes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        shifts, points, chances = self._output(_crops(halvings, boxes, 48))  # [N, 4], [N, 10], [N, 2]
         passed = chances[:, 1] > _SCORES[2]
         boxes, scores, shifts, points = boxes[passed], chances[passed, 1], shifts[passed], points[passed]
         sides = boxes[:, None, 2:] - boxes[:, None, :2]  # [N, 1, 2]
@@ -112,9 +115,27 @@ def _scales(frame: Tensor) -> Iterator[float]:
         scale *= _FACTOR
 
 
-def _crops(pixels: Tensor, boxes: Tensor, side_px: int) -> Tensor:
-    """Cut and resize every box at once; what lies outside the frame is mid-grey, the zero of these networks."""
-    crops: Tensor = roi_align(pixels, [boxes], side_px, aligned=True)
+def _halvings(frame: Tensor) -> list[Tensor]:
+    """Return the frame, normalised, at 1, 1/2, 1/4 ... of its size: float32 [1, 3, h, w] each, finest first."""
+    levels = [((frame.float() - 127.5) / 128).contiguous()]  # roi_align would copy any other layout at each call
+    while min(levels[-1].shape[2:]) >= 2 * _CELL_PX:
+        levels.append(F.avg_pool2d(levels[-1], 2))
+    return levels
+
+
+def _crops(halvings: Sequence[Tensor], boxes: Tensor, side_px: int) -> Tensor:
+    """Cut and resize every box at once; what lies outside the frame is mid-grey, the zero of these networks.
+
+    Each box is cut from the halving at which it is one to two times the crop: four samples a pixel then are an area
+    mean, and a large box costs no more than a small one.
+    """
+    shrinkage = (boxes[:, 2:] - boxes[:, :2]).amax(dim=1) / side_px
+    choice = shrinkage.clamp(min=1).log2().long().clamp(max=len(halvings) - 1)  # [N]
+    crops = boxes.new_empty((len(boxes), 3, side_px, side_px)).contiguous(memory_format=torch.channels_last)
+    for index in choice.unique().tolist():
+        (chosen,) = torch.where(choice == index)
+        level = halvings[index]
+        crops[chosen] = roi_align(level, [boxes[chosen] / 2**index], side_px, sampling_ratio=2, aligned=True)
     return crops  # [N, 3, side, side]
 
 
