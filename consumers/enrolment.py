@@ -35,7 +35,9 @@ def mount(
             min_score=settings.detection.min_score,
         )
 
-    return mount_stage(bus, Stage(GROUP, topics.ENROLMENTS, enrol), settings)
+    # One batch at a time: a hold record, its restriction and its end must count in the order in which they came.
+    in_order = settings.pipeline.model_copy(update={"depth": 1})
+    return mount_stage(bus, Stage(GROUP, topics.ENROLMENTS, enrol), settings.model_copy(update={"pipeline": in_order}))
 
 
 def create_app() -> FastStream:

@@ -1,0 +1,135 @@
+"""Which group reads which topic, and what follows where; and that importing a consumer does nothing."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+import builders
+import pytest
+from mounted import Mounted, lawful, running, said
+
+import topics
+from consumers._pipeline import Pipeline
+from consumers._relay import Relay
+from rfr_stream.adapters.memory.vision import PlantedFace
+from rfr_stream.events import CandidatesReady, Event, Outcome, SubmissionClosed
+from rfr_stream.ports import CaseState
+from topics import Topic
+
+ANNA = PlantedFace("anna")
+CONSUMERS: Final = ("detection", "embedding", "search", "enrolment", "review")
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Mounted:
+    return Mounted.at(tmp_path)
+
+
+# --- topology -------------------------------------------------------------------------------------------------------
+def test_every_group_of_the_table_reads_its_topic_and_no_other(house: Mounted) -> None:
+    reading = {(stage.source.name, stage.group) for stage in house.stages}
+    expected = {(topic.name, group) for topic in topics.ALL for group in topic.groups}
+    assert reading == expected - {(topics.DECISIONS.name, "rfr-review")}  # one message at a time, see below
+
+
+async def test_decisions_are_read_one_at_a_time_by_the_review(house: Mounted) -> None:
+    async with house.reviewing():
+        await house.decide(builders.decision())
+    (letter,) = house.dead(topics.DECISIONS, "rfr-review")
+    assert "not registered" in letter.header("x-rfr-error")
+
+
+@pytest.mark.parametrize(
+    ("source", "sink"),
+    [(topics.SUBMISSIONS, topics.FACES), (topics.FACES, topics.TEMPLATES), (topics.TEMPLATES, topics.CANDIDATES)],
+    ids=["detection", "embedding", "search"],
+)
+async def test_a_stage_says_what_the_next_one_reads(house: Mounted, source: Topic, sink: Topic) -> None:
+    heard = await house.hears(await asked_on(house, source), groups=source.groups)
+    assert set(heard) == {source.name, sink.name}
+    (following,) = heard[sink.name]
+    assert type(following) in sink.events
+
+
+async def asked_on(house: Mounted, topic: Topic) -> Event:
+    if topic is topics.SUBMISSIONS:
+        return await house.here.submitted(ANNA)
+    return await (house.here.detected(ANNA) if topic is topics.FACES else house.here.embedded(ANNA))
+
+
+async def test_an_enrolment_says_nothing_and_makes_a_person_findable(house: Mounted) -> None:
+    reference = await house.here.referenced(ANNA, hold=lawful())
+    assert set(await house.hears(reference)) == {topics.ENROLMENTS.name}
+    (found,) = said(await house.hears(await house.here.embedded(ANNA)), topics.CANDIDATES, CandidatesReady)
+    assert [candidate.person_id for candidate in found.candidates] == ["person-1"]
+
+
+async def test_references_are_enrolled_one_batch_at_a_time_so_that_their_order_counts(tmp_path: Path) -> None:
+    house = Mounted.at(tmp_path, pipeline={"depth": 4})
+    depths = {group: pipeline._settings.depth for group, pipeline in house.pipelines.items()}  # noqa: SLF001
+    assert depths.pop("rfr-enrolment") == 1
+    assert set(depths.values()) == {4}
+
+
+async def test_a_held_list_says_nothing(house: Mounted) -> None:
+    assert set(await house.hears(builders.candidates_ready())) == {topics.CANDIDATES.name}
+
+
+async def test_the_reviews_own_outcomes_come_back_and_change_nothing(house: Mounted) -> None:
+    blank = builders.candidates_ready(people=())
+    async with house.reviewing():
+        await house.hears(blank)
+        (told,) = await house.told(topics.OUTCOMES, 1)
+    assert set(await house.hears(told)) == {topics.OUTCOMES.name}
+
+
+async def test_the_sweep_ends_what_waited_too_long(tmp_path: Path) -> None:
+    house = Mounted.at(tmp_path, review={"expire_after_days": 1e-9})
+    found = builders.candidates_ready()
+    await house.hears(found)
+    (sweep,) = (task for task in house.tasks if not isinstance(task, Pipeline | Relay))
+    assert callable(sweep)
+    async with house.reviewing(), running(sweep()):
+        (told,) = await house.told(topics.OUTCOMES, 1)
+    assert isinstance(told, SubmissionClosed)
+    assert told.outcome is Outcome.EXPIRED
+    case = await house.here.ledger.case(found.submission.submission_id)
+    assert case
+    assert case.state is CaseState.EXPIRED
+
+
+# --- importing ------------------------------------------------------------------------------------------------------
+PROBE: Final = """
+import json, os, socket, sys
+read = []
+class Watched(dict):
+    def __getitem__(self, name):
+        read.append(name)
+        return super().__getitem__(name)
+    def get(self, name, default=None):
+        read.append(name)
+        return super().get(name, default)
+def refuse(*_):
+    raise AssertionError("a connection")
+os.environ = Watched(os.environ)
+socket.socket.connect = refuse
+import importlib
+importlib.import_module("consumers." + sys.argv[1])
+print(json.dumps({
+    "settings": [name for name in read if name.upper().startswith("RFR_")],
+    "modules": sorted({"torch", "qdrant_edge", "qdrant_client", "sqlalchemy", "aioboto3"} & sys.modules.keys()),
+}))
+"""
+
+
+@pytest.mark.parametrize("consumer", CONSUMERS)
+def test_importing_a_consumer_reads_no_setting_connects_to_nothing_and_loads_no_model(
+    consumer: str, tmp_path: Path
+) -> None:
+    ran = subprocess.run(
+        [sys.executable, "-c", PROBE, consumer], cwd=tmp_path, check=True, capture_output=True, text=True
+    )
+    assert json.loads(ran.stdout) == {"settings": [], "modules": []}
+    assert list(tmp_path.iterdir()) == []
