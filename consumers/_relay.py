@@ -6,6 +6,7 @@ relay first reads back the topics' tails and marks what is already there.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import Final, TypeVar
 
 from consumers._dead_letters import refusal
@@ -68,10 +69,9 @@ class Relay:
         await self._outbox.published([row.event.event_id for row in owed if str(row.event.event_id) in there])
 
     async def _rest(self) -> None:
-        try:
-            await asyncio.wait_for(self._wake.wait(), POLL_S)
-        except TimeoutError:
-            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(POLL_S):  # Python 3.11's `wait_for` swallows a cancellation that meets a wake
+                await self._wake.wait()
 
 
 async def _patiently(attempt: Callable[[], Awaitable[T]]) -> T:

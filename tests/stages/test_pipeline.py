@@ -1,0 +1,204 @@
+"""All five stages in one process: an image goes in, two people decide, a lead comes out. And all the other ends."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import builders
+import pytest
+from house import House
+from mounted import Mounted, lawful, said
+
+import topics
+from rfr_stream.adapters.memory.vision import PlantedFace
+from rfr_stream.events import (
+    CandidatesReady,
+    IdentificationConfirmed,
+    ImageSubmitted,
+    Outcome,
+    Purpose,
+    SubmissionClosed,
+    Support,
+)
+from rfr_stream.faces import Point
+from rfr_stream.ports import CaseState
+from topics import Record
+
+ANNA = PlantedFace("anna")
+BERT = PlantedFace("bert", x=100)
+SOON = timedelta(days=1)
+
+
+@pytest.fixture
+async def house(tmp_path: Path) -> Mounted:
+    return await with_anna(Mounted.at(tmp_path))
+
+
+async def with_anna(mounted: Mounted) -> Mounted:
+    """Let Anna be person-1 of the custody gallery, and two people competent to decide."""
+    reference = await mounted.here.referenced(ANNA, hold=lawful())
+    await mounted.hears(reference.model_copy(update={"demo": mounted.settings.demo}))
+    for name in ("reviewer-a", "reviewer-b"):
+        await mounted.here.ledger.register(builders.reviewer(name, competent_until=datetime.now(UTC) + SOON))
+    return mounted
+
+
+async def outcomes(mounted: Mounted, *events: ImageSubmitted) -> list[Outcome]:
+    return [end.outcome for end in said(await mounted.hears(*events), topics.OUTCOMES, SubmissionClosed)]
+
+
+async def state(here: House, event: ImageSubmitted) -> CaseState:
+    case = await here.ledger.case(event.submission.submission_id)
+    assert case
+    return case.state
+
+
+# --- leads ----------------------------------------------------------------------------------------------------------
+async def test_an_image_goes_in_two_people_decide_and_a_lead_comes_out(house: Mounted) -> None:
+    asked = await house.here.submitted(BERT, ANNA, subject=Point(40, 40))
+    heard = await house.hears(asked)
+    (found,) = said(heard, topics.CANDIDATES, CandidatesReady)
+    assert [candidate.person_id for candidate in found.candidates] == ["person-1"]
+    async with house.reviewing():
+        await house.decide(*(builders.decision(found, by=name) for name in ("reviewer-a", "reviewer-b")))
+        (lead,) = await house.told(topics.IDENTIFICATIONS, 1)
+        (end,) = await house.told(topics.OUTCOMES, 1)
+    assert isinstance(lead, IdentificationConfirmed)
+    assert (lead.person_id, lead.case_ref) == ("person-1", asked.submission.case_ref)
+    assert isinstance(end, SubmissionClosed)
+    assert end.outcome is Outcome.CONFIRMED
+
+
+async def test_each_stage_says_its_own_event_once_and_nothing_goes_to_the_dead_letters(house: Mounted) -> None:
+    heard = await house.hears(await house.here.submitted(ANNA))
+    assert {topic: len(events) for topic, events in heard.items()} == {
+        topics.SUBMISSIONS.name: 1,
+        topics.FACES.name: 1,
+        topics.TEMPLATES.name: 1,
+        topics.CANDIDATES.name: 1,
+    }
+
+
+async def test_nothing_is_released_until_two_people_have_decided(house: Mounted) -> None:
+    (found,) = said(await house.hears(await house.here.submitted(ANNA)), topics.CANDIDATES, CandidatesReady)
+    async with house.reviewing():
+        await house.decide(builders.decision(found, by="reviewer-a"), builders.decision(found, by="reviewer-a"))
+    assert house.sent(topics.IDENTIFICATIONS) == []
+    assert await house.here.ledger.unpublished(10) == []
+
+
+async def test_people_who_disagree_release_nothing(house: Mounted) -> None:
+    (found,) = said(await house.hears(await house.here.submitted(ANNA)), topics.CANDIDATES, CandidatesReady)
+    async with house.reviewing():
+        against = builders.decision(found, by="reviewer-b", support=Support.STRONG_DIFFERENT)
+        await house.decide(builders.decision(found, by="reviewer-a"), against)
+        (end,) = await house.told(topics.OUTCOMES, 1)
+    assert isinstance(end, SubmissionClosed)
+    assert end.outcome is Outcome.INCONCLUSIVE
+    assert house.sent(topics.IDENTIFICATIONS) == []
+
+
+async def test_a_redelivered_submission_leads_to_one_case_and_one_lead(house: Mounted) -> None:
+    asked = await house.here.submitted(ANNA)
+    found, again = said(await house.hears(asked, asked), topics.CANDIDATES, CandidatesReady)
+    assert found.event_id == again.event_id
+    async with house.reviewing():
+        decisions = [builders.decision(found, by=name) for name in ("reviewer-a", "reviewer-b")]
+        await house.decide(*decisions, *decisions)
+        await house.told(topics.OUTCOMES, 1)
+    assert len(house.sent(topics.IDENTIFICATIONS)) == 1
+
+
+# --- other ends -----------------------------------------------------------------------------------------------------
+async def test_a_stranger_is_an_honest_blank(house: Mounted) -> None:
+    stranger = await house.here.submitted(PlantedFace("zoe"))
+    async with house.reviewing():
+        (found,) = said(await house.hears(stranger), topics.CANDIDATES, CandidatesReady)
+        (end,) = await house.told(topics.OUTCOMES, 1)
+    assert found.candidates == ()
+    assert isinstance(end, SubmissionClosed)
+    assert end.outcome is Outcome.NO_CANDIDATES
+    assert await state(house.here, stranger) is CaseState.CLOSED
+
+
+@dataclass(frozen=True)
+class End:
+    """A request that yields no list, and what becomes of it."""
+
+    outcome: Outcome
+    people: tuple[PlantedFace, ...] = (ANNA,)
+    asked: Mapping[str, Any] = field(default_factory=dict)
+    state: CaseState = CaseState.CLOSED
+
+
+ENDS: Final = [
+    End(Outcome.NO_FACE, people=()),
+    End(Outcome.SUBJECT_SELECTION_REQUIRED, people=(ANNA, BERT), state=CaseState.AWAITING_SUBJECT),
+    End(Outcome.UNSUITABLE_QUALITY, people=(PlantedFace("anna", side_px=20),)),
+    End(Outcome.UNREADABLE, asked={"image": builders.blob("nowhere")}),
+    End(Outcome.REFUSED, asked={"purpose": Purpose.WITNESS}),
+]
+
+
+@pytest.mark.parametrize("end", ENDS, ids=lambda end: end.outcome)
+async def test_whoever_asked_is_told_why_there_is_no_list_and_the_ledger_knows(house: Mounted, end: End) -> None:
+    event = await house.here.submitted(*end.people, **end.asked)
+    assert await outcomes(house, event) == [end.outcome]
+    assert await state(house.here, event) is end.state
+
+
+async def test_asking_again_with_a_subject_answers_the_question(house: Mounted) -> None:
+    crowd = await house.here.submitted(ANNA, BERT)
+    assert await outcomes(house, crowd) == [Outcome.SUBJECT_SELECTION_REQUIRED]
+    heard = await house.hears(await house.here.submitted(ANNA, BERT, subject=Point(40, 40)))
+    (found,) = said(heard, topics.CANDIDATES, CandidatesReady)
+    assert [candidate.person_id for candidate in found.candidates] == ["person-1"]
+
+
+async def test_a_forged_decision_goes_to_the_dead_letters_and_changes_nothing(house: Mounted) -> None:
+    asked = await house.here.submitted(ANNA)
+    (found,) = said(await house.hears(asked), topics.CANDIDATES, CandidatesReady)
+    forged = builders.decision(found).model_copy(update={"reviewer_id": "reviewer-b"})
+    async with house.reviewing():
+        await house.decide(forged)
+    (letter,) = house.dead(topics.DECISIONS, "rfr-review")
+    assert letter.header("x-rfr-reason") == "not_permitted"
+    assert await state(house.here, asked) is CaseState.AWAITING_REVIEW
+
+
+# --- demonstrations -------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("demo", [True, False])
+async def test_a_house_refuses_the_others_events_at_every_door(tmp_path: Path, demo: bool) -> None:  # noqa: FBT001
+    mounted = await with_anna(Mounted.at(tmp_path, demo=demo))
+    foreign = [
+        await mounted.here.submitted(ANNA, demo=not demo),
+        builders.face_detected(demo=not demo),
+        builders.face_embedded(demo=not demo),
+        builders.candidates_ready(demo=not demo),
+        builders.closed(demo=not demo),
+        builders.reference_submitted(demo=not demo),
+    ]
+    heard = await mounted.hears(*foreign)
+    letters = [record for events in heard.values() for record in events if isinstance(record, Record)]
+    assert len(letters) == len(foreign)
+    assert {letter.header("x-rfr-reason") for letter in letters} == {"not_permitted"}
+
+
+@pytest.mark.parametrize("demo", [True, False])
+async def test_a_house_refuses_the_others_decisions(tmp_path: Path, demo: bool) -> None:  # noqa: FBT001
+    mounted = await with_anna(Mounted.at(tmp_path, demo=demo))
+    async with mounted.reviewing():
+        await mounted.decide(builders.decision(builders.candidates_ready(demo=not demo)))
+    assert len(mounted.dead(topics.DECISIONS, "rfr-review")) == 1
+
+
+async def test_a_demonstration_runs_through_to_a_lead_that_says_that_it_is_one(tmp_path: Path) -> None:
+    mounted = await with_anna(Mounted.at(tmp_path, demo=True))
+    heard = await mounted.hears(await mounted.here.submitted(ANNA, demo=True))
+    (found,) = said(heard, topics.CANDIDATES, CandidatesReady)
+    async with mounted.reviewing():
+        await mounted.decide(*(builders.decision(found, by=name) for name in ("reviewer-a", "reviewer-b")))
+        (lead,) = await mounted.told(topics.IDENTIFICATIONS, 1)
+    assert lead.demo
