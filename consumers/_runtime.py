@@ -86,6 +86,7 @@ class _Service:
             _calm_the_collector()
             log.event("app.started", tasks=len(self._tasks))
             yield
+        gc.unfreeze()  # a native library that counts its objects at exit must find them gone
         log.event("app.stopped")
         if self._bus.failure is not None:
             raise SystemExit(1)

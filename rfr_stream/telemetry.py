@@ -10,6 +10,7 @@ import logging
 import sys
 import traceback
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
 from prometheus_client import Counter, Gauge, Histogram
@@ -90,13 +91,13 @@ class JsonLines(logging.Formatter):
         return json.dumps(line, default=str, ensure_ascii=False)
 
 
-def configure(level: int = logging.INFO) -> None:
-    """Send every log of this process to stderr as JSON lines; the Kafka clients' own from errors up."""
-    handler = logging.StreamHandler(sys.stderr)
+def configure(level: int = logging.INFO, *, file: Path | None = None) -> None:
+    """Send every log of this process to stderr, or to a file, as JSON lines; foreign libraries' own from errors up."""
+    handler = logging.FileHandler(file, delay=True) if file else logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
     logging.basicConfig(level=level, handlers=[handler], force=True)
-    for client in ("aiokafka", "faststream"):
-        logging.getLogger(client).setLevel(logging.ERROR)
+    for library in ("aiokafka", "alembic", "faststream"):
+        logging.getLogger(library).setLevel(logging.ERROR)
 
 
 def configured() -> bool:

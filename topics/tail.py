@@ -5,6 +5,7 @@ import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import chain
 from typing import Any
 
@@ -22,6 +23,8 @@ class Kept:
     record: Record
     partition: int
     offset: int
+    at: datetime
+    """When it was sent, by its sender's clock."""
 
 
 async def read_tail(options: Mapping[str, Any], name: str, *, last: int = sys.maxsize) -> list[Kept]:
@@ -41,7 +44,7 @@ async def read_tail(options: Mapping[str, Any], name: str, *, last: int = sys.ma
         kept: list[Kept] = []
         while any([await consumer.position(partition) < ends[partition] for partition in partitions]):
             batches = await consumer.getmany(timeout_ms=200)
-            kept += [Kept(_record(each), each.partition, each.offset) for each in chain(*batches.values())]
+            kept += [_kept(each) for each in chain(*batches.values())]
         return kept
 
 
@@ -54,12 +57,18 @@ async def follow(
         Unavailable: the cluster does not answer, or does not have one of the topics.
 
     """
+    async for kept in passing(options, names, from_start=from_start):
+        yield kept.record
+
+
+async def passing(options: Mapping[str, Any], names: Sequence[str], *, from_start: bool = False) -> AsyncIterator[Kept]:
+    """Yield as `follow` does, with where each record lies and when it was sent."""
     async with _reader(options) as consumer:
         partitions = await _partitions(consumer, names)
         consumer.assign(partitions)
         await (consumer.seek_to_beginning(*partitions) if from_start else consumer.seek_to_end(*partitions))
         async for message in consumer:
-            yield _record(message)
+            yield _kept(message)
 
 
 @asynccontextmanager
@@ -89,5 +98,6 @@ async def _of_topic(consumer: AIOKafkaConsumer, name: str) -> list[TopicPartitio
     return [TopicPartition(name, number) for number in sorted(numbers)]
 
 
-def _record(message: "ConsumerRecord[bytes, bytes]") -> Record:
-    return Record(message.topic, message.key, message.value, tuple(message.headers))
+def _kept(message: "ConsumerRecord[bytes, bytes]") -> Kept:
+    record = Record(message.topic, message.key, message.value, tuple(message.headers))
+    return Kept(record, message.partition, message.offset, datetime.fromtimestamp(message.timestamp / 1000, UTC))

@@ -1,8 +1,7 @@
-"""One line per submission, advancing as its events pass: what `rfr watch` and the demonstration show."""
+"""What is known of each submission from the events that passed: for `rfr watch` and the demonstration."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import pairwise
 from statistics import median
 from typing import Final
 
@@ -16,19 +15,34 @@ from rfr_stream.events import (
     FaceDetected,
     FaceEmbedded,
     IdentificationConfirmed,
+    IdentificationWithdrawn,
     ImageSubmitted,
+    Outcome,
     ReviewDecided,
     SubmissionClosed,
 )
+from rfr_stream.policy import QUORUM
+from topics.tail import Kept
 
 STEPS: Final[dict[type[Event], str]] = {
     ImageSubmitted: "submitted",
     FaceDetected: "face",
     FaceEmbedded: "template",
-    CandidatesReady: "list",
+    CandidatesReady: "candidates",
+    ReviewDecided: "decision",
+    SubmissionClosed: "outcome",
 }
+SPANS: Final = (
+    ("detection", "submitted", "face"),
+    ("embedding", "face", "template"),
+    ("search", "template", "candidates"),
+    ("review", "decision", "outcome"),
+)
+"""Each stage, and the events that it takes and gives."""
 FOLLOWED: Final = [topic.name for topic in topics.ALL if topic is not topics.ENROLMENTS]
 _BY_NAME: Final = {topic.name: topic for topic in topics.ALL}
+_REPEATED: Final = frozenset({"decision"})
+"""Steps of which the last counts: the second decision is what review acts on."""
 
 
 @dataclass
@@ -39,7 +53,7 @@ class Line:
     times: dict[str, datetime] = field(default_factory=dict)
     candidates: int | None = None
     decisions: int = 0
-    outcome: str = ""
+    outcome: Outcome | None = None
 
     @property
     def standing(self) -> str:
@@ -47,8 +61,19 @@ class Line:
         if self.outcome:
             return self.outcome
         if self.candidates:
-            return f"held for review, {self.decisions} of 2 decided"
+            return f"held for review, {self.decisions}/{QUORUM} decided"
         return "on its way"
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing more happens to it without people."""
+        return bool(self.outcome or self.candidates)
+
+    def span_ms(self, before: str, after: str) -> float | None:
+        """Return the milliseconds from one step to another, or None where one of them has not come."""
+        if before not in self.times or after not in self.times:
+            return None
+        return (self.times[after] - self.times[before]).total_seconds() * 1000
 
 
 class Board:
@@ -58,65 +83,72 @@ class Board:
         self.lines: dict[str, Line] = {}
         self.confirmed: list[IdentificationConfirmed] = []
 
-    def see(self, record: topics.Record) -> Event | None:
-        """Take in one record; return its event, or None where it is not one."""
+    def see(self, kept: Kept) -> str | None:
+        """Take in one record; return a line about it for people, or None where it is no event."""
         try:
-            event = _BY_NAME[record.topic].decode(record)
+            event = _BY_NAME[kept.record.topic].decode(kept.record)
         except Rejected:
             return None
-        self._advance(event)
-        return event
+        if isinstance(event, IdentificationConfirmed | IdentificationWithdrawn):
+            return self._identify(event, kept.at)
+        line = self.lines.setdefault(event.key, Line())
+        step = STEPS[type(event)]
+        if step in _REPEATED or step not in line.times:
+            line.times[step] = kept.at
+        said = _note(line, event)
+        after = line.span_ms("submitted", step)
+        since = f"+{after:.0f} ms" if after else ""
+        return f"{kept.at:%H:%M:%S}  {event.key[:8]}  {line.source:<15} {step:<11} {since:>9}  {said}".rstrip()
 
-    def _advance(self, event: Event) -> None:
+    def _identify(self, event: IdentificationConfirmed | IdentificationWithdrawn, at: datetime) -> str:
+        word = "withdrawn"
         if isinstance(event, IdentificationConfirmed):
             self.confirmed.append(event)
-            return
-        line = self.lines.setdefault(event.key, Line())
-        if step := STEPS.get(type(event)):
-            line.times.setdefault(step, event.occurred_at)
-        match event:
-            case ImageSubmitted():
-                line.source = event.submission.source
-            case CandidatesReady():
-                line.candidates = len(event.candidates)
-            case ReviewDecided():
-                line.decisions += 1
-            case SubmissionClosed():
-                line.outcome = event.outcome
-                line.times.setdefault("outcome", event.occurred_at)
+            word = "confirmed: an intelligence lead"
+        return f"{at:%H:%M:%S}  {str(event.submission_id)[:8]}  {'':<15} identification {'':>6}  {word}"
 
     def table(self) -> Table:
         """Draw every submission, and the milliseconds from being submitted to each step."""
         table = Table(title="Submissions, and milliseconds since each was submitted", title_justify="left")
         table.add_column("id", no_wrap=True)
         table.add_column("source", no_wrap=True)
-        steps = list(STEPS.values())[1:]
+        steps = ("face", "template", "candidates")
         for step in steps:
             table.add_column(step, justify="right", no_wrap=True)
         table.add_column("stands at")
         for key, line in self.lines.items():
-            table.add_row(key[:8], line.source, *(_since(line, step) for step in steps), line.standing)
+            spans = (line.span_ms("submitted", step) for step in steps)
+            table.add_row(key[:8], line.source, *(_whole(span) for span in spans), line.standing)
         return table
 
     def latencies(self) -> Table:
-        """Draw the median time of each stage, from the event before it to its own."""
+        """Draw the time that each stage took, from the event that it takes to the event that it gives."""
         table = Table(title="Latency by stage", title_justify="left")
         for column in ("stage", "median ms", "slowest ms", "submissions"):
             table.add_column(column, justify="left" if column == "stage" else "right")
-        steps = list(STEPS.values())
-        for before, after in pairwise(steps):
-            spans = [span for line in self.lines.values() if (span := _span_ms(line, before, after)) is not None]
+        for stage, before, after in SPANS:
+            spans = [span for line in self.lines.values() if (span := line.span_ms(before, after)) is not None]
             if spans:
-                table.add_row(f"{before} -> {after}", f"{median(spans):.0f}", f"{max(spans):.0f}", str(len(spans)))
+                table.add_row(stage, _whole(median(spans)), _whole(max(spans)), str(len(spans)))
         return table
 
 
-def _since(line: Line, step: str) -> str:
-    span = _span_ms(line, "submitted", step)
-    return "" if span is None else f"{span:.0f}"
+def _note(line: Line, event: Event) -> str:
+    """Remember what the event says of its submission, and return it in words."""
+    match event:
+        case ImageSubmitted():
+            line.source = event.submission.source
+        case CandidatesReady():
+            line.candidates = len(event.candidates)
+            return f"{line.candidates} to be looked at" if event.candidates else "none: an honest blank"
+        case ReviewDecided():
+            line.decisions += 1
+            return f"{line.decisions} of {QUORUM}"
+        case SubmissionClosed():
+            line.outcome = event.outcome
+            return event.outcome
+    return ""
 
 
-def _span_ms(line: Line, before: str, after: str) -> float | None:
-    if before not in line.times or after not in line.times:
-        return None
-    return (line.times[after] - line.times[before]).total_seconds() * 1000
+def _whole(number: float | None) -> str:
+    return "" if number is None else f"{number:.0f}"

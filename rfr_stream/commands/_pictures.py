@@ -10,6 +10,8 @@ from typing import Final
 
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
+from rfr_stream.errors import RfrError
+
 PORTRAIT_BOX: Final = (120, 0, 330, 270)
 """Head and shoulders in `skimage.data.astronaut()`, x1 y1 x2 y2."""
 
@@ -28,9 +30,17 @@ class Pictures:
 
 
 def paint(folder: Path) -> Pictures:
-    """Write the pictures into a folder and return where they are."""
-    from skimage import data
+    """Write the pictures into a folder and return where they are.
 
+    Raises:
+        RfrError: scikit-image, which carries the portrait, is not installed.
+
+    """
+    try:
+        from skimage import data
+    except ImportError:
+        msg = "the demonstration's portrait comes with scikit-image: pip install 'rfr-stream[demo]'"
+        raise RfrError(msg) from None
     folder.mkdir(parents=True, exist_ok=True)
     whole = Image.fromarray(data.astronaut())  # type: ignore[no-untyped-call]
     coffee = Image.fromarray(data.coffee())  # type: ignore[no-untyped-call]

@@ -11,11 +11,12 @@ from producers import missing_persons, officer, public_appeal, references
 from producers._admission import images_in
 from producers._intake import Publish, Report
 from rfr_stream.commands._pictures import paint
+from rfr_stream.errors import RfrError
 from rfr_stream.events import GalleryName, HoldRecord, Purpose
 from rfr_stream.ports import BlobStore
 
 CASE: Final = "DEMO-1"
-BASIS: Final = "demonstration: consent of nobody needed, a public-domain portrait"
+BASIS: Final = "demonstration"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +46,18 @@ class Script:
 
 
 def script_of(folder: Path, *, gallery: Path | None, probes: Path | None) -> Script:
-    """Return the script with one's own gallery and probes where they are given."""
+    """Return the script: of one's own gallery and probes, if they are given.
+
+    Raises:
+        RfrError: the gallery is not one folder per person, or the pictures to paint from are not installed.
+
+    """
+    if gallery and probes:
+        return Script(_people(gallery), tuple(Probe("officer", path) for path in images_in([probes])))
     pictures = paint(folder)
-    people = _people(gallery) if gallery else (("demo-person-1", pictures.references),)
-    own = tuple(Probe("officer", path) for path in images_in([probes])) if probes else ()
     return Script(
-        people=people,
-        probes=own
-        or (
+        people=(("demo-person-1", pictures.references),),
+        probes=(
             Probe("officer", pictures.bad_camera),
             Probe("public", pictures.small_copy),
             Probe("unit", pictures.at_night),
@@ -65,8 +70,16 @@ def script_of(folder: Path, *, gallery: Path | None, probes: Path | None) -> Scr
 
 
 def _people(gallery: Path) -> tuple[tuple[str, tuple[Path, ...]], ...]:
-    """Read one folder for each person; their names stay here."""
+    """Read one folder for each person; their names stay here.
+
+    Raises:
+        RfrError: there is none.
+
+    """
     folders = sorted(path for path in gallery.iterdir() if path.is_dir())
+    if not folders:
+        msg = f"--gallery: {gallery} holds no folders; it needs one for each person, with images in it"
+        raise RfrError(msg)
     return tuple((f"person-{number}", tuple(images_in([path]))) for number, path in enumerate(folders, start=1))
 
 

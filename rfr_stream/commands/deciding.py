@@ -1,9 +1,5 @@
-"""`rfr reviewers`, `cases`, `decide`, `status` and `watch`: for those who decide, and those who wait for it.
+"""`rfr reviewers`, `cases`, `show`, `decide`, `status` and `watch`: for those who decide, and those who wait for it."""
 
-A case is shown blind: its candidates in an order shuffled for each reviewer, without score, rank or threshold.
-"""
-
-import random
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -17,13 +13,14 @@ from rich.table import Table
 from producers import console as reviewing
 from rfr_stream import review
 from rfr_stream.adapters import keys, opening
+from rfr_stream.commands._blind import places_of, print_case
 from rfr_stream.commands._board import FOLLOWED, Board
 from rfr_stream.commands._context import CONSOLE, open_bus, run, settings_of
 from rfr_stream.errors import NotPermitted
-from rfr_stream.events import CAVEAT, BlobRef, Candidate, Support
+from rfr_stream.events import Support
 from rfr_stream.ports import Case, Reviewer
 from rfr_stream.settings import Settings
-from topics.tail import follow
+from topics.tail import passing
 
 reviewers = typer.Typer(help="Who may decide.", no_args_is_help=True)
 
@@ -78,7 +75,8 @@ def show(
 ) -> None:
     """Show one case as a reviewer may see it: the probe, then the candidates, shuffled, without scores."""
     settings = settings_of(context)
-    print_case(settings, run(case_of(settings, submission_id)), reviewer)
+    case = run(case_of(settings, submission_id))
+    print_case(case, reviewer, places=places_of(settings, case))
 
 
 async def case_of(settings: Settings, submission_id: UUID) -> Case:
@@ -94,34 +92,6 @@ async def case_of(settings: Settings, submission_id: UUID) -> Case:
         msg = "submission_id: no case of this id has a candidate list"
         raise NotPermitted(msg)
     return case
-
-
-def print_case(settings: Settings, case: Case, reviewer: str) -> None:
-    """Print the probe and the candidates with the paths of their images."""
-    if case.candidates is None:
-        return
-    table = Table("", "person", title=f"Case {case.submission_id}", caption=CAVEAT, caption_justify="left")
-    table.add_column("image", overflow="fold")
-    table.add_row("probe", "", place_of(settings, case.candidates.submission.image))
-    for number, candidate in enumerate(shuffled(case, reviewer), start=1):
-        table.add_row(str(number), candidate.person_id, place_of(settings, candidate.reference))
-    CONSOLE.print(table)
-
-
-def shuffled(case: Case, reviewer: str) -> list[Candidate]:
-    """Return the candidates in this reviewer's own order: the list's order would tell who is nearest (R20)."""
-    if case.candidates is None:
-        return []
-    order = list(case.candidates.candidates)
-    random.Random(f"{case.candidates.list_digest}:{reviewer}").shuffle(order)  # noqa: S311 - reproducible, no secret
-    return order
-
-
-def place_of(settings: Settings, ref: BlobRef) -> str:
-    """Return where a person can open the image: a path for embedded blobs, else the reference itself."""
-    if settings.blobs.kind == "file":
-        return str((settings.data_dir / "blobs" / ref.uri.removeprefix("file://")).resolve())
-    return ref.uri
 
 
 def decide(  # noqa: PLR0917 - options of the command line
@@ -184,6 +154,6 @@ async def _watch(settings: Settings, *, from_start: bool) -> None:
     board = Board()
     async with open_bus(settings) as bus:
         with Live(board.table(), console=CONSOLE, refresh_per_second=8) as live:
-            async for record in follow(bus.options, FOLLOWED, from_start=from_start):
-                board.see(record)
+            async for kept in passing(bus.options, FOLLOWED, from_start=from_start):
+                board.see(kept)
                 live.update(board.table())

@@ -1,5 +1,6 @@
 """`rfr up` and `rfr down`: the whole house, or some of its stages, in this process."""
 
+import asyncio
 import json
 import os
 import signal
@@ -16,7 +17,7 @@ from rfr_stream.commands._context import CONSOLE, house_file, run, settings_of, 
 from rfr_stream.errors import RfrError
 from rfr_stream.settings import Settings
 from topics import admin
-from topics.embedded import EmbeddedKafka
+from topics.embedded import EmbeddedKafka, broker_jars
 
 DOWN_WAIT_S = 30.0
 
@@ -58,9 +59,12 @@ async def broker(settings: Settings, *, port: int | None = None) -> AsyncIterato
     if settings.kafka.bootstrap_servers:
         yield settings
         return
-    async with EmbeddedKafka(settings.data_dir, port=port) as kafka:
-        running = with_cluster(settings, kafka.bootstrap_servers)
-        await admin.apply(running.kafka)
+    await asyncio.to_thread(broker_jars)  # says itself what it fetches, and must not share the line with our words
+    async with AsyncExitStack() as stack:
+        with CONSOLE.status("Starting Apache Kafka ..."):
+            kafka = await stack.enter_async_context(EmbeddedKafka(settings.data_dir, port=port))
+            running = with_cluster(settings, kafka.bootstrap_servers)
+            await admin.apply(running.kafka)
         yield running
 
 
@@ -68,8 +72,7 @@ async def _up(settings: Settings, stages: tuple[str, ...], port: int | None) -> 
     telemetry.configure()
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     async with AsyncExitStack() as stack:
-        with CONSOLE.status("Starting Apache Kafka"):
-            running = await stack.enter_async_context(broker(settings, port=port))
+        running = await stack.enter_async_context(broker(settings, port=port))
         app = together.create_app(running, stages)
         stack.enter_context(_announced(running))
         CONSOLE.print(f"Kafka answers at {running.kafka.bootstrap_servers}. Stages: {', '.join(stages)}.")

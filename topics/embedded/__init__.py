@@ -5,5 +5,6 @@ It lives exactly as long as the process that started it, however that ends.
 """
 
 from topics.embedded._broker import EmbeddedKafka
+from topics.embedded._jars import broker_jars
 
-__all__ = ["EmbeddedKafka"]
+__all__ = ["EmbeddedKafka", "broker_jars"]

@@ -1,0 +1,112 @@
+"""The demonstration's reviewers: each sees the case alone, in an order of their own, and signs what they conclude."""
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from mimetypes import guess_extension
+from pathlib import Path
+from typing import Final, TypeAlias
+
+from producers import console as reviewing
+from rfr_stream.adapters import keys, opening
+from rfr_stream.commands._blind import print_case, shuffled
+from rfr_stream.commands._context import CONSOLE
+from rfr_stream.errors import Rejected, RfrError
+from rfr_stream.events import BlobRef, Support
+from rfr_stream.ports import Case, Reviewer, Reviewers
+from rfr_stream.settings import Settings
+from topics.bus import Bus
+
+NAMES: Final = ("demo-reviewer-a", "demo-reviewer-b")
+NOBODY: Final = "none"
+
+Choose: TypeAlias = Callable[[Case, str], Awaitable[str | None]]
+"""Returns the person that this reviewer names, or None for none of these."""
+
+
+async def hear(case: Case, choose: Choose, *, settings: Settings, bus: Bus, reviewers: Reviewers) -> None:
+    """Register two reviewers with keys made for the occasion, show each the case, and publish what they sign."""
+    signers = {name: keys.generate() for name in NAMES}
+    for name, key in signers.items():
+        await reviewers.register(Reviewer(name, keys.public_text(key), datetime.now(UTC) + timedelta(hours=1)))
+    for name, key in signers.items():
+        CONSOLE.rule(f"{name}: look at the probe, then at each candidate")
+        print_case(case, name, places=await _laid_out(settings, case, name))
+        judgement = _judgement(name, await choose(case, name))
+        if case.candidates:
+            await reviewing.decide(case.candidates, judgement, sign=partial(keys.sign_bytes, key), publish=bus.publish)
+
+
+async def ask(case: Case, reviewer: str) -> str | None:
+    """Let the person at the terminal be this reviewer."""
+    order = shuffled(case, reviewer)
+    choices = [NOBODY, *(str(number) for number in range(1, len(order) + 1))]
+    while True:
+        CONSOLE.print(f"You are {reviewer}. Who may this be? [{'/'.join(choices)}] ({NOBODY}): ", end="", markup=False)
+        answer = (await _line()).strip() or NOBODY
+        if answer in choices:
+            return None if answer == NOBODY else order[int(answer) - 1].person_id
+        CONSOLE.print(f"One of {', '.join(choices)}, please.")
+
+
+async def choose_first(case: Case, reviewer: str) -> str | None:
+    """Decide as a reviewer who looks at nothing; only a demonstration has such."""
+    named = case.candidates.candidates[0].person_id if case.candidates else None
+    CONSOLE.print(f"{reviewer} is scripted, and names {named}.", highlight=False)
+    return named
+
+
+def _judgement(reviewer: str, person_id: str | None) -> reviewing.Judgement:
+    if person_id is None:
+        return reviewing.Judgement(reviewer_id=reviewer, support=Support.MODERATE_DIFFERENT)
+    return reviewing.Judgement(
+        reviewer_id=reviewer,
+        support=Support.MODERATE_SAME,
+        person_id=person_id,
+        similarities=("demonstration: shape of the brow and of the mouth",),
+        dissimilarities=("demonstration: lighting and compression, explained by the camera",),
+    )
+
+
+async def _laid_out(settings: Settings, case: Case, reviewer: str) -> dict[str, str]:
+    """Copy the case's images under short names, and return where each lies by its reference."""
+    if case.candidates is None:
+        return {}
+    folder = settings.data_dir / reviewer
+    folder.mkdir()
+    shown = {"probe": case.candidates.submission.image}
+    shown |= {str(number): each.reference for number, each in enumerate(shuffled(case, reviewer), start=1)}
+    async with opening.blobs(settings) as blobs:
+        files = await blobs.get(list(shown.values()))
+    return {
+        ref.uri: str(_written(folder / name, ref, file)) for (name, ref), file in zip(shown.items(), files, strict=True)
+    }
+
+
+def _written(path: Path, ref: BlobRef, file: bytes | Rejected) -> Path:
+    if isinstance(file, Rejected):
+        raise file
+    path = path.with_suffix(guess_extension(ref.media_type) or "")
+    path.write_bytes(file)
+    return path
+
+
+async def _line() -> str:
+    """Return the next line of the terminal. No thread waits for it, so that Ctrl-C ends the demonstration at once.
+
+    Raises:
+        RfrError: there will be none (Ctrl-D).
+
+    """
+    loop, ready = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(sys.stdin.fileno(), ready.set)
+    try:
+        await ready.wait()
+    finally:
+        loop.remove_reader(sys.stdin.fileno())
+    if not (line := sys.stdin.readline()):
+        msg = "the terminal was closed before both had decided; nothing was released"
+        raise RfrError(msg)
+    return line
