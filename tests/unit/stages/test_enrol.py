@@ -11,14 +11,14 @@ import house
 import numpy as np
 import pytest
 from house import House, only
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rfr_stream.adapters.memory.gallery import MemoryGallery
 from rfr_stream.adapters.memory.ledger import MemoryLedger
 from rfr_stream.adapters.memory.vision import FakeAligner, FakeDetector, FakeEmbedder, MemoryCodec, PlantedFace
 from rfr_stream.errors import BadImage, Malformed, MissingBlob, NotPermitted, Rejected, Unavailable
-from rfr_stream.events import GalleryName, ReferenceErased, ReferenceSubmitted
+from rfr_stream.events import GalleryName, Purpose, ReferenceErased, ReferenceSubmitted
 from rfr_stream.faces import Box, Face, ImageHwc, Landmarks, Point
 from rfr_stream.ports import Chip, Picture, Reference, Templates
 
@@ -81,11 +81,12 @@ async def test_the_hold_record_is_kept_as_it_was_submitted() -> None:
 
 async def test_each_reference_goes_into_the_gallery_it_was_meant_for() -> None:
     here = House()
-    await here.enrol(
-        await here.referenced(ANNA, person_id="held"), await here.referenced(BERT, person_id="lost", gallery=MISSING)
-    )
+    lost = await here.referenced(BERT, person_id="lost", gallery=MISSING)
+    await here.enrol(lost, await here.referenced(ANNA, person_id="held"))
     assert (await size(here, CUSTODY), await size(here, MISSING)) == (1, 1)
     assert await people_like(here, BERT) == []  # a suspect is sought in custody alone
+    for face, person in [(ANNA, "held"), (BERT, "lost")]:
+        assert await people_like(here, face, purpose=Purpose.MISSING) == [person]
 
 
 async def test_a_new_hold_record_counts_for_the_next_search() -> None:
@@ -419,7 +420,7 @@ async def test_a_batch_of_both_kinds_is_answered_in_order() -> None:
     assert await size(here) == 0
 
 
-@settings(max_examples=30)
+@settings(deadline=None, max_examples=20, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.tuples(st.integers(0, 2), st.sampled_from(["submit", "erase", "crowd"])), max_size=8), st.data())
 async def test_however_a_history_is_cut_into_batches_what_was_erased_is_gone(
     history: list[tuple[int, str]], data: st.DataObject

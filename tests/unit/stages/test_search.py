@@ -321,7 +321,7 @@ def lawfully_held(record: dict[str, Any]) -> bool:
     return grounds and captured is not None and due is not None and captured <= NOW < due
 
 
-@settings(max_examples=40)
+@settings(deadline=None, max_examples=40)
 @given(st.lists(records | lawful, max_size=8))
 async def test_exactly_the_lawfully_held_are_found(held: list[dict[str, Any]]) -> None:
     here = House()
@@ -422,7 +422,7 @@ async def test_a_template_that_is_none_is_rejected(data: bytes) -> None:
     only(Malformed, await here.search(await probe(here, data=data)))
 
 
-@settings(max_examples=40)
+@settings(deadline=None, max_examples=40)
 @given(st.binary(min_size=4 * DIMENSION, max_size=4 * DIMENSION))
 async def test_random_bytes_are_no_template(data: bytes) -> None:
     here = House()
@@ -463,7 +463,7 @@ async def of_kind(here: House, kind: str, case_ref: str) -> FaceEmbedded:
     return event
 
 
-@settings(max_examples=30)
+@settings(deadline=None, max_examples=30)
 @given(st.lists(st.sampled_from(sorted(FATES)), max_size=6))
 async def test_a_batch_answers_as_its_items_would_alone(kinds: list[str]) -> None:
     here = House()
