@@ -220,7 +220,10 @@ class Reviewers(Protocol):
     """The register of those who may decide."""
 
     async def register(self, reviewer: Reviewer) -> None:
-        """Add a reviewer, or renew their training date; a key that is in use is never replaced (`NotPermitted`)."""
+        """Add a reviewer, or renew their training date.
+
+        A key that is in use is never replaced, and belongs to one reviewer alone (`NotPermitted`).
+        """
 
     async def reviewer(self, reviewer_id: str) -> Reviewer | None:
         """Return the reviewer, if there is one of this id."""
