@@ -5,7 +5,8 @@
     awaiting_review         nobody has decided                     -> awaiting_second_review | expired
     awaiting_second_review  one person has                         -> confirmed | not_confirmed | inconclusive | expired
     confirmed               two people named the same person       -> withdrawn
-    closed, not_confirmed, inconclusive, expired, withdrawn        the end
+    closed                  ended before any review; if a message of it was set aside  -> awaiting_candidates
+    not_confirmed, inconclusive, expired, withdrawn                the end
 
 `NEXT` is this table, and nothing moves past it. Only people's decisions lead from `awaiting_review` towards
 `confirmed`; a service, a score or a clock can end a case, never confirm it.
@@ -41,7 +42,7 @@ NEXT: Final[dict[CaseState, frozenset[CaseState]]] = {
     _S.AWAITING_REVIEW: frozenset({_S.AWAITING_SECOND_REVIEW, _S.EXPIRED}),
     _S.AWAITING_SECOND_REVIEW: frozenset({_S.CONFIRMED, _S.NOT_CONFIRMED, _S.INCONCLUSIVE, _S.EXPIRED}),
     _S.CONFIRMED: frozenset({_S.WITHDRAWN}),
-    _S.CLOSED: frozenset(),
+    _S.CLOSED: frozenset({_S.AWAITING_CANDIDATES}),
     _S.NOT_CONFIRMED: frozenset(),
     _S.INCONCLUSIVE: frozenset(),
     _S.EXPIRED: frozenset(),
@@ -56,7 +57,7 @@ CAN_EXPIRE: Final = frozenset(state for state, following in NEXT.items() if _S.E
 """The states that wait for people. `awaiting_candidates` waits for a machine: a list that is late must not find its
 door shut because of a premature decision."""
 
-_EARLY: Final[dict[Outcome, CaseState]] = {
+EARLY: Final[dict[Outcome, CaseState]] = {
     Outcome.REFUSED: _S.CLOSED,
     Outcome.UNREADABLE: _S.CLOSED,
     Outcome.NO_FACE: _S.CLOSED,
@@ -64,6 +65,10 @@ _EARLY: Final[dict[Outcome, CaseState]] = {
     Outcome.SUBJECT_SELECTION_REQUIRED: _S.AWAITING_SUBJECT,
 }
 """What the stages before review can say; every other outcome is said here, and only comes back round."""
+
+SET_ASIDE: Final = frozenset({Outcome.REFUSED, Outcome.UNREADABLE})
+"""What is said of a submission when a message of it goes to the dead letters. It may be put back after a fix, and
+whatever comes of it then counts as if it came for the first time; a result, such as `no_face`, stands."""
 
 _END: Final[dict[Outcome, tuple[CaseState, str]]] = {
     Outcome.NO_CANDIDATES: (_S.CLOSED, "nobody in the galleries searched reached the threshold"),
@@ -122,12 +127,12 @@ def closed(event: SubmissionClosed, now: datetime) -> Transition:
     """
 
     def transition(case: Case | None) -> Step:
-        if event.outcome not in _EARLY:
+        if event.outcome not in EARLY:
             return Step(_existing(case))
         known = _known(case, event.submission_id, event, now)
-        if known.outcome is event.outcome:
-            return Step(known)
-        after = replace(_move(known, _EARLY[event.outcome]), outcome=event.outcome)
+        if case and case.outcome is event.outcome:
+            return Step(case)
+        after = replace(_move(known, EARLY[event.outcome]), outcome=event.outcome)
         return _refuse_parked(after) if after.state is CaseState.CLOSED else Step(after)
 
     return transition
@@ -220,7 +225,7 @@ def _known(case: Case | None, submission_id: UUID, event: Event, now: datetime) 
     if case.state is CaseState.AWAITING_CANDIDATES:
         return replace(case, demo=event.demo)
     _require(case.demo == event.demo, "demo: a demonstration's event and an operational case never meet")
-    return case
+    return replace(_move(case, CaseState.AWAITING_CANDIDATES), outcome=None) if case.outcome in SET_ASIDE else case
 
 
 def _existing(case: Case | None) -> Case:

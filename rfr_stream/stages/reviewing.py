@@ -18,8 +18,13 @@ async def hold(batch: Sequence[CandidatesReady], *, cases: Cases, now: datetime)
 
 
 async def note(batch: Sequence[SubmissionClosed], *, cases: Cases, now: datetime) -> list[Rejected | None]:
-    """Keep in the ledger what became of submissions that ended before any review."""
-    return await _apply(batch, partial(review.closed, now=now), cases=cases)
+    """Keep in the ledger what became of submissions that ended before any review.
+
+    The review's own outcomes come round on the same topic; the ledger has them already.
+    """
+    early = [event for event in batch if event.outcome in review.EARLY]
+    verdicts = iter(await _apply(early, partial(review.closed, now=now), cases=cases))
+    return [next(verdicts) if event.outcome in review.EARLY else None for event in batch]
 
 
 async def decide(decision: ReviewDecided, *, ledger: Ledger, verifier: Verifier, now: datetime) -> None:
