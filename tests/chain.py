@@ -84,7 +84,7 @@ class Chain:
         log = self.settings.data_dir / f"{'-'.join(stages) or 'all'}-{instance}.log"
         with log.open("ab") as errors:
             process = subprocess.Popen(
-                ["env", *_variables(settings), "OMP_NUM_THREADS=1", sys.executable, str(STAGES), *stages],
+                ["env", *variables(settings), "OMP_NUM_THREADS=1", sys.executable, str(STAGES), *stages],
                 stderr=errors,
             )
         self.started.append(StageProcess(process, log))
@@ -143,13 +143,14 @@ class Talk:
 
     async def reference(self, person_id: str, file: bytes) -> ReferenceSubmitted:
         """Store a picture and return its submission to the custody gallery, lawfully held now."""
-        image, now = await self.keep(file), datetime.now(UTC)
+        now, digest = datetime.now(UTC), sha256(file).hexdigest()
+        reference_id = ReferenceSubmitted.derive(person_id, GalleryName.CUSTODY, digest)
         return ReferenceSubmitted(
             occurred_at=now,
-            reference_id=ReferenceSubmitted.derive(person_id, GalleryName.CUSTODY, image.sha256),
+            reference_id=reference_id,
             person_id=person_id,
             gallery=GalleryName.CUSTODY,
-            image=image,
+            image=await self.keep(file, key=f"references/{reference_id}/{digest}"),
             hold=builders.hold_record(captured_at=now - timedelta(days=30), review_due=now + timedelta(days=365)),
             submitted_by="officer-1",
         )
@@ -265,7 +266,7 @@ def saved(image: Image.Image, kind: str, **how: Any) -> bytes:  # noqa: ANN401 -
     return out.getvalue()
 
 
-def _variables(settings: Settings) -> list[str]:
+def variables(settings: Settings) -> list[str]:
     """Return the settings as the environment says them."""
     return list(_flat("RFR", settings.model_dump(mode="json", exclude_defaults=True)))
 

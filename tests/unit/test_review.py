@@ -17,7 +17,7 @@ from rfr_stream.events import (
     Support,
 )
 from rfr_stream.ports import Case, CaseState, Step, Transition
-from rfr_stream.review import CAN_EXPIRE, NEXT, UNDER_REVIEW
+from rfr_stream.review import CAN_EXPIRE, NEXT, SET_ASIDE, UNDER_REVIEW
 
 FOUND = builders.candidates_ready()
 LIST = review.candidates_ready(FOUND, NOW)
@@ -315,6 +315,23 @@ class TestClosing:
         step = after(says(Outcome.SUBJECT_SELECTION_REQUIRED))
 
         assert (step.case.state, step.emit) == (CaseState.AWAITING_SUBJECT, ())
+
+    @pytest.mark.parametrize("outcome", sorted(SET_ASIDE))
+    def test_what_was_set_aside_and_put_back_goes_on_to_review(self, outcome: Outcome) -> None:
+        case = after(says(outcome), review.candidates_ready(FOUND, LATER)).case
+
+        assert (case.state, case.outcome, case.opened_at) == (CaseState.AWAITING_REVIEW, None, LATER)
+
+    @pytest.mark.parametrize("outcome", sorted(SET_ASIDE))
+    def test_what_was_set_aside_and_put_back_may_end_as_any_other(self, outcome: Outcome) -> None:
+        case = after(says(outcome), says(Outcome.NO_FACE)).case
+
+        assert (case.state, case.outcome) == (CaseState.CLOSED, Outcome.NO_FACE)
+
+    @pytest.mark.parametrize("outcome", sorted(set(EARLY) - SET_ASIDE))
+    def test_a_result_stands_whatever_is_put_back(self, outcome: Outcome) -> None:
+        with pytest.raises(NotPermitted, match=r"^submission_id: closed does not lead"):
+            after(says(outcome), LIST)
 
     @pytest.mark.parametrize("outcome", [*EARLY, Outcome.SUBJECT_SELECTION_REQUIRED])
     def test_the_same_outcome_again_changes_nothing(self, outcome: Outcome) -> None:
