@@ -9,21 +9,21 @@ commits past failures and cannot drain.
 """
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
-from aiokafka.errors import CommitFailedError, IllegalStateError
 from faststream import AckPolicy
 
 from consumers._envelope import Incoming, Reading, Result
 from consumers._journal import Journal
 from consumers._membership import NOWHERE, Membership
 from consumers._patience import Abandoned
+from consumers._watermark import Watermark
 from consumers._work import Run, TooManyDeadLetters, Work, each
 from rfr_stream import telemetry
 from rfr_stream.settings import PipelineSettings, Settings
@@ -69,34 +69,34 @@ class Pipeline(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka is u
         self.stage = stage
         self._bus, self._settings, self._open_journal = bus, settings, journal
         self._reading = Reading(stage.source, stage.group, demo)
-        self._consumer: Callable[[], AIOKafkaConsumer | None] = lambda: None
+        self._subscriber: Any = None
+        self._watermark = Watermark(stage.group, stage.source.name, self._consumer)
         self._poll_every_s = READY_POLL_S
         self._epoch = 0
         self._abandoned_epoch = -1
         self.times_assigned = 0
-        self._polled_at = 0.0
+        self._polled_at = float("-inf")
         self._computing: set[asyncio.Task[Sequence[Result]]] = set()
         self._unsettled = 0
-        self._settled: dict[int, int] = {}
-        self._committed: dict[int, int] = {}
         self._device = asyncio.Semaphore(settings.depth)
         self._room = asyncio.Semaphore(settings.depth + UNSETTLED_BATCHES)
         self._to_emit: asyncio.Queue[Batch] = asyncio.Queue()
         self._to_settle: asyncio.Queue[Batch] = asyncio.Queue()
-        self._committing = asyncio.Lock()
         self._idle, self._letting_go, self._stopping = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._idle.set()
 
     def subscribe(self, instance: str, membership: Membership) -> None:
         """Join the stage's group, once the broker starts."""
-        subscriber = self._bus.broker.subscriber(
+        self._subscriber = self._bus.broker.subscriber(
             self.stage.source.name,
             ack_policy=AckPolicy.MANUAL,
             listener=self,
             **membership.options(self.stage.group, instance),
         )
-        self._consumer = lambda: subscriber.consumer
         self._poll_every_s = membership.poll_every_s
+
+    def _consumer(self) -> AIOKafkaConsumer | None:
+        return self._subscriber and self._subscriber.consumer
 
     @property
     def ready(self) -> bool:
@@ -198,17 +198,14 @@ class Pipeline(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka is u
         await self._device.acquire()
         self._unsettled += 1
         self._idle.clear()
-        computed = asyncio.create_task(self._compute(messages))
+        computed = asyncio.create_task(self._work.results(messages, let_go=self._letting_go))
+        computed.add_done_callback(self._has_computed)
         self._computing.add(computed)
         self._to_emit.put_nowait(Batch(messages, epoch, computed))
 
-    # compute
-
-    async def _compute(self, messages: Sequence[Incoming]) -> Sequence[Result]:
-        try:
-            return await self._work.results(messages, let_go=self._letting_go)
-        finally:
-            self._device.release()
+    def _has_computed(self, computed: "asyncio.Task[Sequence[Result]]") -> None:
+        self._computing.discard(computed)
+        self._device.release()
 
     # emit, settle, commit
 
@@ -216,9 +213,8 @@ class Pipeline(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka is u
         while True:
             batch = await self._to_emit.get()
             await asyncio.wait([batch.computed])
-            self._computing.discard(batch.computed)
             if self._is_lost(batch):
-                self._finish(batch)
+                self._finish()
                 continue
             batch.acknowledgements = await self._bus.queue(self._work.records(batch.messages, batch.computed.result()))
             self._to_settle.put_nowait(batch)
@@ -236,11 +232,10 @@ class Pipeline(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka is u
             await acknowledged(batch.acknowledgements)
             telemetry.EVENTS.labels(self.stage.group).inc(len(batch.acknowledgements))
             if batch.epoch == self._epoch:
-                self._settled.update((message.partition, message.offset + 1) for message in batch.messages)
-            self._finish(batch)
+                self._watermark.rise(batch.messages)
+            self._finish()
 
-    def _finish(self, batch: Batch) -> None:
-        del batch
+    def _finish(self) -> None:
         self._room.release()
         self._unsettled -= 1
         if not self._unsettled:
@@ -249,31 +244,8 @@ class Pipeline(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka is u
     async def _commit_regularly(self) -> None:
         while True:
             await asyncio.sleep(self._settings.commit_every_ms / 1000)
-            await self._commit()
-            self._measure_lag()
-
-    async def _commit(self) -> None:
-        async with self._committing:
-            epoch, settled = self._epoch, dict(self._settled.items() - self._committed.items())
-            consumer, topic = self._consumer(), self.stage.source.name
-            if not settled or consumer is None:
-                return
-            try:
-                await consumer.commit({TopicPartition(topic, part): offset for part, offset in settled.items()})
-            except (CommitFailedError, IllegalStateError) as refusal:
-                log.event("commit.refused", level=logging.WARNING, error=refusal, group=self.stage.group)
-                return
-            if epoch == self._epoch:
-                self._committed |= settled
-
-    def _measure_lag(self) -> None:
-        consumer = self._consumer()
-        if consumer is None:
-            return
-        for place in consumer.assignment():
-            end, done = consumer.highwater(place), self._settled.get(place.partition)
-            if end is not None and done is not None:
-                telemetry.LAG.labels(self.stage.group, place.partition).set(max(0, end - done))
+            await self._watermark.commit()
+            self._watermark.measure_lag()
 
     # membership
 
@@ -290,8 +262,7 @@ class Pipeline(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka is u
             await self._drain()
         finally:
             self._epoch += 1
-            self._settled.clear()
-            self._committed.clear()
+            self._watermark.forget()
         if revoked:
             log.event("partitions.revoked", group=self.stage.group, count=len(revoked), late=self._unsettled)
 
@@ -308,7 +279,7 @@ class Pipeline(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka is u
         try:
             async with asyncio.timeout(self._settings.drain_s):
                 await self._idle.wait()
-                await self._commit()
+                await self._watermark.commit()
         except TimeoutError:
             for task in self._computing:
                 task.cancel()
