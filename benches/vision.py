@@ -23,6 +23,7 @@ from PIL import Image
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 - its usual name
 
+from rfr_stream.adapters.gpu import NEEDED_PX
 from rfr_stream.faces import Face, ImageHwc, Landmarks
 from rfr_stream.vision import align, decode, dlib_resnet, loading, mobilefacenet, packs, retinaface, retinaface_network
 from rfr_stream.vision.tuning import Runtime, runtime, tuned
@@ -230,7 +231,7 @@ def bench_decode(data: TestData) -> None:
     out = BytesIO()
     with Image.open(_photographs(data)[0]) as image:
         image.convert("RGB").resize((4000, 3000), Image.Resampling.BICUBIC).save(out, "JPEG", quality=92)
-    limits = decode.Limits(64 * 2**20, 120_000_000, max_side_px=2048)
+    limits = decode.Limits(64 * 2**20, 120_000_000, needed_px=NEEDED_PX)
     full = decode.Limits(64 * 2**20, 120_000_000)
     decode_s = cpu_s(lambda: decode.decode(out.getvalue(), limits))
     row("decode, scaled", 1e3 * decode_s, "ms")
@@ -267,7 +268,12 @@ def _photographs(data: TestData) -> list[Path]:
 
 
 def _photograph(path: Path, *, side_px: int | None = None) -> ImageHwc:
-    return decode.decode(path.read_bytes(), decode.Limits(2**26, 2**27, side_px)).pixels
+    pixels = decode.decode(path.read_bytes(), decode.Limits(2**26, 2**27)).pixels
+    if side_px is None:
+        return pixels
+    image = Image.fromarray(pixels)
+    image.thumbnail((side_px, side_px))
+    return np.array(image)
 
 
 def _random(network: nn.Module) -> nn.Module:

@@ -28,12 +28,12 @@ R = TypeVar("R")
 
 BOTH: Final[frozenset[Role]] = frozenset({"detector", "embedder"})
 
-MAX_SIDE_PX: Final = 2048
-"""Longest side of a decoded picture: twice what a detector works at, so that small faces keep their detail."""
+NEEDED_PX: Final = 1600
+"""Decoded pictures keep this longest side: more than a detector works at, so that small faces keep their detail."""
 
 
 def open_vision(
-    settings: VisionSettings, weights_dir: Path, *, load: Collection[Role] = BOTH, max_side_px: int = MAX_SIDE_PX
+    settings: VisionSettings, weights_dir: Path, *, load: Collection[Role] = BOTH, needed_px: int = NEEDED_PX
 ) -> "Vision":
     """Return the vision of the pack that the settings name, to be entered before use.
 
@@ -45,13 +45,13 @@ def open_vision(
         load: the models to run here. A stage that only compares templates loads none: identities and the threshold
             are there all the same, and torch is never imported.
 
-        max_side_px: longest side of decoded pictures.
+        needed_px: longest side that decoded pictures keep; they come out at one to two times that.
 
     Raises:
         BadPack: there is no such pack.
 
     """
-    return Vision(settings, weights_dir, packs.pack(settings.pack), load=load, max_side_px=max_side_px)
+    return Vision(settings, weights_dir, packs.pack(settings.pack), load=load, needed_px=needed_px)
 
 
 class Vision:
@@ -64,16 +64,16 @@ class Vision:
         pack: Pack,
         *,
         load: Collection[Role],
-        max_side_px: int,
+        needed_px: int,
     ) -> None:
         self._settings, self._weights_dir, self._pack, self._load = settings, weights_dir, pack, frozenset(load)
         self._threads = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="rfr-decode")
         self._device = ThreadPoolExecutor(1, thread_name_prefix="rfr-device")
-        limits = decode.Limits(settings.max_image_bytes, settings.max_image_pixels, max_side_px)
+        limits = decode.Limits(settings.max_image_bytes, settings.max_image_pixels, needed_px)
         self.codec = PillowCodec(limits, self._threads)
-        self.aligner = PackAligner(loading.aligner(pack), self._threads)
+        self.aligner = PackAligner(pack.aligner, loading.aligner(pack), self._threads)
         self.detector = PackDetector(pack.detector, weights_dir, self._device)
-        self.embedder = PackEmbedder(pack.embedder, weights_dir, self._device)
+        self.embedder = PackEmbedder(pack.embedder, weights_dir, self._device, aligner=pack.aligner)
 
     @property
     def threshold(self) -> float:
@@ -164,8 +164,8 @@ class PillowCodec:
 class PackAligner:
     """Brings faces upright for the pack's embedder, and measures them."""
 
-    def __init__(self, model: loading.AlignerModel, threads: ThreadPoolExecutor) -> None:
-        self._model, self._threads = model, threads
+    def __init__(self, name: str, model: loading.AlignerModel, threads: ThreadPoolExecutor) -> None:
+        self.name, self._model, self._threads = name, model, threads
 
     async def align(self, images: Sequence[ImageHwc], landmarks: Sequence[Landmarks]) -> list[Chip]:
         """Return one chip for each pair."""
@@ -199,8 +199,8 @@ class PackEmbedder:
 
     model: loading.EmbedderModel
 
-    def __init__(self, part: Part, weights_dir: Path, device: ThreadPoolExecutor) -> None:
-        self._part, self._weights_dir, self._device = part, weights_dir, device
+    def __init__(self, part: Part, weights_dir: Path, device: ThreadPoolExecutor, *, aligner: str) -> None:
+        self._part, self._weights_dir, self._device, self.aligner = part, weights_dir, device, aligner
 
     @cached_property
     def identity(self) -> ModelIdentity:

@@ -103,12 +103,16 @@ def load(path: Path) -> DlibResNet:
     network = DlibResNet()
     convolutions = list(_tensors_after(data, b"con_4"))
     affines = list(_tensors_after(data, b"affine_"))
-    (head,) = _tensors_after(data, b"fc_2", leading_ints=2)
+    heads = list(_tensors_after(data, b"fc_2", leading_ints=2))
+    layers = list(network.convolutions())
+    if not len(layers) == len(convolutions) == len(affines) or len(heads) != 1:
+        msg = "weights: not dlib's face recognition network"
+        raise ValueError(msg)
     with torch.no_grad():
-        for layer, filters, affine in zip(network.convolutions(), convolutions, affines, strict=True):
+        for layer, filters, affine in zip(layers, convolutions, affines, strict=True):
             _fill(layer, filters, affine)
         # dlib keeps [inputs, outputs].
-        network.head.weight.copy_(torch.from_numpy(head.reshape(256, DIMENSION).T.copy()))
+        network.head.weight.copy_(torch.from_numpy(heads[0].reshape(256, DIMENSION).T.copy()))
     return network.eval()
 
 

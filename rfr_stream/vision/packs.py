@@ -141,8 +141,8 @@ _NULL = MappingProxyType(
     }
 )
 
-# Thresholds: false match rate of 1e-4 or better. Measured by `benches/accuracy.py` on all 1.2 million pairs of different
-# people of an LFW subset: 1e-4 is reached at 0.938 by dlib's ResNet and at 0.403 by MobileFaceNet. LFW is neither a
+# Thresholds: a false match rate of 1e-4 or better. Measured by `benches/accuracy.py` on all 1.2 million pairs of
+# different people of an LFW subset: dlib's ResNet reaches 1e-4 at 0.938, MobileFaceNet at 0.403. LFW is neither a
 # custody gallery nor a demographic mix: whoever operates this measures on their own images, and sets their own.
 PACKS: Final = MappingProxyType(
     {

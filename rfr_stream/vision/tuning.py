@@ -7,6 +7,7 @@ compiler emits, called here without a compiler.
 """
 
 import operator
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
@@ -66,7 +67,7 @@ def tuned(network: nn.Module, runtime: Runtime, *, shape: tuple[int, int, int, i
 
 def _fold_normalisation(traced: fx.GraphModule) -> None:
     """Fold each batch normalisation into the convolution before it."""
-    modules = dict(traced.named_modules())
+    modules = _called_once(traced)
     for node in traced.graph.nodes:
         before = node.args[0] if node.args else None
         if not isinstance(modules.get(str(node.target)), nn.BatchNorm2d) or not isinstance(before, fx.Node):
@@ -82,8 +83,9 @@ def _fold_normalisation(traced: fx.GraphModule) -> None:
 def _fuse(traced: fx.GraphModule) -> None:
     """Replace every convolution, with the sum and the activation behind it, by one operator over packed weights."""
     modules = dict(traced.named_modules())
+    once = _called_once(traced)
     for node in list(traced.graph.nodes):
-        convolution = modules.get(str(node.target)) if node.op == "call_module" else None
+        convolution = once.get(str(node.target)) if node.op == "call_module" else None
         if isinstance(convolution, nn.Conv2d) and convolution.padding_mode == "zeros":
             _fuse_one(traced, node, convolution, modules)
     _settle(traced)
@@ -164,6 +166,12 @@ class _Convolution(nn.Module):
                 x, other, self.weight, self.bias, *self.geometry, "add", None, unary, [*scalars], ""
             )
         return out
+
+
+def _called_once(traced: fx.GraphModule) -> dict[str, nn.Module]:
+    """Return the modules that one node alone calls: only they may be rewritten for what stands round that node."""
+    calls = Counter(str(node.target) for node in traced.graph.nodes if node.op == "call_module")
+    return {name: module for name, module in traced.named_modules() if calls[name] == 1}
 
 
 def _only_user(node: fx.Node) -> fx.Node | None:

@@ -74,7 +74,7 @@ async def eyes(request: pytest.FixtureRequest) -> AsyncIterator[Eyes]:
         portrait = plant(PlantedFace("somebody", x=40, y=30, side_px=64))
         yield Eyes(MemoryCodec(), FakeDetector(), FakeAligner(), FakeEmbedder(), portrait, Box(40, 30, 104, 94))
         return
-    portrait = np.ascontiguousarray(skimage_data.astronaut())
+    portrait = np.ascontiguousarray(skimage_data.astronaut())  # type: ignore[no-untyped-call]
     height, width = portrait.shape[:2]
     middle = Box(width * 0.3, height * 0.3, width * 0.7, height * 0.7)
     async with AsyncExitStack() as stack:

@@ -12,6 +12,7 @@ from rfr_stream.faces import (
     Box,
     Face,
     Landmarks,
+    Matrix,
     Point,
     similarity_transform,
     subject_of,
@@ -25,9 +26,10 @@ def face(x: float, y: float, *, side: float = 10, score: float = 0.9) -> Face:
     return Face(Box(x, y, x + side, y + side), UPRIGHT, score)
 
 
-def turned(points: np.ndarray, *, angle_deg: float, scale: float, shift: tuple[float, float]) -> np.ndarray:
+def turned(points: Matrix, *, angle_deg: float, scale: float, shift: tuple[float, float]) -> Matrix:
     cos, sin = math.cos(math.radians(angle_deg)), math.sin(math.radians(angle_deg))
-    return (scale * points @ np.array([[cos, sin], [-sin, cos]]) + shift).astype(np.float32)
+    moved = scale * points @ np.array([[cos, sin], [-sin, cos]]) + shift
+    return np.asarray(moved, dtype=np.float32)
 
 
 @pytest.mark.parametrize(("x", "y"), [(math.nan, 0), (0, math.inf), (-math.inf, 0)])

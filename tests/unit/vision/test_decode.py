@@ -189,22 +189,27 @@ def test_of_an_animation_the_first_frame_is_taken() -> None:
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
-def test_a_large_picture_is_brought_down_and_says_by_how_much(kind: str) -> None:
+@pytest.mark.parametrize(("needed_px", "width"), [(450, 450), (300, 450), (225, 225), (899, 900), (901, 900)])
+def test_a_large_picture_keeps_what_is_needed_and_says_what_its_pixels_stand_for(
+    kind: str, needed_px: int, width: int
+) -> None:
+    if kind == "PNG" and needed_px == 300:
+        width = 300  # libjpeg halves only; this is reduced by any whole factor
     file = saved(Image.fromarray(quarters(600, 900)), kind)
-    decoded = decode(file, Limits(10_000_000, 1_000_000, max_side_px=300))
-    assert decoded.pixels.shape == (200, 300, 3)
-    assert decoded.scale == pytest.approx(3)
-    assert decoded.pixels[150, 75].tolist() == pytest.approx([0, 255, 0], abs=3)
+    decoded = decode(file, Limits(10_000_000, 1_000_000, needed_px))
+    assert decoded.pixels.shape == (width * 2 // 3, width, 3)
+    assert decoded.scale == pytest.approx(900 / width)
+    assert decoded.pixels[-9, 9].tolist() == pytest.approx([0, 255, 0], abs=3)
 
 
 def test_a_picture_that_is_small_enough_is_never_enlarged() -> None:
-    decoded = decode(saved(Image.fromarray(quarters()), "JPEG"), Limits(10_000, 1_000_000, max_side_px=60))
+    decoded = decode(saved(Image.fromarray(quarters()), "JPEG"), Limits(10_000, 1_000_000, needed_px=600))
     assert decoded.pixels.shape == (40, 60, 3)
     assert decoded.scale == 1
 
 
 def test_a_sliver_keeps_at_least_one_pixel() -> None:
-    decoded = decode(saved(Image.new("RGB", (1000, 1)), "JPEG"), Limits(100_000, 1_000_000, max_side_px=10))
+    decoded = decode(saved(Image.new("RGB", (1000, 1)), "JPEG"), Limits(100_000, 1_000_000, needed_px=10))
     assert decoded.pixels.shape == (1, 10, 3)
 
 
