@@ -66,6 +66,7 @@ class Lab:
     folder: Path
     topic: Topic
     keys: list[UUID] = field(default_factory=lambda: [uuid4() for _ in range(8)])
+    processes: list["subprocess.Popen[bytes]"] = field(default_factory=list)
 
     @property
     def group(self) -> str:
@@ -167,7 +168,15 @@ class Lab:
         told = Job(servers=self.servers, noun=self.topic.noun, folder=self.folder, **job)
         errors = (self.folder / f"{told.instance}.log").open("ab")
         with errors:
-            return subprocess.Popen([sys.executable, str(MEMBER), told.model_dump_json()], stderr=errors)
+            process = subprocess.Popen([sys.executable, str(MEMBER), told.model_dump_json()], stderr=errors)
+        self.processes.append(process)
+        return process
+
+    def end(self) -> None:
+        """Leave no process behind, however the test went."""
+        for process in self.processes:
+            process.kill()
+            process.wait()
 
 
 async def answer(events: Sequence[ReviewDecided]) -> list[Result]:
@@ -222,7 +231,10 @@ async def opened(servers: str, folder: Path) -> AsyncIterator[Lab]:
     """A lab of its own."""
     lab = Lab(servers, folder, topic_named(f"test-{next(_numbers)}"))
     await create(servers, {lab.topic.name: lab.topic.partitions, lab.topic.dead(lab.group): 1})
-    yield lab
+    try:
+        yield lab
+    finally:
+        lab.end()
 
 
 async def until(look: Callable[[], Awaitable[T]], enough: Callable[[T], bool], within_s: float = 30.0) -> T:
