@@ -34,6 +34,7 @@ from consumers import together
 from rfr_stream.adapters import opening
 from rfr_stream.errors import Rejected
 from rfr_stream.events import (
+    BlobRef,
     GalleryName,
     HoldRecord,
     ImageSubmitted,
@@ -43,7 +44,7 @@ from rfr_stream.events import (
     Submission,
 )
 from rfr_stream.faces import Point
-from rfr_stream.ports import BlobRef, BlobStore, NewBlob
+from rfr_stream.ports import BlobStore, NewBlob
 from rfr_stream.settings import PipelineSettings, Settings, VisionSettings
 from topics import admin
 from topics.bus import Bus

@@ -11,13 +11,16 @@ from uuid import UUID
 from rfr_stream.errors import Rejected
 from rfr_stream.events import Event, SubmissionClosed
 from rfr_stream.stages import closed_by
-from topics import CANDIDATES, FACES, SUBMISSIONS, TEMPLATES, Record, Topic
+from topics import FACES, SUBMISSIONS, TEMPLATES, Record, Topic
 
 PREFIX: Final = "x-rfr-"
 MAX_ERROR: Final = 500
 
-MACHINE_HALF: Final = (SUBMISSIONS, FACES, TEMPLATES, CANDIDATES)
-"""Where a rejected message means that a submission ends; keyed by submission_id."""
+MACHINE_HALF: Final = (SUBMISSIONS, FACES, TEMPLATES)
+"""Where a rejected message means that a submission ends; keyed by submission_id.
+
+Not CANDIDATES: a list that the ledger refuses (another one is under review already) must end nothing.
+"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -167,7 +167,7 @@ class Submission(Value):
     image: BlobRef
 
     @staticmethod
-    def derive(  # noqa: PLR0913 - each one is part of what makes a submission this one
+    def derive(
         *,
         image_sha256: str,
         source: Source,
@@ -205,6 +205,9 @@ class SubjectFace(Value):
     score: Share
     quality: Quality
     crop: BlobRef
+    aligner: Annotated[
+        Ref, Field(description="how the crop was brought upright; an embedder takes the chips of one aligner")
+    ]
     detector: ModelIdentity
 
 

@@ -106,6 +106,10 @@ class Detector(Protocol):
 class Aligner(Protocol):
     """Brings faces upright for one embedder."""
 
+    @property
+    def name(self) -> str:
+        """Which aligner this is: template, size and source of landmarks."""
+
     async def align(self, images: Sequence[ImageHwc], landmarks: Sequence[Landmarks]) -> list[Chip]:
         """Return one chip for each pair."""
 
@@ -116,6 +120,10 @@ class Embedder(Protocol):
     @property
     def identity(self) -> ModelIdentity:
         """Which embedder this is; its `dimension` is D."""
+
+    @property
+    def aligner(self) -> str:
+        """The name of the aligner whose chips it takes; others' would be embedded, and wrongly."""
 
     async def embed(self, chips: Sequence[ImageHwc]) -> Templates:
         """Return float32 [N, D], L2 norm 1, for N chips of the embedder's own size."""

@@ -92,6 +92,7 @@ def face(**fields: Any) -> SubjectFace:  # noqa: ANN401
         "score": 0.99,
         "quality": quality(),
         "crop": blob("crop"),
+        "aligner": "fake-aligner",
         "detector": identity("detector", dimension=0),
     }
     return SubjectFace(**{**measured, **fields})

@@ -42,8 +42,8 @@ def paint(folder: Path) -> Pictures:
         msg = "the demonstration's portrait comes with scikit-image: pip install 'rfr-stream[demo]'"
         raise RfrError(msg) from None
     folder.mkdir(parents=True, exist_ok=True)
-    whole = Image.fromarray(data.astronaut())  # type: ignore[no-untyped-call]
-    coffee = Image.fromarray(data.coffee())  # type: ignore[no-untyped-call]
+    whole = Image.fromarray(data.astronaut())
+    coffee = Image.fromarray(data.coffee())
     portrait = whole.crop(PORTRAIT_BOX)
     bad_camera = ImageEnhance.Brightness(whole.filter(ImageFilter.GaussianBlur(1.6))).enhance(0.75)
     both = Image.new("RGB", (2 * portrait.width, portrait.height))

@@ -49,7 +49,7 @@ async def detect(
     upright = await in_batch(partial(bring_upright, aligner), subjects)
     chips = one_by_one(partial(_measured, now), paired(batch, upright))
     crops = await in_batch(partial(_store_crops, blobs, codec), paired(batch, chips))
-    describe = partial(_face_detected, detector.identity, now)
+    describe = partial(_face_detected, detector.identity, aligner.name, now)
     return one_by_one(describe, paired(paired(batch, subjects), paired(chips, crops)))
 
 
@@ -93,7 +93,10 @@ async def _store_crops(blobs: BlobStore, codec: Codec, rows: Sequence[tuple[Imag
 
 
 def _face_detected(
-    detector: ModelIdentity, now: datetime, row: tuple[tuple[ImageSubmitted, Subject], tuple[Chip, BlobRef]]
+    detector: ModelIdentity,
+    aligner: str,
+    now: datetime,
+    row: tuple[tuple[ImageSubmitted, Subject], tuple[Chip, BlobRef]],
 ) -> FaceDetected:
     (event, subject), (chip, crop) = row
     face = subject.face.scaled(subject.picture.scale)  # events speak of the original's pixels
@@ -106,6 +109,12 @@ def _face_detected(
         yaw_ratio=face.landmarks.yaw_ratio,
     )
     described = SubjectFace(
-        box=face.box, landmarks=face.landmarks, score=face.score, quality=quality, crop=crop, detector=detector
+        box=face.box,
+        landmarks=face.landmarks,
+        score=face.score,
+        quality=quality,
+        crop=crop,
+        aligner=aligner,
+        detector=detector,
     )
     return FaceDetected(submission=event.submission, face=described, occurred_at=now, demo=event.demo)

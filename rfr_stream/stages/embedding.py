@@ -5,6 +5,7 @@ from datetime import datetime
 from functools import partial
 from typing import Final
 
+from rfr_stream.errors import NotPermitted
 from rfr_stream.events import BlobRef, FaceDetected, FaceEmbedded, ModelIdentity, SubjectTemplate
 from rfr_stream.faces import ImageHwc
 from rfr_stream.ports import BlobStore, Codec, Embedder, Picture, Templates
@@ -19,10 +20,18 @@ async def embed(
     batch: Sequence[FaceDetected], *, blobs: BlobStore, codec: Codec, embedder: Embedder, now: datetime
 ) -> list[FaceEmbedded | Settled]:
     """Turn each subject's crop into a template and store it."""
-    chips = await in_batch(codec.decode, await in_batch(blobs.get, [event.face.crop for event in batch]))
+    crops = one_by_one(partial(_crop, embedder.aligner), batch)
+    chips = await in_batch(codec.decode, await in_batch(blobs.get, crops))
     templates = await in_batch(partial(_embed, embedder), one_by_one(_pixels, chips))
     refs = await in_batch(partial(_store_templates, blobs), paired(batch, templates))
     return one_by_one(partial(_face_embedded, embedder.identity, now), paired(batch, refs))
+
+
+def _crop(aligner: str, event: FaceDetected) -> BlobRef:
+    if event.face.aligner != aligner:
+        msg = "face.aligner: not the aligner whose chips this embedder takes; detection runs another model pack"
+        raise NotPermitted(msg)
+    return event.face.crop
 
 
 def _pixels(picture: Picture) -> ImageHwc:

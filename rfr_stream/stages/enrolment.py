@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from uuid import UUID
 
-from rfr_stream.errors import BadImage, Malformed, NotPermitted
+from rfr_stream.errors import BadImage, Malformed, NotPermitted, Rejected, settle
 from rfr_stream.events import BlobRef, GalleryName, ReferenceErased, ReferenceSubmitted
 from rfr_stream.faces import Face
 from rfr_stream.ports import (
@@ -50,9 +50,8 @@ async def enrol(
     subjects = one_by_one(_reference_subject, paired(paired(submitted, pictures), faces))
     chips = one_by_one(_not_blank, await in_batch(partial(bring_upright, aligner), subjects))
     verdicts = iter(await in_batch(register.enrol, paired(submitted, chips)))
-    results = [next(verdicts) if isinstance(event, ReferenceSubmitted) else None for event in batch]
-    await register.erase({event.reference_id for event in batch if isinstance(event, ReferenceErased)})
-    return results
+    ends = iter(await register.erase([event for event in batch if isinstance(event, ReferenceErased)]))
+    return [next(verdicts if isinstance(event, ReferenceSubmitted) else ends) for event in batch]
 
 
 def _image(event: ReferenceSubmitted) -> BlobRef:
@@ -112,12 +111,15 @@ class _Register:
             await self._remove(late, [event.image for event in events if event.reference_id in late])
         return [None for _ in rows]
 
-    async def erase(self, ids: AbstractSet[UUID]) -> None:
+    async def erase(self, events: Sequence[ReferenceErased]) -> list[Rejected | None]:
         """Unsearchable first, then the images, then the records: a crash in between is finished by the redelivery."""
+        held = await self.references.held([event.reference_id for event in events])
+        verdicts = [settle(_require_person, event, held.get(event.reference_id)) for event in events]
+        ids = {event.reference_id for event, verdict in zip(events, verdicts, strict=True) if verdict is None}
         if ids:
-            held = await self.references.held(sorted(ids))
-            await self._remove(ids, [reference.image for reference in held.values()])
+            await self._remove(ids, [reference.image for key, reference in held.items() if key in ids])
             await self.references.erase(sorted(ids))
+        return verdicts
 
     async def _remove(self, ids: AbstractSet[UUID], images: Sequence[BlobRef]) -> None:
         for name in GalleryName:  # wherever it lies: what names the wrong gallery must be erased all the same
@@ -136,6 +138,12 @@ def _permitted(erased: AbstractSet[UUID], event: ReferenceSubmitted) -> Referenc
         msg = "image: must be kept under its reference's own id, so that erasing it takes nothing else away"
         raise Malformed(msg)
     return event
+
+
+def _require_person(event: ReferenceErased, held: Reference | None) -> None:
+    if held and held.person_id != event.person_id:
+        msg = "person_id: the reference is not of this person; nothing was erased"
+        raise NotPermitted(msg)
 
 
 def _reference(event: ReferenceSubmitted) -> Reference:

@@ -80,6 +80,8 @@ class FakeDetector:
 class FakeAligner:
     """Cuts the square round the landmarks."""
 
+    name = "fake-aligner"
+
     async def align(self, images: Sequence[ImageHwc], landmarks: Sequence[Landmarks]) -> list[Chip]:
         """Return one chip, uint8 [32, 32, 3], for each pair."""
         chips = [_cut(image, points) for image, points in zip(images, landmarks, strict=True)]
@@ -95,6 +97,8 @@ class FakeEmbedder:
         weights_sha256=hashlib.sha256(b"embedder").hexdigest(),
         dimension=DIMENSION,
     )
+
+    aligner = FakeAligner.name
 
     async def embed(self, chips: Sequence[ImageHwc]) -> Templates:
         """Return float32 [N, 128], L2 norm 1; chips of one owner agree, and those of two are nearly orthogonal."""

@@ -64,7 +64,7 @@ def test_an_event_that_was_refused_long_after_it_was_read_is_kept_too() -> None:
     assert letter.header("x-rfr-reason") == "not_permitted"
 
 
-@pytest.mark.parametrize("topic", [topics.SUBMISSIONS, topics.FACES, topics.TEMPLATES, topics.CANDIDATES])
+@pytest.mark.parametrize("topic", [topics.SUBMISSIONS, topics.FACES, topics.TEMPLATES])
 def test_a_rejection_in_the_machines_half_closes_the_submission(topic: topics.Topic) -> None:
     submission_id = uuid4()
     record = Record(topic.name, str(submission_id).encode(), b"{}")
@@ -73,7 +73,7 @@ def test_a_rejection_in_the_machines_half_closes_the_submission(topic: topics.To
     assert (outcome.submission_id, outcome.outcome, outcome.demo) == (submission_id, Outcome.UNREADABLE, True)
 
 
-@pytest.mark.parametrize("topic", [topics.DECISIONS, topics.ENROLMENTS, topics.OUTCOMES])
+@pytest.mark.parametrize("topic", [topics.CANDIDATES, topics.DECISIONS, topics.ENROLMENTS, topics.OUTCOMES])
 def test_a_rejection_elsewhere_closes_nothing(topic: topics.Topic) -> None:
     record = Record(topic.name, str(uuid4()).encode(), b"{}")
     assert outcome_of(record, BadImage(), topic=topic, now=WHEN, demo=False) is None

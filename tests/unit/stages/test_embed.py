@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rfr_stream.adapters.memory.vision import DIMENSION, FakeEmbedder, PlantedFace
-from rfr_stream.errors import BadImage, MissingBlob, Unavailable
+from rfr_stream.errors import BadImage, MissingBlob, NotPermitted, Unavailable
 from rfr_stream.events import BlobRef, FaceDetected, FaceEmbedded
 from rfr_stream.faces import ImageHwc, Point
 from rfr_stream.ports import Templates
@@ -88,6 +88,17 @@ async def test_of_seven_faces_one_is_embedded_and_one_template_is_kept() -> None
     await here.embedded(*seven, subject=Point(290, 40))
     assert embedder.seen == 1
     assert len(await templates_kept(here)) == 1
+
+
+async def test_another_aligners_crop_is_not_embedded() -> None:
+    """It may have the right size, and would give a template of somebody who does not exist."""
+    here = House()
+    here.vision.embedder = (embedder := SpyEmbedder())
+    detected = await here.detected(ANNA)
+    foreign = detected.model_copy(update={"face": detected.face.model_copy(update={"aligner": "arcface-112"})})
+    refused = only(NotPermitted, await here.embed(foreign))
+    assert "face.aligner" in str(refused)
+    assert embedder.seen == 0
 
 
 async def test_a_crop_that_is_gone_is_rejected() -> None:

@@ -320,6 +320,16 @@ async def test_an_erasure_that_names_the_wrong_gallery_erases_all_the_same() -> 
     assert await size(here, CUSTODY) == 0
 
 
+async def test_an_erasure_that_names_another_person_erases_nothing() -> None:
+    here = House()
+    event = await here.referenced(ANNA)
+    await here.enrol(event)
+    refused = only(NotPermitted, await here.enrol(erased(event, person_id="person-2")))
+    assert "person_id" in str(refused)
+    assert await people_like(here, ANNA) == ["person-1"]
+    assert isinstance((await here.blobs.get([event.image]))[0], bytes)
+
+
 async def test_what_was_erased_stays_erased() -> None:
     here = House()
     event = await here.referenced(ANNA)
