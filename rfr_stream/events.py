@@ -42,7 +42,7 @@ def derive_id(*parts: object) -> UUID:
     return _derive(tuple(map(str, parts)))
 
 
-@lru_cache(maxsize=16_384)
+@lru_cache(maxsize=4_096)
 def _derive(parts: tuple[str, ...]) -> UUID:
     """Remember: whoever reads an event derives the same id that its sender, often in this process, just did."""
     return uuid5(NAMESPACE, json.dumps(parts, ensure_ascii=False))

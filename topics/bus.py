@@ -161,7 +161,7 @@ def _retrieve(acknowledgement: "asyncio.Future[object]") -> None:
         acknowledgement.exception()
 
 
-_hash = lru_cache(maxsize=65_536)(murmur2)
+_hash = lru_cache(maxsize=8_192)(murmur2)
 """Kafka's own hash, pure Python in aiokafka and dear; one key passes all five stages, often in one process."""
 
 
