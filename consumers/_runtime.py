@@ -72,6 +72,7 @@ class _Service:
     def __init__(self, bus: Bus, resources: Sequence[Resource], tasks: Sequence[Task]) -> None:
         self._bus, self._resources, self._tasks = bus, resources, tasks
         self._running: dict[asyncio.Task[None], Task] = {}
+        self._watching: tuple[asyncio.Task[None], ...] = ()
 
     @asynccontextmanager
     async def lifespan(self, metrics_port: int) -> AsyncIterator[None]:
@@ -84,9 +85,9 @@ class _Service:
             for resource in (self._bus, *self._resources):
                 await open_.enter_async_context(resource)
             _calm_the_collector()
+            open_.callback(gc.unfreeze)  # a native library that counts its objects at exit must find them gone
             log.event("app.started", tasks=len(self._tasks))
             yield
-        gc.unfreeze()  # a native library that counts its objects at exit must find them gone
         log.event("app.stopped")
         if self._bus.failure is not None:
             raise SystemExit(1)
@@ -94,7 +95,7 @@ class _Service:
     async def start(self) -> None:
         """Set the tasks to work; the broker is there."""
         self._running = {asyncio.create_task(self._watch(task)): task for task in self._tasks}
-        self._end = asyncio.create_task(self._end_on_failure())
+        self._watching = (asyncio.create_task(self._end_on_failure()),)
 
     async def drain(self) -> None:
         """Let the pipelines finish what they hold, then end the rest, which only serves them."""
@@ -103,9 +104,9 @@ class _Service:
             if isinstance(task, Pipeline):
                 task.stop()
         await asyncio.gather(*pipelines)
-        for running in (*self._running, self._end):
+        for running in (*self._running, *self._watching):
             running.cancel()
-        await asyncio.gather(*self._running, self._end, return_exceptions=True)
+        await asyncio.gather(*self._running, *self._watching, return_exceptions=True)
 
     async def _watch(self, task: Task) -> None:
         try:

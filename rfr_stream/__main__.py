@@ -1,15 +1,15 @@
 """`rfr`: the front door."""
 
+import logging
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from pydantic import ValidationError
 
 from rfr_stream.commands import deciding, demo, house, intake, operations
 from rfr_stream.commands._context import ERRORS, with_cluster
-from rfr_stream.errors import RfrError
+from rfr_stream.commands._sentences import EXPECTED, sentences
 from rfr_stream.settings import Settings
 
 app = typer.Typer(
@@ -23,7 +23,9 @@ app = typer.Typer(
 @app.callback()
 def options(
     context: typer.Context,
-    data_dir: Annotated[Path | None, typer.Option(help="of the embedded broker, ledger, gallery and blobs")] = None,
+    data_dir: Annotated[
+        Path | None, typer.Option(help="of the embedded broker, ledger, gallery and blobs; if none is given: .rfr")
+    ] = None,
     bootstrap_servers: Annotated[
         str | None, typer.Option(help="an existing cluster; TLS and SASL: RFR_KAFKA__SECURITY_PROTOCOL and its kin")
     ] = None,
@@ -35,6 +37,8 @@ def options(
     if bootstrap_servers:
         settings = with_cluster(settings, bootstrap_servers)
     context.obj = settings
+    # A command says what went wrong in a sentence of its own; `up` and `demo` say where their logs go.
+    logging.basicConfig(handlers=[logging.NullHandler()], force=True)
 
 
 app.command()(house.up)
@@ -51,19 +55,18 @@ app.command()(deciding.status)
 app.command()(deciding.watch)
 app.add_typer(operations.topics_app, name="topics")
 app.add_typer(operations.models_app, name="models")
+app.add_typer(operations.gallery_app, name="gallery")
 app.command()(operations.replay)
 
 
 def main() -> None:
-    """Run; an error of ours is a sentence and exit code 1, never a stack trace."""
+    """Run; an expected error is a sentence and exit code 1, never a stack trace."""
     try:
         app()
-    except RfrError as error:
-        ERRORS.print(f"[bold red]{type(error).__name__}:[/] {error}", highlight=False)
-        sys.exit(1)
-    except ValidationError as error:
-        for fault in error.errors(include_url=False, include_input=False):
-            ERRORS.print(f"[bold red]{'.'.join(map(str, fault['loc']))}:[/] {fault['msg']}", highlight=False)
+    except EXPECTED as error:
+        for sentence in sentences(error):
+            ERRORS.print(f"[bold red]{type(error).__name__}:[/]", end=" ")
+            ERRORS.print(sentence, highlight=False, markup=False, soft_wrap=True)
         sys.exit(1)
 
 

@@ -5,6 +5,7 @@ from datetime import datetime
 from statistics import median
 from typing import Final
 
+from rich import box
 from rich.table import Table
 
 import topics
@@ -61,7 +62,7 @@ class Line:
         if self.outcome:
             return self.outcome
         if self.candidates:
-            return f"held for review, {self.decisions}/{QUORUM} decided"
+            return f"held: {self.decisions} of {QUORUM} decided"
         return "on its way"
 
     @property
@@ -109,13 +110,14 @@ class Board:
 
     def table(self) -> Table:
         """Draw every submission, and the milliseconds from being submitted to each step."""
-        table = Table(title="Submissions, and milliseconds since each was submitted", title_justify="left")
-        table.add_column("id", no_wrap=True)
-        table.add_column("source", no_wrap=True)
+        title = "Submissions, and milliseconds since each was submitted"
+        table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+        for column in ("id", "source"):
+            table.add_column(column, no_wrap=True)
         steps = ("face", "template", "candidates")
-        for step in steps:
-            table.add_column(step, justify="right", no_wrap=True)
-        table.add_column("stands at")
+        for heading in ("face", "template", "list"):
+            table.add_column(heading, justify="right", no_wrap=True)
+        table.add_column("stands at", no_wrap=True)
         for key, line in self.lines.items():
             spans = (line.span_ms("submitted", step) for step in steps)
             table.add_row(key[:8], line.source, *(_whole(span) for span in spans), line.standing)
@@ -123,7 +125,7 @@ class Board:
 
     def latencies(self) -> Table:
         """Draw the time that each stage took, from the event that it takes to the event that it gives."""
-        table = Table(title="Latency by stage", title_justify="left")
+        table = Table(title="Latency by stage", title_justify="left", box=box.SIMPLE_HEAD)
         for column in ("stage", "median ms", "slowest ms", "submissions"):
             table.add_column(column, justify="left" if column == "stage" else "right")
         for stage, before, after in SPANS:

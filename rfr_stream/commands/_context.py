@@ -3,15 +3,18 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import typer
 import uvloop
+from aiokafka.errors import KafkaError
 from rich.console import Console
 
+from rfr_stream.adapters import opening
 from rfr_stream.errors import Unavailable
+from rfr_stream.ports import Ledger
 from rfr_stream.settings import Settings
 from topics.bus import Bus
 
@@ -38,9 +41,36 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 
 @asynccontextmanager
 async def open_bus(settings: Settings) -> AsyncIterator[Bus]:
-    """Open the way to the given cluster, or to the one that `rfr up` runs for this data directory."""
-    async with Bus.from_settings(reachable(settings), client_id="rfr-cli") as bus:
+    """Open the way to the given cluster, or to the one that `rfr up` runs for this data directory.
+
+    Raises:
+        Unavailable: none is given and none runs here, or it does not answer.
+
+    """
+    bus = Bus.from_settings(reachable(settings), client_id="rfr-cli")
+    async with AsyncExitStack() as stack:
+        try:
+            await stack.enter_async_context(bus)
+        except KafkaError as error:
+            await bus.__aexit__(None, None, None)  # its producer is half open
+            msg = f"{bus.options['bootstrap_servers']}: no Kafka answers there; is the house up? (`rfr up`)"
+            raise Unavailable(msg) from error
         yield bus
+
+
+@asynccontextmanager
+async def open_ledger(settings: Settings) -> AsyncIterator[Ledger]:
+    """Open the ledger of this installation.
+
+    Raises:
+        Unavailable: there is no installation in the data directory, or the database is away.
+
+    """
+    if settings.ledger.url is None and not settings.data_dir.is_dir():
+        msg = f"{settings.data_dir}: no such data directory; `rfr up` makes one, --data-dir names another"
+        raise Unavailable(msg)
+    async with opening.ledger(settings) as ledger:
+        yield ledger
 
 
 def reachable(settings: Settings) -> Settings:

@@ -11,13 +11,13 @@ from rich.live import Live
 from rich.table import Table
 
 from producers import console as reviewing
-from rfr_stream import review
+from rfr_stream import policy, review
 from rfr_stream.adapters import keys, opening
 from rfr_stream.commands._blind import places_of, print_case
 from rfr_stream.commands._board import FOLLOWED, Board
-from rfr_stream.commands._context import CONSOLE, open_bus, run, settings_of
+from rfr_stream.commands._context import CONSOLE, open_bus, open_ledger, run, settings_of
 from rfr_stream.errors import NotPermitted
-from rfr_stream.events import Support
+from rfr_stream.events import ReviewDecided, Support
 from rfr_stream.ports import Case, Reviewer
 from rfr_stream.settings import Settings
 from topics.tail import passing
@@ -32,21 +32,28 @@ def add(
     *,
     key: Annotated[Path, typer.Option(help="private key file; made here if it does not exist yet")],
     competent_until: Annotated[datetime, typer.Option(help="until when the training is in date (UTC)")],
-    passphrase: Annotated[str, typer.Option(prompt=True, hide_input=True, help="of the key file")],
+    passphrase: Annotated[
+        str, typer.Option(prompt=True, hide_input=True, confirmation_prompt=True, help="of the key file")
+    ],
 ) -> None:
     """Register a reviewer by the public half of their key, or renew their training date."""
-    if key.exists():
-        private = keys.load(key, passphrase=passphrase)
-    else:
-        private = keys.generate()
-        keys.save(private, key, passphrase=passphrase)
+    private = keys.load(key, passphrase=passphrase) if key.exists() else _new_key(key, passphrase)
     reviewer = Reviewer(reviewer_id, keys.public_text(private), competent_until.replace(tzinfo=UTC))
     run(_register(settings_of(context), reviewer))
     CONSOLE.print(f"{reviewer_id} may decide until {competent_until:%Y-%m-%d}. Key: {key}")
 
 
+def _new_key(path: Path, passphrase: str) -> keys.Ed25519PrivateKey:
+    if not passphrase:
+        msg = "the key file needs a passphrase"
+        raise typer.BadParameter(msg, param_hint="--passphrase")
+    private = keys.generate()
+    keys.save(private, path, passphrase=passphrase)
+    return private
+
+
 async def _register(settings: Settings, reviewer: Reviewer) -> None:
-    async with opening.ledger(settings) as ledger:
+    async with open_ledger(settings) as ledger:
         await ledger.register(reviewer)
 
 
@@ -66,7 +73,7 @@ def cases(context: typer.Context, *, limit: Annotated[int, typer.Option(min=1)] 
 
 
 async def _cases(settings: Settings, limit: int) -> list[Case]:
-    async with opening.ledger(settings) as ledger:
+    async with open_ledger(settings) as ledger:
         return await ledger.cases(sorted(review.CAN_EXPIRE), limit=limit)
 
 
@@ -86,7 +93,7 @@ async def case_of(settings: Settings, submission_id: UUID) -> Case:
         NotPermitted: there is none of this id, or its list has not come.
 
     """
-    async with opening.ledger(settings) as ledger:
+    async with open_ledger(settings) as ledger:
         case = await ledger.case(submission_id)
     if case is None or case.candidates is None:
         msg = "submission_id: no case of this id has a candidate list"
@@ -122,23 +129,48 @@ async def _decide(
     settings: Settings, submission_id: UUID, judgement: reviewing.Judgement, sign: reviewing.Sign
 ) -> None:
     case = await case_of(settings, submission_id)
+    if case.candidates is None:
+        return
+    decision = reviewing.seal(reviewing.draft(case.candidates, judgement), sign)
+    await _require_acceptable(settings, decision)
     async with open_bus(settings) as bus:
-        if case.candidates:
-            await reviewing.decide(case.candidates, judgement, sign=sign, publish=bus.publish)
+        await bus.publish([decision])
 
 
-def status(context: typer.Context, submission_id: UUID) -> None:
-    """Say what became of a submission."""
-    case = run(_status(settings_of(context), submission_id))
-    if case is None:
-        CONSOLE.print(f"{submission_id}: on its way, or never submitted here.")
-        raise typer.Exit(1)
-    CONSOLE.print(f"{submission_id}: {case.outcome or case.state}  ({len(case.decisions)} decisions)")
+async def _require_acceptable(settings: Settings, decision: ReviewDecided) -> None:
+    """Tell the reviewer now what the review stage would refuse later.
+
+    Raises:
+        NotPermitted: they are not registered, their training has lapsed, or the key is not theirs.
+
+    """
+    async with open_ledger(settings) as ledger:
+        registered = await ledger.reviewer(decision.reviewer_id)
+    reviewer = policy.require_competent(decision, registered, datetime.now(UTC))
+    if not opening.verifier().verify(reviewer.public_key, decision.signed_bytes, decision.signature):
+        msg = "--key: not the key that this reviewer is registered with"
+        raise NotPermitted(msg)
 
 
-async def _status(settings: Settings, submission_id: UUID) -> Case | None:
-    async with opening.ledger(settings) as ledger:
-        return await ledger.case(submission_id)
+def status(
+    context: typer.Context, handed_in: Annotated[UUID, typer.Argument(help="a submission's id, or a reference's")]
+) -> None:
+    """Say what became of a submission, or whether a reference can be found."""
+    said = run(_status(settings_of(context), handed_in))
+    CONSOLE.print(f"{handed_in}: {said or 'on its way, or never handed in here'}", highlight=False)
+    raise typer.Exit(0 if said else 1)
+
+
+async def _status(settings: Settings, handed_in: UUID) -> str | None:
+    async with open_ledger(settings) as ledger:
+        if case := await ledger.case(handed_in):
+            return f"{case.outcome or case.state} ({len(case.decisions)} decisions)"
+        if handed_in in await ledger.erased([handed_in]):
+            return "erased"
+        if reference := (await ledger.held([handed_in])).get(handed_in):
+            why_not = policy.ineligibility(reference, datetime.now(UTC))
+            return f"enrolled in {reference.gallery}" + (f", but not searched: {why_not}" if why_not else "")
+    return None
 
 
 def watch(

@@ -7,9 +7,10 @@ import signal
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
+from filelock import FileLock, Timeout
 
 from consumers import together
 from rfr_stream import telemetry
@@ -19,7 +20,7 @@ from rfr_stream.settings import Settings
 from topics import admin
 from topics.embedded import EmbeddedKafka, broker_jars
 
-DOWN_WAIT_S = 30.0
+DOWN_WAIT_S: Final = 60.0
 
 
 def up(
@@ -28,24 +29,26 @@ def up(
     port: Annotated[int | None, typer.Option(help="of the embedded broker; none: a free one")] = None,
 ) -> None:
     """Start the broker, unless one is given, and every stage; stop with Ctrl-C or `rfr down`."""
-    run(_up(settings_of(context), tuple(stages or together.STAGES), port))
+    chosen = tuple(stages or together.STAGES)
+    if unknown := sorted(set(chosen) - set(together.STAGES)):
+        msg = f"--stage: no such stage: {', '.join(unknown)}; there are {', '.join(together.STAGES)}"
+        raise RfrError(msg)
+    telemetry.configure()
+    run(_up(settings_of(context), chosen, port))
 
 
 def down(context: typer.Context) -> None:
     """Stop the house of this data directory: it finishes what it holds, commits, and lets go."""
-    file = house_file(settings_of(context))
-    if not file.exists():
-        CONSOLE.print("Nothing is running here.")
+    settings = settings_of(context)
+    file = house_file(settings)
+    if not _is_held(settings):
+        CONSOLE.print("It had ended already." if file.exists() else "Nothing is running here.")
+        file.unlink(missing_ok=True)
         return
     pid = json.loads(file.read_text())["pid"]
-    try:
-        os.kill(pid, signal.SIGTERM)
-    except ProcessLookupError:
-        file.unlink(missing_ok=True)
-        CONSOLE.print("It had ended already.")
-        return
+    os.kill(pid, signal.SIGTERM)
     deadline = time.monotonic() + DOWN_WAIT_S
-    while file.exists():
+    while _is_held(settings):
         if time.monotonic() > deadline:
             msg = f"process {pid} has not ended within {DOWN_WAIT_S:.0f} s"
             raise RfrError(msg)
@@ -69,22 +72,58 @@ async def broker(settings: Settings, *, port: int | None = None) -> AsyncIterato
 
 
 async def _up(settings: Settings, stages: tuple[str, ...], port: int | None) -> None:
-    telemetry.configure()
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     async with AsyncExitStack() as stack:
+        if not settings.kafka.bootstrap_servers:
+            stack.enter_context(_held(settings))
         running = await stack.enter_async_context(broker(settings, port=port))
-        app = together.create_app(running, stages)
-        stack.enter_context(_announced(running))
+        if not settings.kafka.bootstrap_servers:
+            _announce(running)
         CONSOLE.print(f"Kafka answers at {running.kafka.bootstrap_servers}. Stages: {', '.join(stages)}.")
-        await app.run()
+        await together.create_app(running, stages).run()
+
+
+def _announce(settings: Settings) -> None:
+    """Leave word where other commands find the cluster; whole or not at all."""
+    file = house_file(settings)
+    new = file.with_suffix(".new")
+    new.write_text(json.dumps({"pid": os.getpid(), "bootstrap_servers": settings.kafka.bootstrap_servers}))
+    new.replace(file)
 
 
 @contextmanager
-def _announced(settings: Settings) -> Iterator[None]:
-    """Leave word of this house in its data directory for as long as it runs."""
-    file = house_file(settings)
-    file.write_text(json.dumps({"pid": os.getpid(), "bootstrap_servers": settings.kafka.bootstrap_servers}))
+def _held(settings: Settings) -> Iterator[None]:
+    """Be the house of this data directory.
+
+    The kernel lets go of the lock however this process ends, so that `rfr down` never mistakes a stranger's process
+    for it. Stages on a cluster of somebody else's are no house: there may be many, and their supervisor stops them.
+
+    Raises:
+        RfrError: there is one already.
+
+    """
+    lock = _lock(settings)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        msg = f"a house runs already in {settings.data_dir}; `rfr down` stops it"
+        raise RfrError(msg) from None
     try:
         yield
     finally:
-        file.unlink(missing_ok=True)
+        house_file(settings).unlink(missing_ok=True)
+        lock.release()
+
+
+def _is_held(settings: Settings) -> bool:
+    if not settings.data_dir.is_dir():
+        return False
+    try:
+        with _lock(settings).acquire(timeout=0):
+            return False
+    except Timeout:
+        return True
+
+
+def _lock(settings: Settings) -> FileLock:
+    return FileLock(settings.data_dir / "house.lock", fallback_to_soft=False)

@@ -9,6 +9,7 @@ from rich.table import Table
 
 import topics
 from producers import replay as replaying
+from rfr_stream.adapters import opening
 from rfr_stream.commands._context import CONSOLE, open_bus, reachable, run, settings_of
 from rfr_stream.errors import RfrError
 from rfr_stream.settings import Settings
@@ -93,6 +94,31 @@ def pull(
     else:
         for path in weights.pull(chosen, role, folder, trust_sha256=trust_sha256):
             CONSOLE.print(str(path))
+
+
+gallery_app = typer.Typer(help="The embedded gallery.", no_args_is_help=True)
+
+
+@gallery_app.command("compact")
+def compact(context: typer.Context) -> None:
+    """Remove the bytes of erased templates from the embedded gallery's files; the house must be down."""
+    settings = settings_of(context)
+    if settings.gallery.url:
+        msg = "RFR_GALLERY__URL: a Qdrant server removes erased bytes by itself (its optimizer)"
+        raise RfrError(msg)
+    if not (settings.data_dir / "gallery").is_dir():
+        msg = f"{settings.data_dir}: holds no gallery"
+        raise RfrError(msg)
+    run(_compact(settings))
+    CONSOLE.print("Nothing of erased references is left in the gallery's files.")
+
+
+async def _compact(settings: Settings) -> None:
+    from rfr_stream.adapters.qdrant.edge import EdgeGallery
+
+    embedder = opening.vision(settings, load=()).identity("embedder")
+    async with EdgeGallery(settings.data_dir / "gallery", embedder=embedder) as gallery:
+        await gallery.compact()
 
 
 def _weights_dir(context: typer.Context) -> Path:

@@ -1,0 +1,193 @@
+"""The README's commands on a house that is up: a picture in, two people decide, a lead out, and the house down."""
+
+import os
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from terminal import RFR
+
+from rfr_stream.commands._pictures import Pictures, paint
+
+pytestmark = pytest.mark.kafka
+
+KEY_WORDS = "correct-horse"
+
+
+@dataclass(frozen=True)
+class House:
+    """A house that is up, and the pictures to send through it."""
+
+    folder: Path
+    pictures: Pictures
+
+    def rfr(self, *arguments: str | Path, status: int = 0) -> str:
+        """Run one command; return all it said."""
+        done = _run("--data-dir", self.folder, *arguments)
+        assert done.returncode == status, done.stdout
+        assert "Traceback" not in done.stdout
+        return done.stdout
+
+    def wait_for(self, words: str, *arguments: str) -> str:
+        """Ask again until the answer has these words; return it."""
+        deadline = time.monotonic() + 120
+        while words not in (said := _run("--data-dir", self.folder, *arguments).stdout):
+            assert time.monotonic() < deadline, said
+            time.sleep(0.5)
+        return said
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    folder = tmp_path_factory.mktemp("house")
+    log = (folder / "up.log").open("wb")
+    with log:
+        up = subprocess.Popen([*RFR, "--data-dir", str(folder / "data"), "up"], stdout=log, stderr=log)
+    try:
+        _wait_for(folder / "data" / "house.json", up, folder / "up.log")
+        yield House(folder / "data", paint(folder / "pictures"))
+        down = _run("--data-dir", folder / "data", "down")
+        assert "Stopped." in down.stdout
+        assert up.wait(5) == 0, (folder / "up.log").read_text()
+    finally:
+        if up.poll() is None:
+            up.send_signal(signal.SIGTERM)
+            up.wait(30)
+
+
+@pytest.fixture(scope="module")
+def reviewers(house: House, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("keys")
+    for name in ("r-ash", "r-birch"):
+        house.rfr(
+            *("reviewers", "add", name, "--key", folder / f"{name}.pem", "--competent-until", "2099-06-30"),
+            *("--passphrase", KEY_WORDS),
+        )
+    return {name: folder / f"{name}.pem" for name in ("r-ash", "r-birch")}
+
+
+def test_from_enrolment_to_a_lead(house: House, reviewers: dict[str, Path]) -> None:
+    _enrol(house)
+    case = _submitted(house, house.pictures.bad_camera)
+    assert case in house.wait_for(case, "cases")
+
+    shown = house.rfr("show", case, "--reviewer", "r-ash")
+    assert "P-1041" in shown
+    assert "Must be independently corroborated" in shown
+    for hidden in ("similarity", "rank", "threshold", "0."):
+        assert hidden not in shown
+    assert house.rfr("show", case, "--reviewer", "r-ash") == shown
+    assert all(Path(path).is_file() for path in re.findall(r"/\S+", shown))
+
+    for name, key in reviewers.items():
+        assert "Signed and sent" in _decide(house, case, name, key)
+    assert "confirmed" in house.wait_for("confirmed", "status", case)
+    assert "2 decisions" in house.rfr("status", case)
+    assert case not in house.rfr("cases")
+
+
+def test_what_nobody_can_be_found_on_is_closed_and_says_so(house: House) -> None:
+    assert "no_face" in house.wait_for("no_face", "status", _submitted(house, house.pictures.nobody))
+    case = _submitted(house, house.pictures.two_people)
+    assert "subject_selection_required" in house.wait_for("subject_selection_required", "status", case)
+
+
+def test_a_reviewer_who_is_unknown_or_has_another_key_is_told_before_anything_is_sent(
+    house: House, reviewers: dict[str, Path]
+) -> None:
+    _enrol(house)
+    case = _submitted(house, house.pictures.at_night)
+    house.wait_for(case, "cases")
+    assert "not registered" in _decide(house, case, "r-nobody", reviewers["r-ash"], status=1)
+    assert "--key" in _decide(house, case, "r-ash", reviewers["r-birch"], status=1)
+    assert "awaiting_review" in house.rfr("status", case)
+
+
+def test_a_file_that_is_no_image_is_rejected_at_the_door_with_its_reason(house: House, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("no image")
+    said = house.rfr(*_submission(tmp_path / "notes.txt"), status=1)
+    assert "does not begin like a JPEG" in said
+    assert "1 rejected" in said
+
+
+def test_an_erased_reference_is_found_no_more_and_compacting_waits_for_the_house(house: House) -> None:
+    reference = _enrol(house)[0]
+    house.rfr(
+        *("erase", reference, "--person", "P-1041", "--gallery", "custody"),
+        *("--reason", "acquitted", "--by", "gallery-admin"),
+    )
+    house.wait_for("erased", "status", reference)
+    assert "in use by process" in house.rfr("gallery", "compact", status=1)
+
+
+def test_topics_dead_letters_and_models_can_be_looked_at(house: House, tmp_path: Path) -> None:
+    assert "as the table says" in house.rfr("topics", "plan")
+    assert "as the table says" in house.rfr("topics", "apply")
+    house.rfr("topics", "export", tmp_path)
+    assert (tmp_path / "asyncapi.json").exists() or list(tmp_path.rglob("*.json"))
+    assert "would be put back" in house.rfr("replay", "submissions", "rfr-detection")
+    assert "ready" in house.rfr("models", "list")
+    assert "every file is the one" in house.rfr("models", "verify", "baseline")
+
+
+def test_a_second_house_in_the_same_folder_is_refused(house: House) -> None:
+    assert "runs already" in house.rfr("up", status=1)
+
+
+def _enrol(house: House) -> list[str]:
+    """Enrol the portraits, and return their ids once they can be found."""
+    said = house.rfr(
+        *("enrol", *house.pictures.references, "--person", "P-1041", "--gallery", "custody"),
+        *("--basis", "PACE 1984 s.64A", "--source", "custody-suite-7"),
+        *("--captured-at", "2026-02-01", "--review-due", "2099-02-01"),
+    )
+    ids = re.findall(r"reference-\d.jpg: ([0-9a-f-]{36})", said)
+    for reference in ids:
+        house.wait_for("custody", "status", reference)
+    return ids
+
+
+def _submission(image: Path) -> tuple[str | Path, ...]:
+    return (
+        *("submit", image, "--source", "officer", "--case", "C-77/26", "--purpose", "suspect"),
+        *("--basis", "DPA 2018 s.35(5)", "--by", "officer-31"),
+    )
+
+
+def _submitted(house: House, image: Path) -> str:
+    said = house.rfr(*_submission(image))
+    return re.findall(r"(?:accepted|skipped): .*: ([0-9a-f-]{36})", said)[0]
+
+
+def _decide(house: House, case: str, reviewer: str, key: Path, *, status: int = 0) -> str:
+    return house.rfr(
+        *("decide", case, "--reviewer", reviewer, "--key", key, "--support", "moderate_support_same"),
+        *("--person", "P-1041", "--similar", "shape of the left ear"),
+        *("--dissimilar", "none found after a search, feature by feature", "--passphrase", KEY_WORDS),
+        status=status,
+    )
+
+
+def _run(*arguments: str | Path) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [*RFR, *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        timeout=60,
+        env={**os.environ, "COLUMNS": "200"},  # noqa: TID251 - passed on
+    )
+
+
+def _wait_for(file: Path, process: "subprocess.Popen[bytes]", log: Path) -> None:
+    deadline = time.monotonic() + 90
+    while not file.exists():
+        assert process.poll() is None, log.read_text()
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.1)
