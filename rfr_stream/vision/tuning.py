@@ -58,7 +58,7 @@ def tuned(network: nn.Module, runtime: Runtime, *, shape: tuple[int, int, int, i
     traced.requires_grad_(requires_grad=False)
     traced.to(device=runtime.device, dtype=runtime.dtype)
     traced.to(memory_format=torch.channels_last)
-    if runtime.device.type == "cpu" and torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+    if runtime.device.type == "cpu" and hasattr(_ONEDNN, "_convolution_pointwise"):
         with torch.inference_mode():
             ShapeProp(traced).propagate(torch.zeros(shape, dtype=runtime.dtype))
         _fuse(traced)
@@ -70,11 +70,12 @@ def _fold_normalisation(traced: fx.GraphModule) -> None:
     modules = _called_once(traced)
     for node in traced.graph.nodes:
         before = node.args[0] if node.args else None
-        if not isinstance(modules.get(str(node.target)), nn.BatchNorm2d) or not isinstance(before, fx.Node):
+        norm = modules.get(str(node.target))
+        if not isinstance(norm, nn.BatchNorm2d) or not isinstance(before, fx.Node):
             continue
         convolution = modules.get(str(before.target))
         if isinstance(convolution, nn.Conv2d) and len(before.users) == 1:
-            _set_module(traced, before, fuse_conv_bn_eval(convolution, modules[str(node.target)]))
+            _set_module(traced, before, fuse_conv_bn_eval(convolution, norm))
             node.replace_all_uses_with(before)
             traced.graph.erase_node(node)
     _settle(traced)

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from importlib import import_module
 from io import BytesIO
 from pathlib import Path
 
@@ -11,7 +12,6 @@ import pytest
 import pytest_asyncio
 from PIL import Image
 from pydantic_settings import BaseSettings, SettingsConfigDict
-from skimage import data as skimage_data
 
 from rfr_stream.adapters.gpu import open_vision
 from rfr_stream.adapters.memory.vision import (
@@ -74,7 +74,7 @@ async def eyes(request: pytest.FixtureRequest) -> AsyncIterator[Eyes]:
         portrait = plant(PlantedFace("somebody", x=40, y=30, side_px=64))
         yield Eyes(MemoryCodec(), FakeDetector(), FakeAligner(), FakeEmbedder(), portrait, Box(40, 30, 104, 94))
         return
-    portrait = np.ascontiguousarray(skimage_data.astronaut())  # type: ignore[no-untyped-call]
+    portrait = np.ascontiguousarray(import_module("skimage.data").astronaut())
     height, width = portrait.shape[:2]
     middle = Box(width * 0.3, height * 0.3, width * 0.7, height * 0.7)
     async with AsyncExitStack() as stack:
