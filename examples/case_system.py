@@ -124,10 +124,10 @@ async def subscribe(bootstrap_servers: str, path: str, *, group: str = "case-sys
 
 
 def _take_in(database: sqlite3.Connection, message: "ConsumerRecord[bytes, bytes]") -> str:
-    headers = {name: value.decode(errors="replace") for name, value in message.headers}
+    headers = {name: (value or b"").decode(errors="replace") for name, value in message.headers}
     try:
         return f"{headers.get('ce_id')}: {accept(database, headers, message.value or b'null')}"
-    except (Refused, KeyError, ValueError, AttributeError) as error:
+    except (Refused, KeyError, ValueError, TypeError, AttributeError) as error:
         # A real system would keep it for somebody to look at; it must not stop the leads behind it.
         return f"{headers.get('ce_id')}: refused, {type(error).__name__}: {error}"
 
@@ -136,5 +136,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--bootstrap-servers", required=True)
     parser.add_argument("--database", default="leads.db")
+    parser.add_argument("--group", default="case-system")
     arguments = parser.parse_args()
-    asyncio.run(subscribe(arguments.bootstrap_servers, arguments.database))
+    asyncio.run(subscribe(arguments.bootstrap_servers, arguments.database, group=arguments.group))
