@@ -1,7 +1,7 @@
 """One database, two dialects: connections, transactions, locks, and what a failure means for the caller."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Final
@@ -9,12 +9,13 @@ from uuid import UUID
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Connection, event, text
+from sqlalchemy import Connection, Table, event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from rfr_stream.adapters.ledger.lookup import Rows, SqliteLookup, by_key
 from rfr_stream.errors import Unavailable
 
 _MIGRATIONS: Final = Path(__file__).parent / "migrations"
@@ -39,12 +40,13 @@ class Database:
         self._is_sqlite = self._url.get_backend_name() == "sqlite"
         self._turn = asyncio.Lock()
         self._engine: AsyncEngine | None = None
+        self._lookup: SqliteLookup | None = None
 
     async def open(self) -> None:
         """Connect, and bring the schema up to date; several processes may do so at once."""
-        if self._is_sqlite and self._url.database:
-            Path(self._url.database).parent.mkdir(parents=True, exist_ok=True)
         await self.close()
+        if self._file:
+            _create_private(self._file)
         self._engine = create_async_engine(
             self._url, pool_size=self._pool_size, max_overflow=0, pool_pre_ping=not self._is_sqlite
         )
@@ -54,9 +56,15 @@ class Database:
         async with self.writing() as connection:
             await self.lock(connection, [_MIGRATION_LOCK])
             await connection.run_sync(_migrate)
+        if self._file:
+            with _translated():
+                self._lookup = SqliteLookup(self._file)
 
     async def close(self) -> None:
         """Let go of every connection."""
+        if self._lookup is not None:
+            self._lookup.close()
+            self._lookup = None
         if self._engine is not None:
             await self._engine.dispose()
             self._engine = None
@@ -68,6 +76,19 @@ class Database:
         with _translated():
             async with self._opened.execution_options(**level).begin() as connection:
                 yield connection
+
+    async def rows(self, table: Table, ids: Collection[UUID]) -> Rows:
+        """Return the rows of these keys as they stand committed now, in no order; unknown ids have none."""
+        if not ids:
+            return []
+        engine = self._opened
+        with _translated():
+            if self._lookup is not None:
+                return self._lookup.rows(table, ids)
+            # One statement is its own snapshot: a transaction round it would be two more round trips.
+            async with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+                found = await connection.execute(by_key(table, ids, connection.dialect))
+                return [dict(row) for row in found.mappings()]
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[AsyncConnection]:
@@ -95,6 +116,10 @@ class Database:
         )
 
     @property
+    def _file(self) -> Path | None:
+        return Path(self._url.database) if self._is_sqlite and self._url.database else None
+
+    @property
     def _opened(self) -> AsyncEngine:
         if self._engine is None:
             msg = "the ledger is not open: use it as `async with SqlLedger(url) as ledger`"
@@ -113,6 +138,13 @@ class Database:
         ):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
+
+
+def _create_private(file: Path) -> None:
+    """Make what is not there for its owner alone; SQLite gives the files beside it the same mode."""
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with _translated():
+        file.touch(mode=0o600)
 
 
 def _begin_sqlite(connection: Connection) -> None:

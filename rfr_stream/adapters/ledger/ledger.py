@@ -14,6 +14,7 @@ from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_ra
 from rfr_stream.adapters.fold import Folded, fold
 from rfr_stream.adapters.ledger import records
 from rfr_stream.adapters.ledger.database import Database
+from rfr_stream.adapters.ledger.lookup import among, by_key
 from rfr_stream.adapters.ledger.tables import (
     cases,
     decisions,
@@ -64,22 +65,20 @@ class SqlLedger:
 
     @_patiently
     async def held(self, ids: Sequence[UUID]) -> dict[UUID, Reference]:
-        async with self._database.reading() as connection:
-            wanted = select(held_references).where(held_references.c.reference_id.in_(ids))
-            rows = (await connection.execute(wanted)).mappings()
-            return {row["reference_id"]: records.to_reference(row) for row in rows}
+        rows = await self._database.rows(held_references, ids)
+        return {row["reference_id"]: records.to_reference(row) for row in rows}
 
     @_patiently
     async def erased(self, ids: Sequence[UUID]) -> set[UUID]:
-        async with self._database.reading() as connection:
-            return await _present(connection, erased_references, ids)
+        return {row["reference_id"] for row in await self._database.rows(erased_references, ids)}
 
     @_patiently
     async def erase(self, ids: Sequence[UUID]) -> None:
         async with self._database.writing() as connection:
             await self._database.lock(connection, ids)
             await _add(connection, erased_references, [{"reference_id": id_} for id_ in ids])
-            await connection.execute(delete(held_references).where(held_references.c.reference_id.in_(ids)))
+            gone = among(held_references.c.reference_id, ids, connection.dialect)
+            await connection.execute(delete(held_references).where(gone))
 
     # --- reviewers --------------------------------------------------------------------------------------------------
     @_patiently
@@ -147,11 +146,12 @@ class SqlLedger:
     @_patiently
     async def published(self, event_ids: Sequence[UUID]) -> None:
         async with self._database.writing() as connection:
-            await connection.execute(update(outbox).where(outbox.c.event_id.in_(event_ids)).values(published=True))
+            sent = among(outbox.c.event_id, event_ids, connection.dialect)
+            await connection.execute(update(outbox).where(sent).values(published=True))
 
 
 async def _load(connection: AsyncConnection, ids: Collection[UUID]) -> dict[UUID, Case]:
-    rows = (await connection.execute(select(cases).where(cases.c.submission_id.in_(ids)))).mappings().all()
+    rows = (await connection.execute(by_key(cases, ids, connection.dialect))).mappings().all()
     return await _with_decisions(connection, rows)
 
 
@@ -161,7 +161,7 @@ async def _with_decisions(connection: AsyncConnection, rows: Sequence[RowMapping
         return {}
     wanted = (
         select(decisions.c.submission_id, decisions.c.body)
-        .where(decisions.c.submission_id.in_([row["submission_id"] for row in rows]))
+        .where(among(decisions.c.submission_id, [row["submission_id"] for row in rows], connection.dialect))
         .order_by(decisions.c.ordinal)
     )
     bodies: defaultdict[UUID, list[str]] = defaultdict(list)
@@ -186,7 +186,7 @@ async def _store(connection: AsyncConnection, folded: Folded, before: Mapping[UU
 async def _present(connection: AsyncConnection, table: Table, ids: Collection[UUID]) -> set[UUID]:
     """Return which of these ids the table has; its first column is its key."""
     key = table.c[0]
-    return set((await connection.execute(select(key).where(key.in_(ids)))).scalars())
+    return set((await connection.execute(select(key).where(among(key, ids, connection.dialect)))).scalars())
 
 
 async def _add(connection: AsyncConnection, table: Table, rows: Sequence[records.Row]) -> None:

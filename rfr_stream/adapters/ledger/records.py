@@ -1,6 +1,6 @@
 """Rows of the ledger's tables to the values of the ports, and back."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Final, TypeAlias
 from uuid import UUID
@@ -106,7 +106,7 @@ def reference_row(reference: Reference) -> Row:
     return {**asdict(reference), "gallery": reference.gallery.value, "image": reference.image.model_dump_json()}
 
 
-def to_reference(row: RowMapping) -> Reference:
+def to_reference(row: Mapping[str, Any]) -> Reference:
     """Return the held reference of a row."""
     parsed = {"gallery": GalleryName(row["gallery"]), "image": BlobRef.model_validate_json(row["image"])}
     return Reference(**{**row, **parsed})
