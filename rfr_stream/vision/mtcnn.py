@@ -16,7 +16,7 @@ from torch.nn import functional as F  # noqa: N812 - its usual name
 from torchvision.ops import nms, roi_align
 
 from rfr_stream.faces import Box, Face, ImageHwc, Landmarks
-from rfr_stream.vision.resize import shrink
+from rfr_stream.vision.resize import resized, shrink
 from rfr_stream.vision.tuning import Runtime
 
 MIN_FACE_PX: Final = 24
@@ -58,7 +58,7 @@ class Mtcnn:
             return [self._detect(image) for image in images]
 
     def _detect(self, image: ImageHwc) -> list[Face]:
-        frame, scale = shrink(image, self._input_px, self._runtime.device)  # uint8 [1, 3, h, w]
+        frame, scale = shrink(image, self._input_px, self._runtime.device)  # [1, 3, h, w]
         found = self._proposals(frame)
         if not len(found.boxes):
             return []
@@ -79,7 +79,7 @@ class Mtcnn:
     def _level(self, frame: Tensor, scale: float) -> _Found:
         """Return what one level of the pyramid proposes, boxes already regressed, in pixels of the frame."""
         size = (int(frame.shape[2] * scale + 1), int(frame.shape[3] * scale + 1))
-        level = F.interpolate(frame, size=size, mode="bilinear", antialias=True)  # [1, 3, h, w]
+        level = resized(frame, size)  # [1, 3, h, w]
         shifts, chances = self._propose((level.float() - 127.5) / 128)  # [1, 4, r, c], [1, 2, r, c]
         rows, columns = torch.where(chances[0, 1] >= _SCORES[0])
         scores = chances[0, 1, rows, columns]  # [N]

@@ -73,7 +73,7 @@ class RetinaFace:
             return [self._detect(image) for image in images]
 
     def _detect(self, image: ImageHwc) -> list[Face]:
-        frame, scale = shrink(image, self._input_px, self._runtime.device)  # uint8 [1, 3, h, w]
+        frame, scale = shrink(image, self._input_px, self._runtime.device)  # [1, 3, h, w]
         batch = self._prepared(frame)  # [1, 3, H', W']
         boxes, classes, landmarks = self._network(batch)  # [1, A, 4], [1, A, 2], [1, A, 10]
         scores = classes[0].float().softmax(dim=1)[:, 1]  # [A]
