@@ -12,11 +12,13 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from pathlib import Path
+from typing import Final, TypeAlias
 from uuid import UUID
 
 import builders
 import leaks
+import postgresql
 import pytest
 import pytest_asyncio
 from chain import Chain, StageProcess, Talk, noise, running
@@ -34,17 +36,20 @@ from rfr_stream.events import (
     Support,
 )
 from rfr_stream.ports import CaseState
-from rfr_stream.settings import PipelineSettings, VisionSettings
+from rfr_stream.settings import LedgerSettings, PipelineSettings, VisionSettings
 from topics.embedded import EmbeddedKafka
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-PROCESSES: Final = (
+Which: TypeAlias = tuple[tuple[str, ...], str]
+"""The stages of a process, and its instance."""
+REVIEW: Final[Which] = (("review",), "0")
+PROCESSES: Final[tuple[Which, ...]] = (
     (("detection",), "0"),
     (("detection",), "1"),
     (("embedding",), "0"),
     (("search", "enrolment"), "0"),
-    (("review",), "0"),
+    REVIEW,
 )
 PEOPLE: Final = 12
 SUBMISSIONS: Final = 500
@@ -57,15 +62,15 @@ class Supervisor:
     """Keeps the processes running: whichever has ended is started again at once."""
 
     chain: Chain
-    processes: dict[tuple[tuple[str, ...], str], StageProcess] = field(default_factory=dict)
+    processes: dict[Which, StageProcess] = field(default_factory=dict)
     kills: int = 0
     own_ends: int = 0
 
-    def start(self) -> None:
-        for stages, instance in PROCESSES:
+    def start(self, *processes: Which) -> None:
+        for stages, instance in processes:
             self.processes[stages, instance] = self.chain.start(*stages, instance=instance)
 
-    def kill(self, which: tuple[tuple[str, ...], str]) -> None:
+    def kill(self, which: Which) -> None:
         """Kill one and start it again."""
         self.processes[which].kill()
         self.kills += 1
@@ -92,7 +97,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Chain, Emb
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def supervisor(house: tuple[Chain, EmbeddedKafka]) -> AsyncIterator[Supervisor]:
     supervisor = Supervisor(house[0])
-    supervisor.start()
+    supervisor.start(*PROCESSES)
     watching = asyncio.create_task(supervisor.watch())
     yield supervisor
     watching.cancel()
@@ -101,9 +106,13 @@ async def supervisor(house: tuple[Chain, EmbeddedKafka]) -> AsyncIterator[Superv
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def talk(house: tuple[Chain, EmbeddedKafka], supervisor: Supervisor) -> AsyncIterator[Talk]:  # noqa: ARG001 - runs
     async with house[0].talking() as talk:
-        await talk.register_reviewers()
-        await talk.enrol({person(number): noise(number) for number in range(PEOPLE)})
+        await prepare(talk)
         yield talk
+
+
+async def prepare(talk: Talk) -> None:
+    await talk.register_reviewers()
+    await talk.enrol({person(number): noise(number) for number in range(PEOPLE)})
 
 
 def person(number: int) -> str:
@@ -352,6 +361,33 @@ async def test_term_signals_drain_within_ten_seconds_and_lose_nothing(
 
     await all_ends(talk, made)
     prove(talk, made)
+
+
+async def test_a_review_on_postgresql_survives_its_own_kills(tmp_path: Path) -> None:
+    with postgresql.running() as server:
+        ledger = LedgerSettings(url=server.fresh())
+        starting = running(tmp_path, vision=VisionSettings(pack="null"), ledger=ledger)
+        chain, _ = await asyncio.to_thread(starting.__enter__)
+        try:
+            await review_survives(Supervisor(chain))
+        finally:
+            await asyncio.to_thread(starting.__exit__, None, None, None)
+
+
+async def review_survives(supervisor: Supervisor) -> None:
+    """Kill the process that reviews three times while it works on what people say."""
+    supervisor.start((("detection", "embedding", "search", "enrolment"), "0"), REVIEW)
+    async with supervisor.chain.talking() as talk:
+        await prepare(talk)
+        chance = random.Random(SEED + 3)  # noqa: S311
+        made = await plans(talk, chance, 80, "postgresql")
+        said = shuffled(made, chance)
+        for start in range(0, len(said), len(said) // 3 + 1):
+            await talk.say(*said[start : start + len(said) // 3 + 1])
+            await asyncio.sleep(chance.uniform(0.5, 2))
+            supervisor.kill(REVIEW)
+        await all_ends(talk, made)
+        prove(talk, made)
 
 
 async def test_no_stage_logged_what_it_must_not(house: tuple[Chain, EmbeddedKafka]) -> None:
