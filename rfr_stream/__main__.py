@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -59,10 +60,10 @@ app.add_typer(operations.gallery_app, name="gallery")
 app.command()(operations.replay)
 
 
-def main() -> None:
-    """Run; an expected error is a sentence and exit code 1, never a stack trace."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line, or these arguments; an expected error is a sentence and exit code 1, no stack trace."""
     try:
-        app()
+        app(arguments)
     except EXPECTED as error:
         for sentence in sentences(error):
             ERRORS.print(f"[bold red]{type(error).__name__}:[/]", end=" ")

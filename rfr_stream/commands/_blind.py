@@ -3,7 +3,7 @@
 import random
 from collections.abc import Mapping
 
-from rfr_stream.commands._context import CONSOLE
+from rfr_stream.commands._context import say
 from rfr_stream.events import CAVEAT, BlobRef, Candidate
 from rfr_stream.ports import Case
 from rfr_stream.settings import Settings
@@ -34,7 +34,7 @@ def print_case(case: Case, reviewer: str, *, places: Mapping[str, str]) -> None:
     lines = [f"Case {case.submission_id}", f"  probe  {places[case.candidates.submission.image.uri]}"]
     for number, candidate in enumerate(shuffled(case, reviewer), start=1):
         lines.append(f"  {number:<5}  {places[candidate.reference.uri]}  {candidate.person_id}")
-    CONSOLE.print("\n".join([*lines, CAVEAT]), highlight=False, markup=False, soft_wrap=True)
+    say("\n".join([*lines, CAVEAT]))
 
 
 def places_of(settings: Settings, case: Case) -> dict[str, str]:

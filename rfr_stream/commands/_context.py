@@ -24,6 +24,11 @@ CONSOLE: Final = Console()
 ERRORS: Final = Console(stderr=True)
 
 
+def say(text: str) -> None:
+    """Print a line as it is: ids and paths are neither wrapped nor read as markup."""
+    CONSOLE.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
 def settings_of(context: typer.Context) -> Settings:
     """Return the settings that the front door made of environment and options."""
     settings = context.find_root().obj

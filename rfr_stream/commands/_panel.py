@@ -12,7 +12,7 @@ from typing import Final, TypeAlias
 from producers import console as reviewing
 from rfr_stream.adapters import keys, opening
 from rfr_stream.commands._blind import print_case, shuffled
-from rfr_stream.commands._context import CONSOLE
+from rfr_stream.commands._context import CONSOLE, say
 from rfr_stream.errors import Rejected, RfrError
 from rfr_stream.events import BlobRef, Support
 from rfr_stream.ports import Case, Reviewer, Reviewers
@@ -48,13 +48,13 @@ async def ask(case: Case, reviewer: str) -> str | None:
         answer = (await _line()).strip() or NOBODY
         if answer in choices:
             return None if answer == NOBODY else order[int(answer) - 1].person_id
-        CONSOLE.print(f"One of {', '.join(choices)}, please.")
+        say(f"One of {', '.join(choices)}, please.")
 
 
 async def choose_first(case: Case, reviewer: str) -> str | None:
     """Decide as a reviewer who looks at nothing; only a demonstration has such."""
     named = case.candidates.candidates[0].person_id if case.candidates else None
-    CONSOLE.print(f"{reviewer} is scripted, and names {named}.", highlight=False)
+    say(f"{reviewer} is scripted, and names {named}.")
     return named
 
 

@@ -15,7 +15,7 @@ from rfr_stream import policy, review
 from rfr_stream.adapters import keys, opening
 from rfr_stream.commands._blind import places_of, print_case
 from rfr_stream.commands._board import FOLLOWED, Board
-from rfr_stream.commands._context import CONSOLE, open_bus, open_ledger, run, settings_of
+from rfr_stream.commands._context import CONSOLE, open_bus, open_ledger, run, say, settings_of
 from rfr_stream.errors import NotPermitted
 from rfr_stream.events import ReviewDecided, Support
 from rfr_stream.ports import Case, Reviewer
@@ -40,7 +40,7 @@ def add(
     private = keys.load(key, passphrase=passphrase) if key.exists() else _new_key(key, passphrase)
     reviewer = Reviewer(reviewer_id, keys.public_text(private), competent_until.replace(tzinfo=UTC))
     run(_register(settings_of(context), reviewer))
-    CONSOLE.print(f"{reviewer_id} may decide until {competent_until:%Y-%m-%d}. Key: {key}")
+    say(f"{reviewer_id} may decide until {competent_until:%Y-%m-%d}. Key: {key}")
 
 
 def _new_key(path: Path, passphrase: str) -> keys.Ed25519PrivateKey:
@@ -122,7 +122,7 @@ def decide(  # noqa: PLR0917 - options of the command line
     )
     private = keys.load(key, passphrase=passphrase)
     run(_decide(settings_of(context), submission_id, judgement, partial(keys.sign_bytes, private)))
-    CONSOLE.print(f"Signed and sent. `rfr status {submission_id}` shows what became of it.")
+    say(f"Signed and sent. `rfr status {submission_id}` shows what became of it.")
 
 
 async def _decide(
@@ -157,7 +157,7 @@ def status(
 ) -> None:
     """Say what became of a submission, or whether a reference can be found."""
     said = run(_status(settings_of(context), handed_in))
-    CONSOLE.print(f"{handed_in}: {said or 'on its way, or never handed in here'}", highlight=False)
+    say(f"{handed_in}: {said or 'on its way, or never handed in here'}")
     raise typer.Exit(0 if said else 1)
 
 

@@ -18,7 +18,7 @@ from consumers import together
 from rfr_stream import telemetry
 from rfr_stream.adapters import opening
 from rfr_stream.commands._board import FOLLOWED, Board
-from rfr_stream.commands._context import CONSOLE, open_bus, run, settings_of
+from rfr_stream.commands._context import CONSOLE, open_bus, run, say, settings_of
 from rfr_stream.commands._panel import Choose, ask, choose_first, hear
 from rfr_stream.commands._script import Script, script_of
 from rfr_stream.commands.house import broker
@@ -64,7 +64,7 @@ def _folder(*, keep: bool) -> Iterator[Path]:
         raise
     finally:
         if keep:
-            CONSOLE.print(f"Kept: {folder} (what the stages said: {LOG})", soft_wrap=True, highlight=False)
+            say(f"Kept: {folder} (what the stages said: {LOG})")
         else:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -153,7 +153,7 @@ async def _watched(play: _Play) -> AsyncIterator[None]:
 async def _follow(play: _Play) -> None:
     async for kept in passing(play.bus.options, FOLLOWED, from_start=True):
         if said := play.board.see(kept):
-            CONSOLE.print(said, highlight=False, markup=False, soft_wrap=True)
+            say(said)
 
 
 async def _enrol(play: _Play) -> None:
@@ -166,7 +166,7 @@ async def _enrol(play: _Play) -> None:
             return len(await play.ledger.held(ids)) == len(ids)
 
         await _until(held, f"all {len(ids)} references are enrolled; is there one clear face on each?")
-    CONSOLE.print(f"Gallery: {len(ids)} references of {len(play.script.people)} enrolled.", highlight=False)
+    say(f"Gallery: {len(ids)} references of {len(play.script.people)} enrolled.")
 
 
 async def _submit(play: _Play) -> None:
@@ -174,7 +174,7 @@ async def _submit(play: _Play) -> None:
     async with opening.blobs(play.settings) as blobs:
         sent = [str(each) for each in await play.script.submit(blobs, play.bus.publish)]
     doors = sorted({probe.door for probe in play.script.probes})
-    CONSOLE.print(f"{len(sent)} images submitted, through these doors: {', '.join(doors)}.", highlight=False)
+    say(f"{len(sent)} images submitted, through these doors: {', '.join(doors)}.")
     lines = play.board.lines
     await _until(lambda: all(key in lines and lines[key].settled for key in sent), "every submission has an outcome")
     CONSOLE.print(play.board.table())

@@ -14,7 +14,7 @@ from filelock import FileLock, Timeout
 
 from consumers import together
 from rfr_stream import telemetry
-from rfr_stream.commands._context import CONSOLE, house_file, run, settings_of, with_cluster
+from rfr_stream.commands._context import CONSOLE, house_file, run, say, settings_of, with_cluster
 from rfr_stream.errors import RfrError
 from rfr_stream.settings import Settings
 from topics import admin
@@ -42,7 +42,7 @@ def down(context: typer.Context) -> None:
     settings = settings_of(context)
     file = house_file(settings)
     if not _is_held(settings):
-        CONSOLE.print("It had ended already." if file.exists() else "Nothing is running here.")
+        say("It had ended already." if file.exists() else "Nothing is running here.")
         file.unlink(missing_ok=True)
         return
     pid = json.loads(file.read_text())["pid"]
@@ -53,7 +53,7 @@ def down(context: typer.Context) -> None:
             msg = f"process {pid} has not ended within {DOWN_WAIT_S:.0f} s"
             raise RfrError(msg)
         time.sleep(0.1)
-    CONSOLE.print("Stopped.")
+    say("Stopped.")
 
 
 @asynccontextmanager
@@ -79,7 +79,7 @@ async def _up(settings: Settings, stages: tuple[str, ...], port: int | None) -> 
         running = await stack.enter_async_context(broker(settings, port=port))
         if not settings.kafka.bootstrap_servers:
             _announce(running)
-        CONSOLE.print(f"Kafka answers at {running.kafka.bootstrap_servers}. Stages: {', '.join(stages)}.")
+        say(f"Kafka answers at {running.kafka.bootstrap_servers}. Stages: {', '.join(stages)}.")
         await together.create_app(running, stages).run()
 
 

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 from uuid import UUID
 
 import typer
@@ -15,7 +15,7 @@ from producers._admission import images_in
 from producers._intake import Publish, Report, Verdict
 from producers._journal import Journal
 from rfr_stream.adapters import opening
-from rfr_stream.commands._context import CONSOLE, open_bus, run, settings_of
+from rfr_stream.commands._context import CONSOLE, open_bus, run, say, settings_of
 from rfr_stream.events import GalleryName, HoldRecord, Purpose, Source, Still, VideoFrame
 from rfr_stream.faces import Box, Point
 from rfr_stream.ports import BlobStore
@@ -23,6 +23,9 @@ from rfr_stream.settings import Settings
 
 Door = Callable[[BlobStore, Publish, Journal], AsyncIterator[Report]]
 """What hands the images in, given where they are kept and how they are announced."""
+
+SHOWN: Final = 100
+"""Lines about single files, before the rest is only counted."""
 
 Images = Annotated[list[Path], typer.Argument(exists=True, help="files, and folders of files")]
 Subject = Annotated[str | None, typer.Option(help="the face meant, in pixels of the image: x,y or x1,y1,x2,y2")]
@@ -132,7 +135,7 @@ def erase(  # noqa: PLR0917
         reference_id=reference_id, person_id=person, gallery=gallery, reason=reason, erased_by=by, demo=settings.demo
     )
     run(_erase(settings, erasure))
-    CONSOLE.print("Its end is on its way to the gallery, the ledger and the store.")
+    say("Its end is on its way to the gallery, the ledger and the store.")
 
 
 async def _erase(settings: Settings, erasure: references.Erasure) -> None:
@@ -173,12 +176,14 @@ def _hand_in(settings: Settings, images: Sequence[Path], door: Door) -> None:
     reports = run(_reports(settings, door, total))
     rejected = [report for report in reports if report.outcome is Verdict.REJECTED]
     for report in rejected:
-        CONSOLE.print(f"rejected: {report.path}: {report.reason}", highlight=False)
-    for report in reports[:20]:
-        if report.derived_id:
-            CONSOLE.print(f"{report.outcome}: {report.path}: {report.derived_id}", highlight=False)
+        say(f"rejected: {report.path}: {report.reason}")
+    known = [report for report in reports if report.derived_id]
+    for report in known[:SHOWN]:
+        say(f"{report.outcome}: {report.path}: {report.derived_id}")
+    if len(known) > SHOWN:
+        say(f"... and {len(known) - SHOWN} more")
     counts = {verdict: sum(report.outcome is verdict for report in reports) for verdict in Verdict}
-    CONSOLE.print(", ".join(f"{count} {verdict}" for verdict, count in counts.items()))
+    say(", ".join(f"{count} {verdict}" for verdict, count in counts.items()))
     if rejected:
         raise typer.Exit(1)
 

@@ -10,7 +10,7 @@ from rich.table import Table
 import topics
 from producers import replay as replaying
 from rfr_stream.adapters import opening
-from rfr_stream.commands._context import CONSOLE, open_bus, reachable, run, settings_of
+from rfr_stream.commands._context import CONSOLE, open_bus, reachable, run, say, settings_of
 from rfr_stream.errors import RfrError
 from rfr_stream.settings import Settings
 from rfr_stream.vision import packs, weights
@@ -44,14 +44,14 @@ def apply(
 def export(folder: Annotated[Path, typer.Argument(help="for the JSON Schemas and the AsyncAPI document")]) -> None:
     """Write the contracts to files."""
     admin.export(folder)
-    CONSOLE.print(f"Written to {folder}")
+    say(f"Written to {folder}")
 
 
 def _print_differences(differences: tuple[admin.Difference, ...]) -> None:
     for difference in differences:
-        CONSOLE.print(str(difference), highlight=False)
+        say(str(difference))
     if not differences:
-        CONSOLE.print("The cluster is as the table says.")
+        say("The cluster is as the table says.")
 
 
 @models_app.command("list")
@@ -62,17 +62,17 @@ def list_models(context: typer.Context) -> None:
         states = weights.status(pack, _weights_dir(context))
         for role in ROLES:
             part = pack.part(role)
-            CONSOLE.print(f"  {role}: {part.architecture} {part.version}, licence {part.licence}", highlight=False)
-            CONSOLE.print(f"    trained on: {part.training_data}", highlight=False)
+            say(f"  {role}: {part.architecture} {part.version}, licence {part.licence}")
+            say(f"    trained on: {part.training_data}")
             for state in (found for found in states if found.role == role):
-                CONSOLE.print(f"    {state.weights.name}: {state.fault or 'ready'}", highlight=False)
+                say(f"    {state.weights.name}: {state.fault or 'ready'}")
 
 
 @models_app.command("verify")
 def verify(context: typer.Context, pack: str) -> None:
     """Check every digest of a pack."""
     weights.verify(packs.pack(pack), _weights_dir(context))
-    CONSOLE.print(f"{pack}: every file is the one that the pack names.")
+    say(f"{pack}: every file is the one that the pack names.")
 
 
 @models_app.command("pull")
@@ -90,10 +90,10 @@ def pull(
     chosen = packs.pack(pack)
     folder = _weights_dir(context)
     if file:
-        CONSOLE.print(str(weights.install(chosen, role, file, folder, trust_sha256=trust_sha256)))
+        say(str(weights.install(chosen, role, file, folder, trust_sha256=trust_sha256)))
     else:
         for path in weights.pull(chosen, role, folder, trust_sha256=trust_sha256):
-            CONSOLE.print(str(path))
+            say(str(path))
 
 
 gallery_app = typer.Typer(help="The embedded gallery.", no_args_is_help=True)
@@ -110,7 +110,7 @@ def compact(context: typer.Context) -> None:
         msg = f"{settings.data_dir}: holds no gallery"
         raise RfrError(msg)
     run(_compact(settings))
-    CONSOLE.print("Nothing of erased references is left in the gallery's files.")
+    say("Nothing of erased references is left in the gallery's files.")
 
 
 async def _compact(settings: Settings) -> None:
@@ -147,7 +147,7 @@ def replay(  # noqa: PLR0917 - options of the command line
         facts = (record.header(f"x-rfr-{fact}") for fact in ("reason", "error", "attempt", "failed-at"))
         table.add_row((record.key or b"").decode(errors="replace"), *facts)
     CONSOLE.print(table)
-    CONSOLE.print(f"{len(letters)} put back." if go else f"{len(letters)} would be put back; --go does it.")
+    say(f"{len(letters)} put back." if go else f"{len(letters)} would be put back; --go does it.")
 
 
 async def _replay(

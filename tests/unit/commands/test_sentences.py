@@ -69,14 +69,12 @@ def test_a_mistake_gets_a_sentence_and_a_status(
     words: str,
     *,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     (tmp_path / "still.jpg").write_bytes(b"\xff\xd8\xff")
     given = [part.format(file=tmp_path / "still.jpg", folder=tmp_path) for part in command]
-    monkeypatch.setattr("sys.argv", ["rfr", "--data-dir", str(tmp_path / "data"), *_with_defaults(given)])
     with pytest.raises(SystemExit) as ended:
-        __main__.main()
+        __main__.main(["--data-dir", str(tmp_path / "data"), *_with_defaults(given)])
     assert ended.value.code in {1, 2}
     assert words in " ".join(capsys.readouterr().err.replace("│", " ").split())
 
