@@ -226,14 +226,20 @@ async def _call(threads: ThreadPoolExecutor, function: Callable[[], R]) -> R:
 
 
 async def _each(threads: ThreadPoolExecutor, function: Callable[[T], R], items: Sequence[T]) -> list[R]:
-    """Apply the function to every item, a share in each thread; results in the order of the items."""
-    loop, workers = asyncio.get_running_loop(), threads._max_workers  # noqa: SLF001 - as it was made
+    """Apply the function to every item in the threads; results in the order of the items.
 
-    def share(start: int) -> list[R]:
-        return [function(item) for item in items[start::workers]]
+    Items are dealt out like cards, one hand to a thread: a hop into a thread costs as much as a small item.
+    """
+    hands = min(len(items), threads._max_workers)  # noqa: SLF001 - the executor does not tell otherwise
+    loop = asyncio.get_running_loop()
+    played = await asyncio.gather(
+        *(loop.run_in_executor(threads, _apply, function, items[hand::hands]) for hand in range(hands))
+    )
+    return [played[place % hands][place // hands] for place in range(len(items))]
 
-    shares = await asyncio.gather(*(loop.run_in_executor(threads, share, start) for start in range(workers)))
-    return [shares[place % workers][place // workers] for place in range(len(items))]
+
+def _apply(function: Callable[[T], R], items: Sequence[T]) -> list[R]:
+    return [function(item) for item in items]
 
 
 def _configure_torch(threads: int) -> None:
