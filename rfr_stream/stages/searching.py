@@ -140,11 +140,13 @@ class _Searcher:
         flat = [(name, hit) for name, rows in hits.items() for hit in rows]
         best: dict[str, _Lead] = {}
         for name, hit in sorted(flat, key=lambda row: (-row[1].similarity, row[1].reference_id)):
+            if len(best) == self.rules.list_length:
+                break
             reference = known.get(hit.reference_id)
             if reference is None or reference.gallery != name or policy.ineligibility(reference, self.now):
                 continue  # fail closed: what the ledger does not vouch for now is not found
             best.setdefault(reference.person_id, _Lead(reference, hit.similarity))
-        return list(best.values())[: self.rules.list_length]
+        return list(best.values())
 
     def _may_improve(self, leads: Sequence[_Lead], hits: _Hits, *, limit: int) -> bool:
         """Whether a gallery that filled the limit may hold, beyond it, somebody who belongs on the list.
@@ -158,7 +160,7 @@ class _Searcher:
 
 
 def _ids(found: Iterable[_Hits]) -> list[UUID]:
-    return sorted({hit.reference_id for hits in found for rows in hits.values() for hit in rows})
+    return list({hit.reference_id for hits in found for rows in hits.values() for hit in rows})
 
 
 def _candidates_ready(

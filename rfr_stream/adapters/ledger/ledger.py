@@ -1,9 +1,10 @@
 """`SqlLedger`: the database of record. A batch of changes and all that it promises is one transaction."""
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final, Self
+from functools import wraps
+from typing import Any, Final, ParamSpec, Self, TypeVar
 from uuid import UUID
 
 from sqlalchemy import RowMapping, Table, delete, false, func, insert, select, update
@@ -27,13 +28,33 @@ from rfr_stream.adapters.ledger.tables import (
 from rfr_stream.errors import NotPermitted, Rejected, Unavailable
 from rfr_stream.ports import Case, CaseState, Change, Outgoing, Reference, Reviewer
 
-_patiently: Final = retry(
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_again: Final = retry(
     retry=retry_if_exception_type(Unavailable),
     stop=stop_after_attempt(3),
     wait=wait_random_exponential(multiplier=0.05, max=0.5),
     reraise=True,
 )
 """Every operation is repeatable: where a commit's answer was lost, the inbox knows whether it happened."""
+
+
+def _patiently(operation: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
+    """Try again where the database is away; before that happens, nothing is spent on it.
+
+    Bookkeeping of tries costs several times what the shortest read does, and nearly every first try succeeds.
+    """
+    patient = _again(operation)
+
+    @wraps(operation)
+    async def tried(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return await operation(*args, **kwargs)
+        except Unavailable:
+            return await patient(*args, **kwargs)
+
+    return tried
 
 
 class SqlLedger:

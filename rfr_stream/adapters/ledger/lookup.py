@@ -64,26 +64,21 @@ class SqliteLookup:
             sqlite3.Error: the database is away, or its schema is another.
 
         """
-        statement, converters = _prepared(table)
+        statement, names, converters = _prepared(table)
         # To the end, always: a statement left open would hold its snapshot, and the log could not be put away.
-        found = self._connection.execute(statement, (_as_json(ids),)).fetchall()
-        return [{name: convert(value) for (name, convert), value in zip(converters, row, strict=True)} for row in found]
+        found = [list(row) for row in self._connection.execute(statement, (_as_json(ids),)).fetchall()]
+        for values in found:
+            for place, convert in converters:
+                values[place] = convert(values[place])
+        return [dict(zip(names, values, strict=True)) for values in found]
 
 
 @lru_cache
-def _prepared(table: Table) -> tuple[str, list[tuple[str, Callable[[Any], Any]]]]:
-    """Return the statement, with one parameter, and how to read each column."""
+def _prepared(table: Table) -> tuple[str, list[str], list[tuple[int, Callable[[Any], Any]]]]:
+    """Return the statement, with one parameter, its columns, and how to read those that SQLite has no type for."""
     statement = str(by_key(table, (), _SQLITE).compile(dialect=_SQLITE))
-    return statement, [(column.name, _converter(column)) for column in table.c]
-
-
-def _converter(column: Column[Any]) -> Callable[[Any], Any]:
-    convert = column.type.dialect_impl(_SQLITE).result_processor(_SQLITE, None)
-    return convert or _as_it_is
-
-
-def _as_it_is(value: object) -> object:
-    return value
+    readers = [column.type.dialect_impl(_SQLITE).result_processor(_SQLITE, None) for column in table.c]
+    return statement, table.c.keys(), [(place, read) for place, read in enumerate(readers) if read]
 
 
 def _as_json(ids: Collection[UUID]) -> str:

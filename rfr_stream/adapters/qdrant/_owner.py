@@ -18,7 +18,7 @@ def owned(directory: Path) -> Iterator[None]:
         RfrError: another process holds it; the message says which, and what to do.
 
     """
-    directory.mkdir(parents=True, exist_ok=True)
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)  # for nobody else, with all that is in it
     pid = directory / "owner.pid"
     # A soft lock (a file that is there or not) would outlive a kill -9.
     lock = FileLock(directory / "owner.lock", timeout=0, thread_local=False, fallback_to_soft=False)
