@@ -200,3 +200,18 @@ async def test_an_honest_blank_and_an_expired_case_are_told_and_no_lead_is(talk:
     outcomes = [talk.ear.outcome_of(each.submission.submission_id) for each in (blank, late)]
     assert [said.outcome for said in outcomes if said] == [Outcome.NO_CANDIDATES, Outcome.EXPIRED]
     assert not copies(talk.ear, topics.IDENTIFICATIONS, [blank, late])
+
+
+async def test_however_many_relays_work_a_case_has_one_id(talk: Talk) -> None:
+    """Two processes that review may say the same lead twice while both look; whoever keeps `ce_id` never notices."""
+    lists = found(20)
+    async with relaying(talk), relaying(talk):
+        await confirm(talk, *lists)
+        await talk.ear.until(lambda: len(copies(talk.ear, topics.IDENTIFICATIONS, lists)) == len(lists))
+        await asyncio.sleep(0.5)
+
+    ids = {
+        e.event_id for e in talk.ear.events[topics.IDENTIFICATIONS] if e.key in {f.submission.case_ref for f in lists}
+    }
+    assert len(ids) == len(lists)
+    assert max(copies(talk.ear, topics.IDENTIFICATIONS, lists).values()) <= 2
