@@ -203,9 +203,14 @@ async def refused(talk: Talk, sent: Record, topic: Topic = topics.SUBMISSIONS) -
 
 async def told(talk: Talk, sent: Record, outcome: Outcome | None, says: str) -> None:
     """Check what the submission's sender hears, if the key says which submission it was."""
-    about = [record for record in talk.ear.records[topics.OUTCOMES.name] if record.key == sent.key]
-    assert [json.loads(record.value or b"")["outcome"] for record in about] == ([outcome] if outcome else [])
-    assert all(says in json.loads(record.value or b"")["detail"] for record in about)
+
+    def about() -> list[Record]:
+        return [record for record in talk.ear.records[topics.OUTCOMES.name] if record.key == sent.key]
+
+    if outcome:
+        await talk.ear.until(about)
+    assert [json.loads(record.value or b"")["outcome"] for record in about()] == ([outcome] if outcome else [])
+    assert all(says in json.loads(record.value or b"")["detail"] for record in about())
 
 
 async def test_a_demonstration_never_enters_an_operational_chain(talk: Talk) -> None:
@@ -221,6 +226,7 @@ async def test_headers_that_nobody_knows_do_no_harm(talk: Talk) -> None:
     asked = await talk.request(saved(PORTRAIT, "PNG"), fresh_case())
     good = topics.SUBMISSIONS.encode(asked, traceparent="not a trace")
     garbage = (
+        ("test", b"ours"),
         ("null", None),
         ("bytes", b"\xff\xfe\x00"),
         ("large", b"x" * 200_000),

@@ -390,5 +390,9 @@ async def review_survives(supervisor: Supervisor) -> None:
         prove(talk, made)
 
 
-async def test_no_stage_logged_what_it_must_not(house: tuple[Chain, EmbeddedKafka]) -> None:
+async def test_nothing_that_shows_a_person_was_said_or_logged(house: tuple[Chain, EmbeddedKafka], talk: Talk) -> None:
+    records = [record for said in talk.ear.records.values() for record in said]
+
+    assert {topic.name for topic in topics.ALL} <= {record.topic for record in records}
+    assert [leak for record in records for leak in leaks.leaks_of(record)] == []
     assert list(leaks.leaks(house[0].logs().encode())) == []
