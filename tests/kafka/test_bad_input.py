@@ -32,7 +32,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 NAME: Final = "Jane Roe"
 """Somebody's name, sent where no name belongs: it may lie in the sender's own bytes, and nowhere else."""
-PORTRAIT: Final = Image.fromarray(pictures.astronaut()).crop((120, 0, 330, 270))  # type: ignore[no-untyped-call]
+PORTRAIT: Final = Image.fromarray(pictures.astronaut()).crop((120, 0, 330, 270))
 PERSON: Final = "person-1"
 Spoil: TypeAlias = Callable[[Record], Record]
 
