@@ -1,6 +1,6 @@
 """From Kafka's record to an event, and from a stage's result to records. Pure: both runtimes and the tests share it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from random import getrandbits
@@ -13,7 +13,7 @@ from rfr_stream.errors import NotPermitted, Rejected
 from rfr_stream.events import Event
 from topics import Record, Topic, topic_of
 
-Result: TypeAlias = Event | Sequence[Event] | Rejected | None
+Result: TypeAlias = Event | Rejected | None
 """What a stage makes of one message: what follows, why nothing can, or nothing because its effect is the result."""
 
 Incoming: TypeAlias = "ConsumerRecord[bytes, bytes]"
@@ -43,11 +43,8 @@ class Reading:
         """Yield the records that say this result, in order."""
         if isinstance(result, Rejected):
             yield from self._refuse(message, result, now)
-        elif isinstance(result, Event):
-            yield topic_of(result).encode(result, traceparent=next_span(message))
         elif result is not None:
-            for event in result:
-                yield topic_of(event).encode(event, traceparent=next_span(message))
+            yield topic_of(result).encode(result, traceparent=next_span(message))
 
     def _refuse(self, message: Incoming, fault: Rejected, now: datetime) -> Iterator[Record]:
         seen_at = datetime.fromtimestamp(message.timestamp / 1000, UTC)

@@ -10,6 +10,8 @@ from rfr_stream.errors import Unavailable
 
 FIRST_WAIT_S: Final = 0.2
 LONGEST_WAIT_S: Final = 10.0
+_DOUBLINGS: Final = 8
+"""More than lead to the longest wait; unbounded, an outage of hours would overflow the power."""
 
 T = TypeVar("T")
 
@@ -23,7 +25,7 @@ class Abandoned(Exception):
 async def patiently(attempt: Callable[[], Awaitable[T]], *, group: str, let_go: asyncio.Event) -> T:
     """Return what the attempt returns, however often its dependency was away before.
 
-    Waits twice as long each time, with full jitter, so that a fleet does not come back as one.
+    Waits twice as long each time, with jitter, so that a fleet does not come back as one.
 
     Raises:
         Abandoned: `let_go` was set during an outage.
@@ -34,7 +36,7 @@ async def patiently(attempt: Callable[[], Awaitable[T]], *, group: str, let_go: 
         try:
             result = await attempt()
         except Unavailable as outage:
-            wait_s = random.uniform(0.5, 1) * min(LONGEST_WAIT_S, FIRST_WAIT_S * 2**waits)  # noqa: S311 - jitter
+            wait_s = wait_after(waits)
             waits += 1
             telemetry.OUTAGES.labels(group).inc()
             log.event("stage.waiting", error=outage, group=group, waits=waits, wait_s=round(wait_s, 2))
@@ -43,6 +45,11 @@ async def patiently(attempt: Callable[[], Awaitable[T]], *, group: str, let_go: 
             if waits:
                 log.event("stage.resumed", group=group, waits=waits)
             return result
+
+
+def wait_after(waits: int) -> float:
+    """Return how long to wait, in seconds, after so many waits: twice as long each time, with jitter."""
+    return random.uniform(0.5, 1) * min(LONGEST_WAIT_S, FIRST_WAIT_S * 2 ** min(waits, _DOUBLINGS))  # noqa: S311 - jitter
 
 
 async def _sleep(wait_s: float, let_go: asyncio.Event) -> None:

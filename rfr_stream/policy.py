@@ -1,12 +1,11 @@
 """The rules a lawyer would ask to read: who may be sought where, what may be found, who may decide.
 
-Pure tables and functions. References in brackets are to the requirement that each serves.
+Pure tables and functions.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 from typing import Final
 
 from rfr_stream.errors import NotPermitted
@@ -17,61 +16,49 @@ QUORUM: Final = 2
 """How many different competent people must name the same person."""
 
 
-class Regime(StrEnum):
-    """Which law governs the processing."""
-
-    PART_3 = "dpa_2018_part_3"
-    UK_GDPR = "uk_gdpr"
-
-
 @dataclass(frozen=True, slots=True)
 class Rule:
     """What one purpose opens."""
 
-    regime: Regime
     galleries: frozenset[GalleryName]
     sources: frozenset[Source]
     authoriser_required: bool
-    urgency: int
-    """0 is looked at first."""
 
 
 _ANY_DOOR_BUT_UNITS = frozenset({Source.OFFICER, Source.PUBLIC_APPEAL})
 
 RULES: Final[dict[Purpose, Rule]] = {
     Purpose.MISSING: Rule(
-        Regime.UK_GDPR,
         frozenset({GalleryName.MISSING, GalleryName.DECEASED, GalleryName.CUSTODY}),
         frozenset({Source.OFFICER, Source.PUBLIC_APPEAL, Source.MISSING_PERSON}),
         authoriser_required=False,
-        urgency=0,
     ),
     Purpose.DECEASED: Rule(
-        Regime.UK_GDPR,
         frozenset({GalleryName.MISSING, GalleryName.DECEASED, GalleryName.CUSTODY}),
         frozenset({Source.OFFICER, Source.DECEASED_PERSON}),
         authoriser_required=False,
-        urgency=1,
     ),
     Purpose.SUSPECT: Rule(
-        Regime.PART_3, frozenset({GalleryName.CUSTODY}), _ANY_DOOR_BUT_UNITS, authoriser_required=False, urgency=2
+        frozenset({GalleryName.CUSTODY}),
+        _ANY_DOOR_BUT_UNITS,
+        authoriser_required=False,
     ),
-    # People who are suspected of nothing: somebody senior must have said yes (R8).
+    # People who are suspected of nothing: somebody senior must have said yes.
     Purpose.VICTIM: Rule(
-        Regime.PART_3,
         frozenset({GalleryName.CUSTODY, GalleryName.MISSING}),
         _ANY_DOOR_BUT_UNITS,
         authoriser_required=True,
-        urgency=1,
     ),
     Purpose.WITNESS: Rule(
-        Regime.PART_3, frozenset({GalleryName.CUSTODY}), _ANY_DOOR_BUT_UNITS, authoriser_required=True, urgency=3
+        frozenset({GalleryName.CUSTODY}),
+        _ANY_DOOR_BUT_UNITS,
+        authoriser_required=True,
     ),
 }
-"""Purposes x galleries x doors (R5, R8, R9)."""
+"""Purposes x galleries x doors."""
 
 LEAD_SUPPORT: Final = frozenset({Support.STRONG_SAME, Support.MODERATE_SAME})
-"""The least that both reviewers must conclude before a lead is given out (R23)."""
+"""The least that both reviewers must conclude before a lead is given out."""
 
 SAME_SUPPORT: Final = LEAD_SUPPORT | {Support.LIMITED_SAME}
 """Conclusions that name a person."""
@@ -99,7 +86,7 @@ def searchable(submission: Submission) -> tuple[GalleryName, ...]:
 
 
 def ineligibility(reference: Reference, now: datetime) -> str | None:
-    """Return why this reference may not be found now, or None. Whatever is missing fails closed (R1, R4)."""
+    """Return why this reference may not be found now, or None. Whatever is missing fails closed."""
     for field in ("legal_basis", "source", "captured_at", "review_due", "restricted"):
         if getattr(reference, field) in (None, ""):
             return f"{field}_missing"
@@ -113,7 +100,7 @@ def ineligibility(reference: Reference, now: datetime) -> str | None:
 
 
 def require_competent(decision: ReviewDecided, reviewer: Reviewer | None, now: datetime) -> Reviewer:
-    """Return the registered reviewer whose training is in date (R19).
+    """Return the registered reviewer whose training is in date.
 
     Raises:
         NotPermitted: nobody of this id is registered, or the training has lapsed.
@@ -131,7 +118,7 @@ def require_competent(decision: ReviewDecided, reviewer: Reviewer | None, now: d
 def objection(decision: ReviewDecided, found: CandidatesReady, earlier: Sequence[ReviewDecided]) -> str | None:
     """Return why this decision does not count for this list, or None; the text names a field and quotes no value.
 
-    Whoever asked may not answer, and nobody answers twice (R18); a decision is about the exact list that was shown,
+    Whoever asked may not answer, and nobody answers twice; a decision is about the exact list that was shown,
     and names a person from it exactly where its conclusion names one. That the signature is the reviewer's and that
     their training is in date is asked elsewhere: `Verifier`, `require_competent`.
     """
@@ -155,7 +142,7 @@ def _unnamed(decision: ReviewDecided, found: CandidatesReady) -> str | None:
 
 
 def _unrecorded(decision: ReviewDecided) -> str | None:
-    """A lead needs both halves of its record (R22).
+    """A lead needs both halves of its record.
 
     Looking for dissimilarities and finding none is itself an entry ("none found in ..."): an empty list would not
     tell it from not having looked.
@@ -175,8 +162,8 @@ def verdict(decisions: Sequence[ReviewDecided]) -> Outcome | None:
         all could not tell                              inconclusive
         anything else is disagreement                   inconclusive
 
-    Limited support is no lead (R23). Disagreement is never settled by a further vote: a majority by pressure would
-    be worth less than an honest "we cannot tell" (R18).
+    Limited support is no lead. Disagreement is never settled by a further vote: a majority by pressure would
+    be worth less than an honest "we cannot tell".
     """
     if len(decisions) < QUORUM:
         return None

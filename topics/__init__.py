@@ -19,7 +19,7 @@ from rfr_stream.events import (
     ReviewDecided,
     SubmissionClosed,
 )
-from topics._topic import Record, Topic, wire_type
+from topics._topic import Record, Topic
 
 __all__ = [
     "ALL",
@@ -34,7 +34,6 @@ __all__ = [
     "Record",
     "Topic",
     "topic_of",
-    "wire_type",
 ]
 
 SUBMISSIONS: Final = Topic(

@@ -61,7 +61,7 @@ class Topic:
         """The name of the dead letters of this topic and consumer group (`rfr-detection` -> `...-detection-dead`)."""
         return f"{self.name}-{group.removeprefix('rfr-')}-dead"
 
-    def encode(self, event: Event, *, source: str = "/rfr", traceparent: str | None = None) -> Record:
+    def encode(self, event: Event, *, traceparent: str | None = None) -> Record:
         """Return the record that says this event on this topic.
 
         Raises:
@@ -78,7 +78,7 @@ class Topic:
             ("ce_subject", key),
         )
         trace = (("traceparent", traceparent.encode()),) if traceparent else ()
-        headers = (*_same_for_all(self.name, type(event), event.demo, source), *own, *trace)
+        headers = (*_same_for_all(self.name, type(event), event.demo), *own, *trace)
         return Record(self.name, key, event.model_dump_json().encode(), headers)
 
     def decode(self, record: Record) -> Event:
@@ -127,11 +127,11 @@ def wire_type(event: Event) -> str:
 
 
 @lru_cache(maxsize=256)
-def _same_for_all(topic: str, contract: type[Event], demo: bool, source: str) -> Headers:  # noqa: FBT001 - a cache's key
+def _same_for_all(topic: str, contract: type[Event], demo: bool) -> Headers:  # noqa: FBT001 - a cache's key
     """Return the attributes that every event of a kind shares."""
     attributes = {
         "ce_specversion": "1.0",
-        "ce_source": "/rfr/demo" if demo else source,
+        "ce_source": "/rfr/demo" if demo else "/rfr",
         "ce_type": _type_of(contract, demo),
         "ce_dataschema": f"urn:{topic}:{contract.__name__}",
         "content-type": "application/json",

@@ -9,9 +9,8 @@ Acknowledged by all in-sync replicas, idempotent, keyed by what the event is abo
 
 import asyncio
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
-from itertools import repeat
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -78,15 +77,14 @@ class Bus:
         self.failure = self.failure or error
         self.failed.set()
 
-    async def publish(self, events: Sequence[Event], *, traceparents: Iterable[str | None] = repeat(None)) -> None:
+    async def publish(self, events: Sequence[Event]) -> None:
         """Send events to their topics; return once all are acknowledged.
 
         Raises:
             SendFailed: at least one was not.
 
         """
-        pairs = zip(events, traceparents, strict=False)
-        await self.send([topic_of(event).encode(event, traceparent=trace) for event, trace in pairs])
+        await self.send([topic_of(event).encode(event) for event in events])
 
     async def send(self, records: Sequence[Record]) -> None:
         """Send records as they are; return once all are acknowledged.

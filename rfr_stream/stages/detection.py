@@ -41,7 +41,7 @@ async def detect(
     rules: ProbeRules,
     now: datetime,
 ) -> list[FaceDetected | Settled]:
-    """Find the subject's face, bring it upright, measure and store it. Bystanders are never cropped or stored (R11)."""
+    """Find the subject's face, bring it upright, measure and store it. Bystanders are never cropped or stored."""
     images = one_by_one(_permitted_image, batch)
     pictures = await in_batch(codec.decode, await in_batch(blobs.get, images))
     faces = await in_batch(partial(find_faces, detector, rules.min_score), pictures)

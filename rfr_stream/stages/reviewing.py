@@ -46,7 +46,7 @@ async def decide(decision: ReviewDecided, *, ledger: Ledger, verifier: Verifier,
 
 
 async def expire(*, cases: Cases, opened_before: datetime, now: datetime, limit: int = 100) -> int:
-    """Close cases that waited too long for people, and return how many. Time ends a case, never confirms it (R16)."""
+    """Close cases that waited too long for people, and return how many. Time ends a case, never confirms it."""
     waiting = await cases.cases(sorted(review.CAN_EXPIRE), limit=limit, opened_before=opened_before)
     changes = [
         Change(case.submission_id, derive_id("expired", case.submission_id), review.expired(now)) for case in waiting

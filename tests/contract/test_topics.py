@@ -126,7 +126,7 @@ def test_a_specimen_decodes_and_says_the_same_again(path: Path) -> None:
     event = decode(path, specimen)
     assert type(event).__name__ == path.stem.split("-")[0]
     headers = specimen["headers"]
-    again = topic_of(path).encode(event, source=headers["ce_source"], traceparent=headers.get("traceparent"))
+    again = topic_of(path).encode(event, traceparent=headers.get("traceparent"))
     assert {name: value.decode() for name, value in again.headers} == headers
     assert again.key == specimen["key"].encode()
     assert json.loads(again.value or b"") == specimen["value"]

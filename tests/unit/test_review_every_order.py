@@ -1,4 +1,4 @@
-"""Everything that may come to one case, in every order: breadth first, until nothing new appears (R16)."""
+"""Everything that may come to one case, in every order: breadth first, until nothing new appears."""
 
 from collections import deque
 from dataclasses import dataclass

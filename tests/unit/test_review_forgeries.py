@@ -1,4 +1,4 @@
-"""The whole way of a decision, with real keys: whatever comes, in whatever order, twice or forged (R17, R69)."""
+"""The whole way of a decision, with real keys: whatever comes, in whatever order, twice or forged."""
 
 import asyncio
 from collections.abc import Sequence
@@ -180,7 +180,7 @@ async def test_nobody_can_speak_in_anothers_name(victim: str) -> None:
 
 
 async def test_the_whole_stream_again_changes_nothing_and_says_nothing() -> None:
-    """A replay from the first offset (R44), after the withdrawal of the lead too."""
+    """A replay from the first offset, after the withdrawal of the lead too."""
     house = await House().open()
     stream = [FOUND, *(genuine(by, Support.STRONG_SAME, "person-1") for by in ("reviewer-a", "reviewer-b"))]
     about = FOUND.submission.submission_id

@@ -20,7 +20,7 @@ from rfr_stream.events import (
     ReviewDecided,
     SubmissionClosed,
 )
-from rfr_stream.ports import Case, CaseState, Outgoing, Reference, Reviewer
+from rfr_stream.ports import Case, CaseState, Outgoing, Reference
 
 Row: TypeAlias = dict[str, Any]
 
@@ -110,8 +110,3 @@ def to_reference(row: Mapping[str, Any]) -> Reference:
     """Return the held reference of a row."""
     parsed = {"gallery": GalleryName(row["gallery"]), "image": BlobRef.model_validate_json(row["image"])}
     return Reference(**{**row, **parsed})
-
-
-def to_reviewer(row: RowMapping) -> Reviewer:
-    """Return the reviewer of a row."""
-    return Reviewer(**row)

@@ -217,7 +217,7 @@ async def test_the_least_size_is_asked_of_the_original() -> None:
     only(FaceDetected, await here.detect(await here.submitted(ANNA), rules=rules))
 
 
-# --- bystanders (R11) -----------------------------------------------------------------------------------------------
+# --- bystanders -----------------------------------------------------------------------------------------------------
 async def test_of_seven_faces_only_the_subjects_is_ever_cut_out_and_kept() -> None:
     here = House(blobs=(blobs := SpyBlobs()))
     here.vision.aligner = (aligner := SpyAligner())

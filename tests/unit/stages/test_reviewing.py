@@ -229,7 +229,7 @@ async def test_a_decision_about_another_list_does_not_count() -> None:
         await here.decide(stale)
 
 
-# --- expire (R16) ---------------------------------------------------------------------------------------------------
+# --- expire ---------------------------------------------------------------------------------------------------------
 async def expire(here: Bench, *, limit: int = 100) -> int:
     return await stages.expire(cases=here.ledger, opened_before=LATER, now=LATER, limit=limit)
 

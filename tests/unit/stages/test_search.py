@@ -106,7 +106,7 @@ async def found(here: House, event: FaceEmbedded, **how: Any) -> CandidatesReady
     return only(CandidatesReady, await here.search(event, **how))
 
 
-# --- the list (R26) -------------------------------------------------------------------------------------------------
+# --- the list -------------------------------------------------------------------------------------------------------
 async def test_leads_come_best_first_and_are_ranked_without_gaps() -> None:
     here = House()
     for person, similarity in [("b", 0.8), ("c", 0.7), ("a", 0.9)]:
@@ -245,7 +245,7 @@ async def test_only_the_probes_that_need_more_are_searched_again() -> None:
     assert gallery.limits == [6, 24]
 
 
-# --- lawfully held, now (R1, R4) ------------------------------------------------------------------------------------
+# --- lawfully held, now ---------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("nothing", [None, ""])
 @pytest.mark.parametrize("field", ["legal_basis", "source", "captured_at", "review_due", "restricted"])
 async def test_a_hold_record_without_any_one_field_is_not_found(field: str, nothing: str | None) -> None:
@@ -332,7 +332,7 @@ async def test_exactly_the_lawfully_held_are_found(held: list[dict[str, Any]]) -
     assert await here.listed(await probe(here), rules=rules) == expected
 
 
-# --- galleries that the purpose opens (R5) --------------------------------------------------------------------------
+# --- galleries that the purpose opens -------------------------------------------------------------------------------
 def asked_for() -> Iterator[tuple[GalleryName, ...]]:
     """Yield every set of galleries that can be asked for; none means all that are permitted."""
     return chain.from_iterable(combinations(GalleryName, n) for n in range(len(GalleryName) + 1))
@@ -376,7 +376,7 @@ async def test_each_probe_of_a_batch_is_shown_only_its_own_galleries() -> None:
     assert [set(ready.gallery_sizes) for ready in results] == [{CUSTODY}, set(GalleryName), {MISSING}]
 
 
-# --- probes never become gallery (R12) ------------------------------------------------------------------------------
+# --- probes never become gallery ------------------------------------------------------------------------------------
 async def test_searching_changes_no_gallery_and_finds_no_other_probe() -> None:
     here = House(gallery=(gallery := SpyGallery()))
     await hold(here, "anna", 0.9)
