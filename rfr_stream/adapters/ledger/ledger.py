@@ -1,7 +1,7 @@
 """`SqlLedger`: the database of record. A batch of changes and all that it promises is one transaction."""
 
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from datetime import datetime
 from functools import wraps
 from typing import Any, Final, ParamSpec, Self, TypeVar
@@ -40,7 +40,7 @@ _again: Final = retry(
 """Every operation is repeatable: where a commit's answer was lost, the inbox knows whether it happened."""
 
 
-def _patiently(operation: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
+def _patiently(operation: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coroutine[Any, Any, T]]:
     """Try again where the database is away; before that happens, nothing is spent on it.
 
     Bookkeeping of tries costs several times what the shortest read does, and nearly every first try succeeds.

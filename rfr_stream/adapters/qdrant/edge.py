@@ -5,6 +5,9 @@ what does is asking little at once. Probes go in slices of about `SLICE_MS`, ref
 turns in between. Writing, opening and compacting have a thread of their own, for the disk they wait on. Searching has
 none: a thread added two switches and freed nothing (10,000 x 128: 0.2 ms became 0.4 to 1.1). Should a later engine
 let go of the lock, searching belongs in a thread too.
+
+Nor is a batch one matrix product beside the engine: its similarities would differ in their last bits from those of
+the same probe alone, and a submission that comes again must get the very same list.
 """
 
 import asyncio
