@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from statistics import median
 from typing import Final
+from uuid import UUID
 
 from rich import box
 from rich.table import Table
@@ -21,6 +22,7 @@ from rfr_stream.events import (
     Outcome,
     ReviewDecided,
     SubmissionClosed,
+    SubmissionEvent,
 )
 from rfr_stream.policy import QUORUM
 from topics.tail import Kept
@@ -83,6 +85,8 @@ class Board:
     def __init__(self) -> None:
         self.lines: dict[str, Line] = {}
         self.confirmed: list[IdentificationConfirmed] = []
+        self.outcomes: dict[UUID, Outcome] = {}
+        """Of submissions, and of references that were refused."""
 
     def see(self, kept: Kept) -> str | None:
         """Take in one record; return a line about it for people, or None where it is no event."""
@@ -92,6 +96,8 @@ class Board:
             return None
         if isinstance(event, IdentificationConfirmed | IdentificationWithdrawn):
             return self._identify(event, kept.at)
+        if isinstance(event, SubmissionClosed):
+            self.outcomes[event.submission_id] = event.outcome
         line = self.lines.setdefault(event.key, Line())
         step = STEPS[type(event)]
         if step in _REPEATED or step not in line.times:
@@ -119,6 +125,8 @@ class Board:
             table.add_column(heading, justify="right", no_wrap=True)
         table.add_column("stands at", no_wrap=True)
         for key, line in self.lines.items():
+            if not line.source:  # known by its outcome alone: a reference that was refused, or a submission of long ago
+                continue
             spans = (line.span_ms("submitted", step) for step in steps)
             table.add_row(key[:8], line.source, *(_whole(span) for span in spans), line.standing)
         return table
@@ -137,9 +145,9 @@ class Board:
 
 def _note(line: Line, event: Event) -> str:
     """Remember what the event says of its submission, and return it in words."""
+    if isinstance(event, SubmissionEvent):
+        line.source = event.submission.source
     match event:
-        case ImageSubmitted():
-            line.source = event.submission.source
         case CandidatesReady():
             line.candidates = len(event.candidates)
             return f"{line.candidates} to be looked at" if event.candidates else "none: an honest blank"

@@ -4,6 +4,7 @@ import asyncio
 import shutil
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -162,11 +163,17 @@ async def _enrol(play: _Play) -> None:
         async with opening.blobs(play.settings) as blobs:
             ids = await play.script.enrol(blobs, play.bus.publish)
 
-        async def held() -> bool:
-            return len(await play.ledger.held(ids)) == len(ids)
+        refused = play.board.outcomes
 
-        await _until(held, f"all {len(ids)} references are enrolled; is there one clear face on each?")
-    say(f"Gallery: {len(ids)} references of {len(play.script.people)} enrolled.")
+        async def settled() -> bool:
+            held = await play.ledger.held(ids)
+            return all(each in held or each in refused for each in ids)
+
+        await _until(settled, f"all {len(ids)} references are enrolled, or refused")
+    enrolled = [each for each in ids if each not in refused]
+    say(f"Gallery: {len(enrolled)} references of {len(play.script.people)} people enrolled.")
+    for reason, n in Counter(refused[each] for each in ids if each in refused).items():
+        say(f"         {n} refused: {reason}")
 
 
 async def _submit(play: _Play) -> None:

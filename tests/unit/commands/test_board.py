@@ -70,6 +70,13 @@ def test_a_list_is_held_and_says_how_many_have_decided() -> None:
     assert "held: 1 of 2 decided" in drawn(board)
 
 
+def test_a_refused_reference_is_no_submission() -> None:
+    refused = builders.closed(outcome=Outcome.NO_FACE)
+    board = seen(kept(refused))
+    assert board.outcomes == {refused.submission_id: Outcome.NO_FACE}
+    assert str(refused.submission_id)[:8] not in drawn(board)
+
+
 def test_an_empty_list_is_an_honest_blank() -> None:
     assert "honest blank" in (Board().see(kept(builders.candidates_ready(people=()))) or "")
 
