@@ -174,7 +174,12 @@ def _submitted(image: BlobRef, number: int, subject: Point | None) -> ImageSubmi
     case_ref = f"bench-{number}"
     submission = Submission(
         submission_id=Submission.derive(
-            image_sha256=image.sha256, source=Source.OFFICER, purpose=Purpose.SUSPECT, case_ref=case_ref
+            image_sha256=image.sha256,
+            source=Source.OFFICER,
+            purpose=Purpose.SUSPECT,
+            case_ref=case_ref,
+            submitted_by="bench",
+            subject=subject,
         ),
         source=Source.OFFICER,
         purpose=Purpose.SUSPECT,

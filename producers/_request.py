@@ -64,6 +64,7 @@ class ProbeForm:
             source=self.source,
             purpose=asked.purpose,
             case_ref=asked.case_ref,
+            submitted_by=self.submitted_by,
             subject=asked.subject,
             media=asked.media,
             galleries=asked.galleries,

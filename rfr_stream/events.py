@@ -7,6 +7,7 @@ says the same thing with the same id. A field may be added with a default; anyth
 
 import hashlib
 import json
+from dataclasses import astuple
 from enum import StrEnum
 from functools import lru_cache
 from typing import Annotated, Any, ClassVar, Final, Literal, Self
@@ -173,13 +174,37 @@ class Submission(Value):
         source: Source,
         purpose: Purpose,
         case_ref: str,
+        submitted_by: str,
         subject: Box | Point | None = None,
         media: Still | VideoFrame | None = None,
         galleries: tuple[GalleryName, ...] = (),
     ) -> UUID:
-        """Return the id of asking this of this image: the same request again is the same submission."""
-        media = media or Still()
-        return derive_id("submission", image_sha256, source, purpose, case_ref, subject, media, sorted(galleries))
+        """Return the id of this person asking this of this image: the same request again is the same submission.
+
+        Who asks is part of it: whoever asked may not review, and must not vanish behind somebody who asked before.
+        """
+        # As numbers that survive the wire: 125 comes back as 125.0.
+        place = ",".join(str(float(number)) for number in astuple(subject)) if subject else ""
+        frame = (media or Still()).model_dump_json()
+        names = ",".join(sorted(galleries))
+        return derive_id("submission", image_sha256, source, purpose, case_ref, submitted_by, place, frame, names)
+
+    @model_validator(mode="after")
+    def _has_its_own_id(self) -> Self:
+        derived = self.derive(
+            image_sha256=self.image.sha256,
+            source=self.source,
+            purpose=self.purpose,
+            case_ref=self.case_ref,
+            submitted_by=self.submitted_by,
+            subject=self.subject,
+            media=self.media,
+            galleries=self.galleries,
+        )
+        if self.submission_id != derived:
+            msg = "submission_id: not the id that this request derives; a foreign id could end in another case"
+            raise ValueError(msg)
+        return self
 
 
 class Quality(Value):

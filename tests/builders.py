@@ -76,6 +76,7 @@ def submission(name: str = "probe", **fields: Any) -> Submission:  # noqa: ANN40
         source=asked["source"],
         purpose=asked["purpose"],
         case_ref=asked["case_ref"],
+        submitted_by=asked["submitted_by"],
         **part,
     )
     return Submission(**{"submission_id": derived, **asked})

@@ -19,7 +19,7 @@ from rfr_stream.events import (
     ReviewDecided,
     SubmissionClosed,
 )
-from topics._topic import Record, Topic
+from topics._topic import FAULT, Record, Topic
 
 __all__ = [
     "ALL",
@@ -27,6 +27,7 @@ __all__ = [
     "DECISIONS",
     "ENROLMENTS",
     "FACES",
+    "FAULT",
     "IDENTIFICATIONS",
     "OUTCOMES",
     "SUBMISSIONS",

@@ -20,6 +20,9 @@ MAX_EVENT_BYTES: Final = 262_144
 
 Headers: TypeAlias = tuple[tuple[str, bytes], ...]
 
+FAULT: Final = "x-rfr-"
+"""How the headers of a dead letter begin that say why it is one: `x-rfr-reason`, `x-rfr-attempt` ..."""
+
 
 @dataclass(frozen=True, slots=True)
 class Record:
@@ -36,6 +39,10 @@ class Record:
             if key == name and value:
                 return value.decode(errors="replace")
         return ""
+
+    def fault(self, fact: str) -> str:
+        """Return what a dead letter says of its failure (`reason`, `attempt` ...), or an empty string."""
+        return self.header(FAULT + fact)
 
 
 @dataclass(frozen=True, slots=True)

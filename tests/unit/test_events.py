@@ -141,7 +141,7 @@ class TestIds:
         assert len({derive_id(*some) for some in parts}) == len(parts)
 
     def test_the_same_request_again_is_the_same_submission(self) -> None:
-        again = builders.submission(submitted_at=LATER, submitted_by="officer-9", legal_basis="another")
+        again = builders.submission(submitted_at=LATER, legal_basis="another")
 
         assert again.submission_id == builders.submission().submission_id
 
@@ -151,6 +151,7 @@ class TestIds:
             builders.submission(),
             builders.submission("another-image"),
             builders.submission(case_ref="case-2"),
+            builders.submission(submitted_by="officer-9"),
             builders.submission(purpose=Purpose.MISSING),
             builders.submission(source=Source.PUBLIC_APPEAL),
             builders.submission(subject=Point(1, 2)),
@@ -161,6 +162,17 @@ class TestIds:
         ]
 
         assert len({asked.submission_id for asked in different}) == len(different)
+
+    def test_nobody_can_give_a_request_the_id_of_another(self) -> None:
+        fields = dict(builders.submission()) | {"case_ref": "case-2"}
+
+        with pytest.raises(ValidationError, match="submission_id"):
+            Submission(**fields)
+
+    def test_a_place_in_whole_numbers_has_the_same_id_after_the_wire(self) -> None:
+        asked = builders.submission(subject=Point(125, 125))
+
+        assert Submission.model_validate_json(asked.model_dump_json()) == asked
 
     def test_the_order_in_which_galleries_are_asked_for_does_not_matter(self) -> None:
         galleries = (GalleryName.MISSING, GalleryName.CUSTODY)

@@ -94,6 +94,7 @@ async def test_the_id_is_the_one_every_other_part_of_the_house_derives() -> None
         source=submission.source,
         purpose=Purpose.SUSPECT,
         case_ref="case-1",
+        submitted_by=submission.submitted_by,
         galleries=(GalleryName.CUSTODY,),
     )
 
