@@ -145,7 +145,8 @@ async def measure(kafka: KafkaSettings, folder: Path, messages: int) -> None:
 
 async def main(messages: int) -> None:
     """Measure on a broker of its own."""
-    telemetry.configure(logging.WARNING)
+    telemetry.configure()
+    logging.getLogger().setLevel(logging.WARNING)
     with tempfile.TemporaryDirectory() as folder:
         async with EmbeddedKafka(Path(folder)) as kafka:
             await measure(KafkaSettings(bootstrap_servers=kafka.bootstrap_servers), Path(folder), messages)

@@ -1,1 +1,1 @@
-"""The stages on Kafka: each file wires one function of `rfr_stream/stages.py` to its topics. Importing does nothing."""
+"""The stages on Kafka: each file wires one function of `rfr_stream/stages/` to its topics. Importing does nothing."""

@@ -11,9 +11,8 @@ from uuid import UUID
 from rfr_stream.errors import Rejected
 from rfr_stream.events import Event, SubmissionClosed
 from rfr_stream.stages import closed_by
-from topics import FACES, SUBMISSIONS, TEMPLATES, Record, Topic
+from topics import FACES, FAULT, SUBMISSIONS, TEMPLATES, Record, Topic
 
-PREFIX: Final = "x-rfr-"
 MAX_ERROR: Final = 500
 
 MACHINE_HALF: Final = (SUBMISSIONS, FACES, TEMPLATES)
@@ -39,20 +38,20 @@ def dead_letter(
 
     A message that was replayed and fails again keeps its first-seen time, and its attempts are counted on.
     """
-    before = record.header(f"{PREFIX}attempt")
+    before = record.fault("attempt")
     facts = {
         "reason": rejection.reason,
         "error": str(rejection)[:MAX_ERROR],
         "topic": record.topic,
         "attempt": str(int(before) + 1 if before.isdecimal() else 1),
-        "first-seen": record.header(f"{PREFIX}first-seen") or (origin.seen_at if origin else now).isoformat(),
+        "first-seen": record.fault("first-seen") or (origin.seen_at if origin else now).isoformat(),
         "failed-at": now.isoformat(),
         "group": group,
     }
     if origin is not None:
         facts |= {"partition": str(origin.partition), "offset": str(origin.offset)}
-    kept = tuple((name, value) for name, value in record.headers if not name.startswith(PREFIX))
-    why = tuple((PREFIX + name, fact.encode()) for name, fact in facts.items())
+    kept = tuple((name, value) for name, value in record.headers if not name.startswith(FAULT))
+    why = tuple((FAULT + name, fact.encode()) for name, fact in facts.items())
     # Kafka can hold a record without key and value, but no client of ours can send one.
     value = b"" if record.key is None and record.value is None else record.value
     return Record(topic.dead(group), record.key, value, kept + why)

@@ -49,7 +49,7 @@ async def patiently(attempt: Callable[[], Awaitable[T]], *, group: str, let_go: 
 
 def wait_after(waits: int) -> float:
     """Return how long to wait, in seconds, after so many waits: twice as long each time, with jitter."""
-    return random.uniform(0.5, 1) * min(LONGEST_WAIT_S, FIRST_WAIT_S * 2 ** min(waits, _DOUBLINGS))  # noqa: S311 - jitter
+    return random.uniform(0.5, 1) * min(LONGEST_WAIT_S, FIRST_WAIT_S * 2.0 ** min(waits, _DOUBLINGS))  # noqa: S311 - jitter
 
 
 async def _sleep(wait_s: float, let_go: asyncio.Event) -> None:

@@ -118,6 +118,7 @@ class Pipeline(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka is u
         self._work = Work(
             self._reading, self.stage.run, journal=self._journal, ceiling=self._settings.dead_letter_ceiling
         )
+        telemetry.READY.labels(self.stage.group).set_function(lambda: self.ready)
         log.event("stage.started", group=self.stage.group)
         try:
             await self._until_stopped()
@@ -319,5 +320,5 @@ def mount_stage(bus: Bus, stage: Stage, settings: Settings) -> Pipeline:
         settings=settings.pipeline,
         instance=settings.instance,
         demo=settings.demo,
-        journal_dir=settings.data_dir / "journal",
+        journal_dir=settings.journal_dir,
     )

@@ -21,7 +21,7 @@ TAIL_RECORDS: Final = 1_000
 BATCH_ROWS: Final = 500
 POLL_S: Final = 0.25
 """The longest that another process's change waits; this process's own changes wake the relay at once."""
-GROUP: Final = "rfr-review"
+(GROUP,) = DECISIONS.groups
 
 T = TypeVar("T")
 

@@ -140,7 +140,7 @@ def subscribe(
         bus,
         reading,
         each(handle),
-        journal=lambda: Journal.open(settings.data_dir / "journal", f"{group}-{settings.instance}"),
+        journal=lambda: Journal.open(settings.journal_dir, f"{group}-{settings.instance}"),
         ceiling=settings.pipeline.dead_letter_ceiling,
         poll_every_s=membership.poll_every_s,
     )

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from contextlib import nullcontext
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
-from aiokafka.errors import CommitFailedError, IllegalStateError
 from faststream.exceptions import StopConsume
 from faststream.kafka.message import KafkaAckableMessage
 
@@ -17,6 +16,7 @@ from consumers._envelope import Incoming, Reading
 from consumers._journal import Journal
 from consumers._membership import NOWHERE
 from consumers._patience import Abandoned
+from consumers._watermark import Watermark
 from consumers._work import Run, Work
 from rfr_stream import telemetry
 from topics.bus import Bus
@@ -47,6 +47,7 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka 
         self._open_journal, self._ceiling, self._poll_every_s = journal, ceiling, poll_every_s
         self._work: Work | None = None
         self._epoch = 0
+        self._watermark = Watermark(reading.group, reading.topic.name, self._kafka)
         self._idle, self._letting_go = asyncio.Event(), asyncio.Event()
         self._idle.set()
         self.consumer: Callable[[], AIOKafkaConsumer | None] = lambda: None
@@ -83,16 +84,9 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka 
         finally:
             alive.cancel()
         if epoch == self._epoch:
-            await self._commit(message)
-
-    async def _commit(self, message: Incoming) -> None:
-        consumer = self._kafka()
-        if consumer is None:
-            return
-        try:
-            await consumer.commit({TopicPartition(message.topic, message.partition): message.offset + 1})
-        except (CommitFailedError, IllegalStateError) as refusal:
-            log.event("commit.refused", level=logging.WARNING, error=refusal, group=self._reading.group)
+            self._watermark.rise([message])
+            await self._watermark.commit()
+            self._watermark.measure_lag()
 
     async def _stay_member(self) -> None:
         """Poll for nothing while the stage waits for a dependency."""
@@ -100,6 +94,7 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka 
             await asyncio.sleep(self._poll_every_s)
             if self._work is not None and self._work.longest_s() < 4 * self._poll_every_s:
                 await consumer.getmany(NOWHERE)
+            self._watermark.measure_lag()
 
     def _kafka(self) -> AIOKafkaConsumer | None:
         """Return the consumer; FastStream's in-memory broker has none, and no offsets either."""
@@ -113,6 +108,7 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka 
             await asyncio.wait_for(self._idle.wait(), DRAIN_S)
         except TimeoutError:
             self._epoch += 1
+        self._watermark.forget()
         if revoked:
             log.event("partitions.revoked", group=self._reading.group, count=len(revoked))
 

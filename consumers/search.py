@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 from faststream import FastStream
 
 import topics
-from consumers._pipeline import Pipeline, Result, Stage, mount_stage
+from consumers._envelope import Result
+from consumers._pipeline import Pipeline, Stage, mount_stage
 from consumers._runtime import serve
 from rfr_stream import stages
 from rfr_stream.adapters import opening
@@ -15,7 +16,7 @@ from rfr_stream.ports import BlobStore, Gallery, References, Vision
 from rfr_stream.settings import Settings
 from topics.bus import Bus
 
-GROUP = "rfr-search"
+(GROUP,) = topics.TEMPLATES.groups
 
 
 def mount(

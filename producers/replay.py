@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from topics import Record, Topic
+from topics import FAULT, Record, Topic
 from topics.bus import Bus
 from topics.tail import Kept, read_tail
 
-RECEIPT: Final = "x-rfr-replayed"
-CARRIED_ON: Final = frozenset({"x-rfr-attempt", "x-rfr-first-seen"})
+RECEIPT: Final = "replayed"
+CARRIED_ON: Final = frozenset({FAULT + "attempt", FAULT + "first-seen"})
 """Marks of the first failure that stay with the message; the others described that failure alone."""
 
 
@@ -30,9 +30,9 @@ class Wanted:
 
     def matches(self, record: Record) -> bool:
         """Whether this dead letter is meant."""
-        failed_at = datetime.fromisoformat(record.header("x-rfr-failed-at"))
+        failed_at = datetime.fromisoformat(record.fault("failed-at"))
         return (
-            (self.reason is None or record.header("x-rfr-reason") == self.reason)
+            (self.reason is None or record.fault("reason") == self.reason)
             and (self.key is None or record.key == self.key.encode())
             and (self.since is None or failed_at >= self.since)
             and (self.until is None or failed_at <= self.until)
@@ -42,11 +42,11 @@ class Wanted:
 async def find(options: Mapping[str, Any], topic: Topic, group: str, wanted: Wanted) -> list[Kept]:
     """Return the dead letters of this topic and group that are wanted and were not put back yet, oldest first."""
     letters = await read_tail(options, topic.dead(group))
-    done = {kept.record.header(RECEIPT) for kept in letters}
+    done = {kept.record.fault(RECEIPT) for kept in letters}
     return [
         kept
         for kept in letters
-        if not kept.record.header(RECEIPT) and _place(kept) not in done and wanted.matches(kept.record)
+        if not kept.record.fault(RECEIPT) and _place(kept) not in done and wanted.matches(kept.record)
     ]
 
 
@@ -61,14 +61,12 @@ async def replay(bus: Bus, topic: Topic, letters: Sequence[Kept], *, per_second:
 
 def restored(record: Record, topic: Topic) -> Record:
     """Return the message as it was sent: key, value and headers, byte for byte."""
-    headers = tuple(
-        (name, value) for name, value in record.headers if not name.startswith("x-rfr-") or name in CARRIED_ON
-    )
+    headers = tuple((name, value) for name, value in record.headers if not name.startswith(FAULT) or name in CARRIED_ON)
     return Record(topic.name, record.key, record.value, headers)
 
 
 def _receipt(kept: Kept) -> Record:
-    return Record(kept.record.topic, kept.record.key or b"receipt", b"", ((RECEIPT, _place(kept).encode()),))
+    return Record(kept.record.topic, kept.record.key or b"receipt", b"", ((FAULT + RECEIPT, _place(kept).encode()),))
 
 
 def _place(kept: Kept) -> str:

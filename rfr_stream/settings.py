@@ -142,3 +142,23 @@ class Settings(BaseSettings):
     search: SearchSettings = SearchSettings()
     review: ReviewSettings = ReviewSettings()
     pipeline: PipelineSettings = PipelineSettings()
+
+    @property
+    def blobs_dir(self) -> Path:
+        """Of the file store's buckets."""
+        return self.data_dir / "blobs"
+
+    @property
+    def gallery_dir(self) -> Path:
+        """Of the embedded gallery."""
+        return self.data_dir / "gallery"
+
+    @property
+    def weights_dir(self) -> Path:
+        """Of weights that no installed package carries."""
+        return self.vision.weights_dir or self.data_dir / "models"
+
+    @property
+    def journal_dir(self) -> Path:
+        """Where each stage notes what it has in hand."""
+        return self.data_dir / "journal"

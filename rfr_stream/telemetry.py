@@ -50,6 +50,7 @@ STAGE_SECONDS: Final = Histogram(
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
 )
 LAG: Final = Gauge("rfr_lag_messages", "Messages on the topic that this group has not finished", ["group", "partition"])
+READY: Final = Gauge("rfr_ready", "1 while this member has its partitions, polls them and no batch hangs", ["group"])
 REBALANCES: Final = Counter("rfr_rebalances", "Times this member was given partitions", ["group"])
 
 
@@ -91,11 +92,11 @@ class JsonLines(logging.Formatter):
         return json.dumps(line, default=str, ensure_ascii=False)
 
 
-def configure(level: int = logging.INFO, *, file: Path | None = None) -> None:
+def configure(*, file: Path | None = None) -> None:
     """Send every log of this process to stderr, or to a file, as JSON lines; foreign libraries' own from errors up."""
     handler = logging.FileHandler(file, delay=True) if file else logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
-    logging.basicConfig(level=level, handlers=[handler], force=True)
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     for library in ("aiokafka", "alembic", "faststream"):
         logging.getLogger(library).setLevel(logging.ERROR)
 

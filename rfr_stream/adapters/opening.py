@@ -44,7 +44,7 @@ def blobs(settings: Settings) -> OpenBlobs:
         return S3Blobs(settings.blobs)
     from rfr_stream.adapters.files import FileBlobs
 
-    return FileBlobs(settings.data_dir / "blobs", settings.blobs.bucket)
+    return FileBlobs(settings.blobs_dir, settings.blobs.bucket)
 
 
 def ledger(settings: Settings) -> OpenLedger:
@@ -58,20 +58,19 @@ def vision(settings: Settings, *, load: Collection[Role] = ("detector", "embedde
     """Return the model pack, to load only these models."""
     from rfr_stream.adapters.gpu import open_vision
 
-    weights_dir = settings.vision.weights_dir or settings.data_dir / "models"
-    return open_vision(settings.vision, weights_dir, load=load)
+    return open_vision(settings.vision, settings.weights_dir, load=load)
 
 
 def gallery(settings: Settings, pack: "Vision") -> OpenGallery:
     """Return the embedded Qdrant engine in the data directory, or a Qdrant server, for this pack's templates."""
-    embedder = pack.identity("embedder")
+    embedder = pack.embedder.identity
     if settings.gallery.url:
         from rfr_stream.adapters.qdrant.server import QdrantGallery
 
         return QdrantGallery(settings.gallery, embedder=embedder)
     from rfr_stream.adapters.qdrant.edge import EdgeGallery
 
-    return EdgeGallery(settings.data_dir / "gallery", embedder=embedder)
+    return EdgeGallery(settings.gallery_dir, embedder=embedder)
 
 
 def verifier() -> Verifier:

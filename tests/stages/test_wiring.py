@@ -11,8 +11,7 @@ import pytest
 from mounted import Mounted, lawful, running, said
 
 import topics
-from consumers._pipeline import Pipeline
-from consumers._relay import Relay
+from consumers.review import Sweep
 from rfr_stream.adapters.memory.vision import PlantedFace
 from rfr_stream.events import CandidatesReady, Event, Outcome, SubmissionClosed
 from rfr_stream.ports import CaseState
@@ -89,9 +88,8 @@ async def test_the_sweep_ends_what_waited_too_long(tmp_path: Path) -> None:
     house = Mounted.at(tmp_path, review={"expire_after_days": 1e-9})
     found = builders.candidates_ready()
     await house.hears(found)
-    (sweep,) = (task for task in house.tasks if not isinstance(task, Pipeline | Relay))
-    assert callable(sweep)
-    async with house.reviewing(), running(sweep()):
+    (sweep,) = (task for task in house.tasks if isinstance(task, Sweep))
+    async with house.reviewing(), running(sweep.run()):
         (told,) = await house.told(topics.OUTCOMES, 1)
     assert isinstance(told, SubmissionClosed)
     assert told.outcome is Outcome.EXPIRED
