@@ -219,8 +219,34 @@ def test_crops_are_lossless_and_carry_no_metadata() -> None:
     np.testing.assert_array_equal(decode(file, LIMITS).pixels, noise)
     with Image.open(BytesIO(file)) as image:
         assert Image.MIME[image.format or ""] == MEDIA_TYPE
-        assert not image.info
+        assert set(image.info) <= {"dpi", "compression"}  # facts of the format
         assert not image.getexif()
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP"])
+def test_exif_that_ends_in_the_middle_of_its_header_is_refused(kind: str) -> None:
+    file = saved(Image.fromarray(quarters()), kind, exif=b"Exif\0\0II*\0\x01")
+    with pytest.raises(BadImage, match="truncated or corrupt"):
+        decode(file, LIMITS)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's own, about damaged metadata
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "BMP"])
+def test_whatever_bytes_are_changed_a_file_is_shown_or_refused(kind: str) -> None:
+    exif = Image.Exif()
+    exif[ORIENTATION] = 6
+    whole = saved(Image.fromarray(quarters(12, 18)), kind, exif=exif)
+    chance = np.random.default_rng(sum(kind.encode()))
+    refused = 0
+    for _ in range(500):
+        file = bytearray(whole)
+        for _ in range(chance.integers(1, 4)):
+            file[chance.integers(len(file))] = chance.integers(256)
+        try:
+            decode(bytes(file), LIMITS)
+        except BadImage:
+            refused += 1
+    assert 0 < refused < 500
 
 
 def test_the_list_of_formats_is_the_promised_one() -> None:
