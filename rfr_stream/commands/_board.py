@@ -20,6 +20,8 @@ from rfr_stream.events import (
     IdentificationWithdrawn,
     ImageSubmitted,
     Outcome,
+    ReferenceErased,
+    ReferenceSubmitted,
     ReviewDecided,
     SubmissionClosed,
     SubmissionEvent,
@@ -42,8 +44,11 @@ SPANS: Final = (
     ("review", "decision", "outcome"),
 )
 """Each stage, and the events that it takes and gives."""
-FOLLOWED: Final = [topic.name for topic in topics.ALL if topic is not topics.ENROLMENTS]
-_BY_NAME: Final = {topic.name: topic for topic in topics.ALL}
+_NOT_ENROLLED: Final = topics.ENROLMENTS.dead("rfr-enrolment")
+_BY_NAME: Final = {topic.name: topic for topic in topics.ALL if topic is not topics.ENROLMENTS} | {
+    _NOT_ENROLLED: topics.ENROLMENTS  # a reference says nothing of itself unless it was refused
+}
+FOLLOWED: Final = list(_BY_NAME)
 _REPEATED: Final = frozenset({"decision"})
 """Steps of which the last counts: the second decision is what review acts on."""
 
@@ -85,8 +90,8 @@ class Board:
     def __init__(self) -> None:
         self.lines: dict[str, Line] = {}
         self.confirmed: list[IdentificationConfirmed] = []
-        self.outcomes: dict[UUID, Outcome] = {}
-        """Of submissions, and of references that were refused."""
+        self.refused: dict[UUID, str] = {}
+        """References that were not enrolled, and why."""
 
     def see(self, kept: Kept) -> str | None:
         """Take in one record; return a line about it for people, or None where it is no event."""
@@ -94,10 +99,11 @@ class Board:
             event = _BY_NAME[kept.record.topic].decode(kept.record)
         except Rejected:
             return None
+        if isinstance(event, ReferenceSubmitted | ReferenceErased):
+            self.refused[event.reference_id] = kept.record.header("x-rfr-reason")
+            return None
         if isinstance(event, IdentificationConfirmed | IdentificationWithdrawn):
             return self._identify(event, kept.at)
-        if isinstance(event, SubmissionClosed):
-            self.outcomes[event.submission_id] = event.outcome
         line = self.lines.setdefault(event.key, Line())
         step = STEPS[type(event)]
         if step in _REPEATED or step not in line.times:
@@ -125,7 +131,7 @@ class Board:
             table.add_column(heading, justify="right", no_wrap=True)
         table.add_column("stands at", no_wrap=True)
         for key, line in self.lines.items():
-            if not line.source:  # known by its outcome alone: a reference that was refused, or a submission of long ago
+            if not line.source:  # known by its outcome alone: a submission of long ago
                 continue
             spans = (line.span_ms("submitted", step) for step in steps)
             table.add_row(key[:8], line.source, *(_whole(span) for span in spans), line.standing)

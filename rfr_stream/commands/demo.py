@@ -163,7 +163,7 @@ async def _enrol(play: _Play) -> None:
         async with opening.blobs(play.settings) as blobs:
             ids = await play.script.enrol(blobs, play.bus.publish)
 
-        refused = play.board.outcomes
+        refused = play.board.refused
 
         async def settled() -> bool:
             held = await play.ledger.held(ids)

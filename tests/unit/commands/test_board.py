@@ -71,10 +71,17 @@ def test_a_list_is_held_and_says_how_many_have_decided() -> None:
 
 
 def test_a_refused_reference_is_no_submission() -> None:
-    refused = builders.closed(outcome=Outcome.NO_FACE)
-    board = seen(kept(refused))
-    assert board.outcomes == {refused.submission_id: Outcome.NO_FACE}
-    assert str(refused.submission_id)[:8] not in drawn(board)
+    event = builders.reference_submitted()
+    letter = topics.ENROLMENTS.encode(event)
+    dead = Record(
+        topics.ENROLMENTS.dead("rfr-enrolment"),
+        letter.key,
+        letter.value,
+        (*letter.headers, ("x-rfr-reason", b"bad_image")),
+    )
+    board = seen(Kept(dead, 0, 0, builders.NOW))
+    assert board.refused == {event.reference_id: "bad_image"}
+    assert board.lines == {}
 
 
 def test_an_empty_list_is_an_honest_blank() -> None:
