@@ -11,7 +11,13 @@ from typing import Final
 
 from rfr_stream.errors import BadImage
 
-_HEIC_BRANDS: Final = frozenset({b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1"})
+_ISO_BRANDS: Final = {
+    b"avif": "image/avif",
+    b"avis": "image/avif",
+    **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1"), "image/heic"),
+}
+"""What a phone takes is HEIC, and the decoder may not open it: it is kept all the same, since the outcome tells its
+sender to convert it, and the original is what an investigation must be able to show."""
 _BEGINNINGS: Final = (
     (b"\xff\xd8\xff", "image/jpeg"),
     (b"\x89PNG\r\n\x1a\n", "image/png"),
@@ -105,7 +111,7 @@ def _media_type(data: bytes) -> str:
             return media_type
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "image/webp"
-    if data[4:8] == b"ftyp" and data[8:12] in _HEIC_BRANDS:
-        return "image/heic"
-    msg = "image: does not begin like a JPEG, PNG, WebP, TIFF, BMP or HEIC file"
+    if data[4:8] == b"ftyp" and data[8:12] in _ISO_BRANDS:
+        return _ISO_BRANDS[data[8:12]]
+    msg = "image: does not begin like a JPEG, PNG, WebP, TIFF, BMP, AVIF or HEIC file"
     raise BadImage(msg)

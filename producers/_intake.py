@@ -14,7 +14,7 @@ from typing import Final, Protocol, TypeAlias
 from uuid import UUID
 
 from producers._admission import Original, admit
-from producers._journal import Journal
+from producers._handed_in import HandedIn
 from rfr_stream.errors import Rejected
 from rfr_stream.events import BlobRef, Event, derive_id
 from rfr_stream.ports import BlobStore, NewBlob
@@ -91,7 +91,7 @@ async def take_in(
     *,
     blobs: BlobStore,
     publish: Publish,
-    journal: Journal | None = None,
+    journal: HandedIn | None = None,
     max_bytes: int = MAX_IMAGE_BYTES,
 ) -> AsyncIterator[Report]:
     """Yield one report for each arrival as its chunk is done, in order; what is refused does not hold up the others.
@@ -111,7 +111,7 @@ async def take_in(
         Unavailable: store, bus or journal are away; run it again later.
 
     """
-    with Journal() as short_memory:
+    with HandedIn() as short_memory:
         remembered = journal or short_memory
         waiting = iter(arrivals)
         while chunk := await asyncio.to_thread(_draw, waiting, remembered, max_bytes):
@@ -122,7 +122,7 @@ async def take_in(
                 yield item if isinstance(item, Report) else _accepted(item)
 
 
-def _draw(waiting: Iterator[Arrival], journal: Journal, max_bytes: int) -> list[_Admitted | Report]:
+def _draw(waiting: Iterator[Arrival], journal: HandedIn, max_bytes: int) -> list[_Admitted | Report]:
     """Return the next chunk, empty at the end."""
     chunk: list[_Admitted | Report] = []
     said: dict[UUID, UUID] = {}
@@ -151,7 +151,7 @@ def _look_at(arrival: Arrival, max_bytes: int) -> _Admitted | Report:
     return _Admitted(arrival, original, arrival.form.derive(original.sha256), mark)
 
 
-def _is_known(item: _Admitted, said: dict[UUID, UUID], journal: Journal) -> bool:
+def _is_known(item: _Admitted, said: dict[UUID, UUID], journal: HandedIn) -> bool:
     """Whether the last that was said under this id, in this chunk or before, is the same."""
     if item.derived_id in said:
         return said[item.derived_id] == item.mark

@@ -9,8 +9,8 @@ from uuid import UUID
 from pydantic import ConfigDict, Field
 
 from producers._admission import images_in
+from producers._handed_in import HandedIn
 from producers._intake import MAX_IMAGE_BYTES, Arrival, Publish, Report, take_in
-from producers._journal import Journal
 from rfr_stream.events import (
     BlobRef,
     GalleryName,
@@ -43,6 +43,10 @@ class Request(Value):
     subject: Box | Point | None = None
     media: Still | VideoFrame = Field(Still(), discriminator="kind")
     demo: bool = False
+
+    def form(self) -> "ProbeForm":
+        """Return the request as it comes through its door, in the name of whoever answers for it."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,13 +105,13 @@ def require_permitted(form: ProbeForm) -> None:
     searchable(form.submission(_ANY_IMAGE, datetime.now(UTC)))
 
 
-async def submit_probes(
+async def submit(
     files: Iterable[Path | bytes],
-    form: ProbeForm,
+    request: Request,
     *,
     blobs: BlobStore,
     publish: Publish,
-    journal: Journal | None = None,
+    journal: HandedIn | None = None,
     max_bytes: int = MAX_IMAGE_BYTES,
 ) -> AsyncIterator[Report]:
     """Yield how each file fared; a folder stands for what lies in it.
@@ -118,6 +122,7 @@ async def submit_probes(
         Unavailable: store, bus or journal are away; run it again later.
 
     """
+    form = request.form()
     require_permitted(form)
     arrivals = (Arrival(file, form) for file in _expanded(files))
     async for report in take_in(arrivals, blobs=blobs, publish=publish, journal=journal, max_bytes=max_bytes):

@@ -7,8 +7,8 @@ from uuid import UUID
 
 from pydantic import ConfigDict
 
+from producers._handed_in import HandedIn
 from producers._intake import MAX_IMAGE_BYTES, Arrival, Publish, Report, take_in
-from producers._journal import Journal
 from rfr_stream.errors import NotPermitted
 from rfr_stream.events import (
     BlobRef,
@@ -74,7 +74,7 @@ async def enrol(
     *,
     blobs: BlobStore,
     publish: Publish,
-    journal: Journal | None = None,
+    journal: HandedIn | None = None,
     max_bytes: int = MAX_IMAGE_BYTES,
 ) -> AsyncIterator[Report]:
     """Yield how each image fared, in order; entries are drawn lazily, so that a whole gallery streams.

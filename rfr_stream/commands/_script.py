@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Final
 from uuid import UUID
 
-from producers import missing_persons, officer, public_appeal, references
+from producers import references
 from producers._admission import images_in
 from producers._intake import Publish, Report
+from producers._request import submit as hand_in_probes
 from rfr_stream.commands._pictures import paint
+from rfr_stream.commands.intake import request_of
 from rfr_stream.errors import RfrError
-from rfr_stream.events import GalleryName, HoldRecord, Purpose
+from rfr_stream.events import GalleryName, HoldRecord, Purpose, Source
 from rfr_stream.ports import BlobStore
 
 CASE: Final = "DEMO-1"
@@ -23,7 +25,7 @@ BASIS: Final = "demonstration"
 class Probe:
     """One image and the door that it comes through."""
 
-    door: str
+    door: Source
     image: Path
     galleries: tuple[GalleryName, ...] = (GalleryName.MISSING,)
 
@@ -53,18 +55,18 @@ def script_of(folder: Path, *, gallery: Path | None, probes: Path | None) -> Scr
 
     """
     if gallery and probes:
-        return Script(_people(gallery), tuple(Probe("officer", path) for path in images_in([probes])))
+        return Script(_people(gallery), tuple(Probe(Source.OFFICER, path) for path in images_in([probes])))
     pictures = paint(folder)
     return Script(
         people=(("demo-person-1", pictures.references),),
         probes=(
-            Probe("officer", pictures.bad_camera),
-            Probe("public", pictures.small_copy),
-            Probe("unit", pictures.at_night),
-            Probe("unit", pictures.bad_camera, galleries=(GalleryName.DECEASED,)),  # an honest blank
-            Probe("officer", pictures.two_people),
-            Probe("public", pictures.nobody),
-            Probe("public", pictures.cut_off),
+            Probe(Source.OFFICER, pictures.bad_camera),
+            Probe(Source.PUBLIC_APPEAL, pictures.small_copy),
+            Probe(Source.MISSING_PERSON, pictures.at_night),
+            Probe(Source.MISSING_PERSON, pictures.bad_camera, galleries=(GalleryName.DECEASED,)),  # an honest blank
+            Probe(Source.OFFICER, pictures.two_people),
+            Probe(Source.PUBLIC_APPEAL, pictures.nobody),
+            Probe(Source.PUBLIC_APPEAL, pictures.cut_off),
         ),
     )
 
@@ -104,16 +106,8 @@ def _through_the_door(probe: Probe, blobs: BlobStore, publish: Publish) -> Async
         "galleries": probe.galleries,
         "demo": True,
     }
-    match probe.door:
-        case "officer":
-            asked = officer.OfficerRequest.model_validate({**fields, "submitted_by": "demo-officer"})
-            return officer.submit([probe.image], asked, blobs=blobs, publish=publish)
-        case "public":
-            appeal = public_appeal.AppealRequest.model_validate({**fields, "endorsed_by": "demo-officer"})
-            return public_appeal.submit([probe.image], appeal, blobs=blobs, publish=publish)
-        case _:
-            unit = missing_persons.UnitRequest.model_validate({**fields, "submitted_by": "demo-unit"})
-            return missing_persons.submit([probe.image], unit, blobs=blobs, publish=publish)
+    by = "demo-unit" if probe.door is Source.MISSING_PERSON else "demo-officer"
+    return hand_in_probes([probe.image], request_of(probe.door, by, fields), blobs=blobs, publish=publish)
 
 
 async def _ids(reports: AsyncIterator[Report]) -> list[UUID]:

@@ -1,10 +1,11 @@
 """`rfr submit`, `rfr enrol` and `rfr erase`: images in, and references out."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, Protocol
 from uuid import UUID
 
 import typer
@@ -12,8 +13,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from producers import missing_persons, officer, public_appeal, references
 from producers._admission import images_in
+from producers._handed_in import HandedIn
 from producers._intake import Publish, Report, Verdict
-from producers._journal import Journal
+from producers._request import Request
+from producers._request import submit as hand_in_probes
 from rfr_stream.adapters import opening
 from rfr_stream.commands._context import CONSOLE, open_bus, run, say, settings_of
 from rfr_stream.events import GalleryName, HoldRecord, Purpose, Source, Still, VideoFrame
@@ -21,8 +24,14 @@ from rfr_stream.faces import Box, Point
 from rfr_stream.ports import BlobStore
 from rfr_stream.settings import Settings
 
-Door = Callable[[BlobStore, Publish, Journal], AsyncIterator[Report]]
-"""What hands the images in, given where they are kept and how they are announced."""
+
+class Door(Protocol):
+    """What hands the images in, given where they are kept and how they are announced."""
+
+    def __call__(
+        self, *, blobs: BlobStore, publish: Publish, journal: HandedIn, max_bytes: int
+    ) -> AsyncIterator[Report]: ...
+
 
 SHOWN: Final = 100
 """Lines about single files, before the rest is only counted."""
@@ -59,28 +68,18 @@ def submit(  # noqa: PLR0917 - options of the command line
         "media": _media(video_sha256, frame_time_s),
         "demo": settings.demo,
     }
-    door = probe_door(source, by, fields, images)
-    _hand_in(settings, images, door)
+    _hand_in(settings, images, partial(hand_in_probes, images, request_of(source, by, fields)))
 
 
-def probe_door(source: Source, by: str, fields: dict[str, object], images: Sequence[Path]) -> Door:
-    """Return the door that this source comes through, with its request filled in."""
+def request_of(source: Source, by: str, fields: dict[str, object]) -> Request:
+    """Return what is asked, as the door of this source takes it."""
     match source:
         case Source.OFFICER:
-            asked = officer.OfficerRequest.model_validate({**fields, "submitted_by": by})
-            return lambda blobs, publish, journal: officer.submit(
-                images, asked, blobs=blobs, publish=publish, journal=journal
-            )
+            return officer.OfficerRequest.model_validate({**fields, "submitted_by": by})
         case Source.PUBLIC_APPEAL:
-            appeal = public_appeal.AppealRequest.model_validate({**fields, "endorsed_by": by})
-            return lambda blobs, publish, journal: public_appeal.submit(
-                images, appeal, blobs=blobs, publish=publish, journal=journal
-            )
+            return public_appeal.AppealRequest.model_validate({**fields, "endorsed_by": by})
         case Source.MISSING_PERSON | Source.DECEASED_PERSON:
-            unit = missing_persons.UnitRequest.model_validate({**fields, "submitted_by": by})
-            return lambda blobs, publish, journal: missing_persons.submit(
-                images, unit, blobs=blobs, publish=publish, journal=journal
-            )
+            return missing_persons.UnitRequest.model_validate({**fields, "submitted_by": by})
 
 
 def enrol(  # noqa: PLR0917
@@ -114,11 +113,7 @@ def enrol(  # noqa: PLR0917
         demo=settings.demo,
     )
     entries = ((path, enrolment) for path in images_in(images))
-    _hand_in(
-        settings,
-        images,
-        lambda blobs, publish, journal: references.enrol(entries, blobs=blobs, publish=publish, journal=journal),
-    )
+    _hand_in(settings, images, partial(references.enrol, entries))
 
 
 def erase(  # noqa: PLR0917
@@ -193,10 +188,11 @@ async def _reports(settings: Settings, door: Door, total: int) -> list[Report]:
     reports: list[Report] = []
     with ExitStack() as stack:
         progress = stack.enter_context(Progress(*columns, console=CONSOLE, transient=True))
-        journal = stack.enter_context(Journal(settings.data_dir / "handed-in.db"))
+        journal = stack.enter_context(HandedIn(settings.data_dir / "handed-in.db"))
         task = progress.add_task("", total=total)
         async with open_bus(settings) as bus, opening.blobs(settings) as blobs:
-            async for report in door(blobs, bus.publish, journal):
+            limit = settings.vision.max_image_bytes
+            async for report in door(blobs=blobs, publish=bus.publish, journal=journal, max_bytes=limit):
                 reports.append(report)
                 progress.advance(task)
     return reports

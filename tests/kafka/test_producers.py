@@ -10,8 +10,8 @@ import pytest
 
 import topics
 from producers import officer
+from producers._handed_in import HandedIn
 from producers._intake import CHUNK_FILES, Report, Verdict
-from producers._journal import Journal
 from producers.officer import OfficerRequest
 from rfr_stream.adapters.files import FileBlobs
 from rfr_stream.events import ImageSubmitted, Purpose, Submission
@@ -43,7 +43,7 @@ async def hand_in(data_dir: Path, case_ref: str, bootstrap_servers: str) -> Asyn
     )
     bus = Bus(KafkaSettings(), bootstrap_servers=bootstrap_servers, client_id="test-producers")
     async with FileBlobs(data_dir / "blobs") as blobs, bus:
-        with Journal(data_dir / "journal.sqlite") as journal:
+        with HandedIn(data_dir / "journal.sqlite") as journal:
             run = officer.submit([data_dir / "in"], request, blobs=blobs, publish=bus.publish, journal=journal)
             async for report in run:
                 yield report

@@ -12,7 +12,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from rfr_stream.adapters.fold import Folded, fold
+from rfr_stream.adapters._fold import Folded, fold
 from rfr_stream.adapters.ledger import records
 from rfr_stream.adapters.ledger.database import Database
 from rfr_stream.adapters.ledger.lookup import among, by_key

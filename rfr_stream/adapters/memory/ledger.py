@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
-from rfr_stream.adapters.fold import fold
+from rfr_stream.adapters._fold import fold
 from rfr_stream.errors import NotPermitted, Rejected
 from rfr_stream.ports import Case, CaseState, Change, Outgoing, Reference, Reviewer
 

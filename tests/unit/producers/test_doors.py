@@ -11,8 +11,8 @@ import pytest
 from pydantic import ValidationError
 
 from producers import console, missing_persons, public_appeal, references
+from producers._handed_in import HandedIn
 from producers._intake import Verdict
-from producers._journal import Journal
 from rfr_stream.adapters import keys
 from rfr_stream.adapters.memory.blobs import MemoryBlobs
 from rfr_stream.errors import NotPermitted
@@ -111,7 +111,7 @@ async def test_one_image_of_two_people_is_two_references(bus: Recorder) -> None:
 async def test_the_last_word_on_a_reference_is_always_handed_in(bus: Recorder, tmp_path: Path, chunk: int) -> None:
     words = [enrolment(), enrolment(restricted=True), enrolment(), enrolment()]
     outcomes: list[Verdict] = []
-    with Journal(tmp_path / "journal.sqlite") as journal:
+    with HandedIn(tmp_path / "journal.sqlite") as journal:
         for start in range(0, len(words), chunk):
             entries = [(IMAGE, word) for word in words[start : start + chunk]]
             run = references.enrol(entries, blobs=MemoryBlobs(), publish=bus.publish, journal=journal)

@@ -10,8 +10,8 @@ import pytest
 from pydantic import ValidationError
 
 from producers import officer
+from producers._handed_in import HandedIn
 from producers._intake import CHUNK_FILES, Report, Verdict
-from producers._journal import Journal
 from producers.officer import OfficerRequest
 from rfr_stream.adapters.memory.blobs import MemoryBlobs
 from rfr_stream.errors import NotPermitted, Unavailable
@@ -67,7 +67,7 @@ async def submit(
     *,
     request: OfficerRequest | None = None,
     blobs: BlobStore | None = None,
-    journal: Journal | None = None,
+    journal: HandedIn | None = None,
 ) -> list[Report]:
     run = officer.submit(
         files, request or asking(), blobs=blobs or MemoryBlobs(), publish=bus.publish, journal=journal, max_bytes=1_000
@@ -111,9 +111,9 @@ async def test_a_forbidden_request_is_refused_before_any_file_is_opened() -> Non
 async def test_an_interrupted_run_goes_on_where_it_stopped_and_hands_in_every_file_once(tmp_path: Path) -> None:
     files = images(tmp_path / "in", 5 * CHUNK_FILES // 2)
     first, second = Recorder(until=CHUNK_FILES), Recorder()
-    with Journal(tmp_path / "journal.sqlite") as journal, pytest.raises(Unavailable):
+    with HandedIn(tmp_path / "journal.sqlite") as journal, pytest.raises(Unavailable):
         await submit(files, first, journal=journal)
-    with Journal(tmp_path / "journal.sqlite") as journal:
+    with HandedIn(tmp_path / "journal.sqlite") as journal:
         reports = await submit(files, second, journal=journal)
     ids = [submission.submission_id for submission in (*first.submissions, *second.submissions)]
     assert len(ids) == len(set(ids)) == len(files)
@@ -122,7 +122,7 @@ async def test_an_interrupted_run_goes_on_where_it_stopped_and_hands_in_every_fi
 
 
 async def test_what_was_kept_but_not_published_is_not_acknowledged(tmp_path: Path) -> None:
-    with Journal(tmp_path / "journal.sqlite") as journal:
+    with HandedIn(tmp_path / "journal.sqlite") as journal:
         with pytest.raises(Unavailable):
             await submit([image()], Recorder(until=0), journal=journal)
         (report,) = await submit([image()], Recorder(), journal=journal)
@@ -137,7 +137,7 @@ async def test_without_a_journal_a_second_run_says_the_same_with_the_same_ids() 
 
 
 async def test_a_changed_request_is_not_mistaken_for_the_old_one(tmp_path: Path) -> None:
-    with Journal(tmp_path / "journal.sqlite") as journal:
+    with HandedIn(tmp_path / "journal.sqlite") as journal:
         await submit([image()], Recorder(), journal=journal)
         (report,) = await submit([image()], Recorder(), journal=journal, request=asking(necessity="strictly"))
     assert report.outcome is Verdict.ACCEPTED
@@ -215,6 +215,7 @@ async def test_a_link_found_in_a_folder_is_not_followed(tmp_path: Path) -> None:
         (b"MM\x00*", "image/tiff"),
         (b"BM", "image/bmp"),
         (b"\x00\x00\x00\x18ftypheic", "image/heic"),
+        (b"\x00\x00\x00\x1cftypavif", "image/avif"),
     ],
 )
 async def test_the_type_is_told_by_content_and_not_by_name(tmp_path: Path, beginning: bytes, media_type: str) -> None:

@@ -11,7 +11,7 @@ from uuid import UUID
 from rfr_stream.errors import Unavailable
 
 
-class Journal:
+class HandedIn:
     """What was last said under each id, on disk. None: it lasts as long as this object.
 
     The last, not everything: a hold record that is put back to what it once was must be handed in again.
