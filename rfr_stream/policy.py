@@ -78,6 +78,12 @@ def searchable(submission: Submission) -> tuple[GalleryName, ...]:
     if rule.authoriser_required and submission.authoriser is None:
         msg = f"authoriser: required for purpose {submission.purpose}"
         raise NotPermitted(msg)
+    if rule.authoriser_required and submission.authoriser == submission.submitted_by:
+        msg = "authoriser: somebody else than whoever submits"
+        raise NotPermitted(msg)
+    if rule.authoriser_required and submission.necessity is None:
+        msg = f"necessity: must be stated for purpose {submission.purpose}"
+        raise NotPermitted(msg)
     forbidden = sorted(set(submission.galleries) - rule.galleries)
     if forbidden:
         msg = f"galleries: purpose {submission.purpose} may not search {', '.join(forbidden)}"

@@ -101,10 +101,13 @@ def candidates_ready(event: CandidatesReady, now: datetime) -> Transition:
     return transition
 
 
-def decided(decision: ReviewDecided, reviewer: Reviewer | None, now: datetime) -> Transition:
+def decided(
+    decision: ReviewDecided, reviewer: Reviewer | None, now: datetime, *, lapsed: str | None = None
+) -> Transition:
     """A person decided, and the signature is good: the decision counts, waits for its list, or is refused.
 
-    Competence is asked when the decision comes, not when its list does: that is when it was made.
+    Competence is asked when the decision comes, not when its list does: that is when it was made. `lapsed` says why
+    the reference of the person it names may no longer be used; nobody is named by an image that is not held any more.
     """
 
     def transition(case: Case | None) -> Step:
@@ -112,7 +115,7 @@ def decided(decision: ReviewDecided, reviewer: Reviewer | None, now: datetime) -
         known = case or Case(decision.submission_id, CaseState.AWAITING_CANDIDATES, now, demo=decision.demo)
         if known.candidates is None:
             return _park(known, decision)
-        why_not = _why_not(known, decision, known.candidates)
+        why_not = _why_not(known, decision, known.candidates) or lapsed
         if why_not:
             raise NotPermitted(why_not)
         return _count(known, decision, known.candidates, now)

@@ -307,3 +307,11 @@ def reference(person_id: str = "person-1", **fields: Any) -> Reference:  # noqa:
         restricted=said.hold.restricted,
     )
     return replace(held, **fields)
+
+
+def references_of(found: CandidatesReady) -> list[Reference]:
+    """Return what the ledger holds of everybody on a list."""
+    return [
+        reference(candidate.person_id, reference_id=candidate.reference_id, gallery=candidate.gallery)
+        for candidate in found.candidates
+    ]

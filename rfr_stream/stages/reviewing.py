@@ -6,7 +6,7 @@ from functools import partial
 from typing import TypeVar
 from uuid import UUID
 
-from rfr_stream import review
+from rfr_stream import policy, review
 from rfr_stream.errors import NotPermitted, Rejected
 from rfr_stream.events import CandidatesReady, ReviewDecided, SubmissionClosed, derive_id
 from rfr_stream.ports import Cases, Change, Ledger, Transition, Verifier
@@ -39,10 +39,23 @@ async def decide(decision: ReviewDecided, *, ledger: Ledger, verifier: Verifier,
         msg = "signature: not this reviewer's signature of this decision"
         raise NotPermitted(msg)
     # Who may decide is asked behind the inbox: a decision that counted once is not refused when it comes again.
-    transition = review.decided(decision, reviewer, now)
+    lapsed = await _lapsed(decision, ledger, now)
+    transition = review.decided(decision, reviewer, now, lapsed=lapsed)
     (verdict,) = await ledger.apply([Change(decision.submission_id, decision.event_id, transition)])
     if isinstance(verdict, Rejected):
         raise verdict
+
+
+async def _lapsed(decision: ReviewDecided, ledger: Ledger, now: datetime) -> str | None:
+    """Return why the reference that stands for the person named may no longer be used: lists outlive hold records."""
+    case = await ledger.case(decision.submission_id) if decision.person_id else None
+    candidates = case.candidates.candidates if case and case.candidates else ()
+    for candidate in candidates:
+        if candidate.person_id == decision.person_id:
+            reference = (await ledger.held([candidate.reference_id])).get(candidate.reference_id)
+            reason = policy.ineligibility(reference, now) if reference else "not_held"
+            return f"person_id: the reference may no longer be used: {reason}" if reason else None
+    return None
 
 
 async def expire(*, cases: Cases, opened_before: datetime, now: datetime, limit: int = 100) -> int:

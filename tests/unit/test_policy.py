@@ -40,7 +40,14 @@ class TestSearchable:
         with pytest.raises(NotPermitted, match=r"^authoriser: "):
             policy.searchable(builders.submission(purpose=purpose))
 
-        assert GalleryName.CUSTODY in policy.searchable(builders.submission(purpose=purpose, authoriser="chief-1"))
+        with pytest.raises(NotPermitted, match=r"^authoriser: somebody else"):
+            policy.searchable(builders.submission(purpose=purpose, authoriser="officer-1", necessity="the only lead"))
+
+        with pytest.raises(NotPermitted, match=r"^necessity: "):
+            policy.searchable(builders.submission(purpose=purpose, authoriser="chief-1"))
+
+        asked = builders.submission(purpose=purpose, authoriser="chief-1", necessity="the only lead")
+        assert GalleryName.CUSTODY in policy.searchable(asked)
 
     def test_each_door_admits_its_own_purposes_alone(self) -> None:
         def admitted(purpose: Purpose, source: Source) -> bool:

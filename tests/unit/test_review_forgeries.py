@@ -45,6 +45,7 @@ class House:
         for by in REGISTERED:
             await self.ledger.register(builders.reviewer(by))
         await self.ledger.register(builders.reviewer("lapsed", competent_until=NOW))
+        await self.ledger.hold(builders.references_of(FOUND))
         return self
 
     async def receive(self, event: Event) -> None:

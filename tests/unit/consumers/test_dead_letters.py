@@ -7,7 +7,7 @@ import pytest
 
 import topics
 from consumers._dead_letters import Origin, dead_letter, outcome_of, refusal
-from rfr_stream.errors import BadImage, Malformed, NotPermitted
+from rfr_stream.errors import BadImage, Malformed, NotPermitted, Poisonous, Rejected
 from rfr_stream.events import Outcome
 from topics import Record
 
@@ -48,8 +48,11 @@ def test_a_replayed_message_that_fails_again_counts_on_and_keeps_when_it_was_fir
     assert [name for name, _ in letter.headers].count("x-rfr-reason") == 1
 
 
-def test_a_forged_attempt_is_no_number_and_counts_as_none() -> None:
-    assert letter_of(Record("t", b"k", b"v", (("x-rfr-attempt", b"-1"),))).header("x-rfr-attempt") == "1"
+@pytest.mark.parametrize(
+    "forged", [b"-1", b"\xff", b"9" * 5_000, "²".encode()], ids=["sign", "bytes", "long", "square"]
+)
+def test_a_forged_attempt_counts_as_none(forged: bytes) -> None:
+    assert letter_of(Record("t", b"k", b"v", (("x-rfr-attempt", forged),))).header("x-rfr-attempt") == "1"
 
 
 def test_a_long_reason_is_cut() -> None:
@@ -64,21 +67,48 @@ def test_an_event_that_was_refused_long_after_it_was_read_is_kept_too() -> None:
     assert letter.header("x-rfr-reason") == "not_permitted"
 
 
-@pytest.mark.parametrize("topic", [topics.SUBMISSIONS, topics.FACES, topics.TEMPLATES])
-def test_a_rejection_in_the_machines_half_closes_the_submission(topic: topics.Topic) -> None:
-    submission_id = uuid4()
-    record = Record(topic.name, str(submission_id).encode(), b"{}")
-    outcome = outcome_of(record, BadImage(), topic=topic, now=WHEN, demo=True)
+EVENTS = {
+    topics.SUBMISSIONS: builders.image_submitted,
+    topics.FACES: builders.face_detected,
+    topics.TEMPLATES: builders.face_embedded,
+}
+
+
+@pytest.mark.parametrize("topic", EVENTS, ids=lambda topic: topic.noun)
+@pytest.mark.parametrize(("rejection", "said"), [(BadImage(), Outcome.UNREADABLE), (NotPermitted(), Outcome.REFUSED)])
+def test_a_rejection_in_the_machines_half_closes_the_submission(
+    topic: topics.Topic, rejection: Rejected, said: Outcome
+) -> None:
+    event = EVENTS[topic](builders.submission())  # type: ignore[operator] # builders of several signatures
+    outcome = outcome_of(topic.encode(event), rejection, topic=topic, now=WHEN, demo=False)
     assert outcome is not None
-    assert (outcome.submission_id, outcome.outcome, outcome.demo) == (submission_id, Outcome.UNREADABLE, True)
+    assert (outcome.submission_id, outcome.outcome, outcome.demo) == (event.submission.submission_id, said, False)
+
+
+def test_a_poisonous_record_closes_the_submission_of_its_key_unopened() -> None:
+    key = uuid4()
+    record = Record(topics.FACES.name, str(key).encode(), b"{")
+    outcome = outcome_of(record, Poisonous(), topic=topics.FACES, now=WHEN, demo=False)
+    assert outcome is not None
+    assert outcome.submission_id == key
+
+
+def test_junk_under_somebodys_submission_closes_nothing() -> None:
+    junk = Record(topics.FACES.name, str(uuid4()).encode(), b"{}")
+    assert outcome_of(junk, Malformed(), topic=topics.FACES, now=WHEN, demo=False) is None
+
+
+def test_a_demonstrations_event_closes_nothing_in_operation() -> None:
+    record = topics.SUBMISSIONS.encode(builders.image_submitted(demo=True))
+    assert outcome_of(record, NotPermitted(), topic=topics.SUBMISSIONS, now=WHEN, demo=False) is None
 
 
 @pytest.mark.parametrize("topic", [topics.CANDIDATES, topics.DECISIONS, topics.ENROLMENTS, topics.OUTCOMES])
 def test_a_rejection_elsewhere_closes_nothing(topic: topics.Topic) -> None:
     record = Record(topic.name, str(uuid4()).encode(), b"{}")
-    assert outcome_of(record, BadImage(), topic=topic, now=WHEN, demo=False) is None
+    assert outcome_of(record, Poisonous(), topic=topic, now=WHEN, demo=False) is None
 
 
 @pytest.mark.parametrize("key", [None, b"", b"case-1", b"\xff\xfe"])
 def test_a_key_that_names_no_submission_closes_nothing(key: bytes | None) -> None:
-    assert outcome_of(Record("t", key, b"{}"), BadImage(), topic=topics.FACES, now=WHEN, demo=False) is None
+    assert outcome_of(Record("t", key, b"{}"), Poisonous(), topic=topics.FACES, now=WHEN, demo=False) is None

@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import builders
@@ -12,7 +13,7 @@ from bus import as_message
 
 import topics
 from consumers import _patience
-from consumers._envelope import Incoming, Reading, Result, next_span
+from consumers._envelope import Answer, Incoming, Reading, Result, next_span
 from consumers._journal import Journal
 from consumers._patience import Abandoned
 from consumers._work import Run, TooManyDeadLetters, Work, each
@@ -35,7 +36,8 @@ def messages(n: int = 3) -> list[Incoming]:
 
 
 async def results(run: Run, journal: Journal, taken: Sequence[Incoming]) -> Sequence[Result]:
-    return await Work(READING, run, journal=journal, ceiling=100).results(taken, let_go=asyncio.Event())
+    answers = await Work(READING, run, journal=journal, ceiling=100).answers(taken, let_go=asyncio.Event())
+    return [answer.result for answer in answers]
 
 
 async def detected(events: Sequence[ImageSubmitted]) -> Sequence[Result]:
@@ -119,7 +121,7 @@ async def test_who_must_let_go_during_an_outage_gives_up_at_once(journal: Journa
         asked.set()
         raise Unavailable
 
-    working = asyncio.create_task(Work(READING, away, journal=journal, ceiling=9).results(messages(1), let_go=let_go))
+    working = asyncio.create_task(Work(READING, away, journal=journal, ceiling=9).answers(messages(1), let_go=let_go))
     await asked.wait()
     let_go.set()
     with pytest.raises(Abandoned):
@@ -148,20 +150,43 @@ async def test_each_makes_a_batch_of_single_answers_and_keeps_their_faults_apart
     assert second is None
 
 
+def answered(taken: Sequence[Incoming], results: Sequence[Result]) -> list[Answer]:
+    return [READING.answer(message, result, now=builders.NOW) for message, result in zip(taken, results, strict=True)]
+
+
+async def test_a_record_that_cannot_be_made_counts_as_a_death_of_its_message(journal: Journal) -> None:
+    class Unsayable(ImageSubmitted):
+        """No topic carries it."""
+
+    async def unsayable(events: Sequence[ImageSubmitted]) -> Sequence[Result]:
+        return [Unsayable.model_construct(**dict(event)) for event in events]
+
+    with pytest.raises((ValueError, LookupError)):
+        await results(unsayable, journal, messages(1))
+    assert '"in_hand": [[0, 0, 0]]' in journal_file(journal)
+
+
+@pytest.mark.parametrize("timestamp", [-(2**63), -1, 2**63 - 1])
+def test_a_timestamp_outside_of_every_calendar_is_no_obstacle(timestamp: int) -> None:
+    (taken,) = messages(1)
+    letter = READING.answer(replace(taken, timestamp=timestamp), BadImage(), now=builders.NOW).records[-1]
+    assert datetime.fromisoformat(letter.header("x-rfr-first-seen")).year in {1970, 9999}
+
+
 def test_the_ceiling_counts_rejections_in_a_row_alone(journal: Journal) -> None:
     work = Work(READING, detected, journal=journal, ceiling=3)
     taken = messages(3)
     bad: list[Result] = [BadImage(), BadImage()]
     for _ in range(5):
-        assert work.records(taken, [*bad, None])
+        assert work.records(taken, answered(taken, [*bad, None]))
     with pytest.raises(TooManyDeadLetters):
-        work.records(taken, [*bad, BadImage()])
+        work.records(taken, answered(taken, [*bad, BadImage()]))
 
 
 def test_results_become_records_in_the_order_of_their_messages(journal: Journal) -> None:
     work = Work(READING, detected, journal=journal, ceiling=9)
     taken = messages(3)
-    records = work.records(taken, [None, builders.face_detected(), BadImage()])
+    records = work.records(taken, answered(taken, [None, builders.face_detected(), BadImage()]))
     assert [record.topic for record in records] == [
         topics.FACES.name,
         topics.OUTCOMES.name,

@@ -1,6 +1,7 @@
 """Stages 4 and 5, with the human gap between them: what is held, counted and ended, with real signatures."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import builders
@@ -31,6 +32,7 @@ class Bench(House):
     async def prepare(self, *lists: CandidatesReady, reviewers: str = "ab") -> None:
         for name in reviewers:
             await self.ledger.register(builders.reviewer(f"reviewer-{name}"))
+        await self.ledger.hold([reference for found in (FOUND, OTHER) for reference in builders.references_of(found)])
         if lists:
             assert await self.hold(*lists) == [None] * len(lists)
 
@@ -57,6 +59,38 @@ class Bench(House):
 
 FOUND = builders.candidates_ready()
 OTHER = builders.candidates_ready(builders.submission("other"))
+
+
+async def test_a_reference_that_was_erased_since_the_search_supports_no_lead() -> None:
+    """Lists outlive hold records: nobody is named by an image that is not held any more."""
+    here = Bench()
+    await here.prepare(FOUND)
+    first, second = (builders.decision(FOUND, by=f"reviewer-{name}") for name in "ab")
+    await here.decide(first)
+    await here.ledger.erase([candidate.reference_id for candidate in FOUND.candidates])
+    with pytest.raises(NotPermitted, match="person_id: the reference may no longer be used: not_held"):
+        await here.decide(second)
+    assert await here.leads() == []
+
+
+async def test_a_reference_that_was_restricted_since_the_search_supports_no_lead() -> None:
+    here = Bench()
+    await here.prepare(FOUND)
+    await here.decide(builders.decision(FOUND, by="reviewer-a"))
+    await here.ledger.hold([replace(reference, restricted=True) for reference in builders.references_of(FOUND)])
+    with pytest.raises(NotPermitted, match="restricted"):
+        await here.decide(builders.decision(FOUND, by="reviewer-b"))
+    assert await here.leads() == []
+
+
+async def test_a_decision_that_counted_is_absorbed_even_if_the_reference_has_gone_since() -> None:
+    here = Bench()
+    await here.prepare(FOUND)
+    decision = builders.decision(FOUND, by="reviewer-a")
+    await here.decide(decision)
+    await here.ledger.erase([candidate.reference_id for candidate in FOUND.candidates])
+    await here.decide(decision)
+    assert len((await here.case(FOUND)).decisions) == 1
 
 
 # --- hold -----------------------------------------------------------------------------------------------------------

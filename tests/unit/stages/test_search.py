@@ -343,7 +343,7 @@ def is_permitted(submission: Submission) -> bool:
     return (
         submission.source in rule.sources
         and rule.galleries.issuperset(submission.galleries)
-        and bool(submission.authoriser or not rule.authoriser_required)
+        and bool((submission.authoriser and submission.necessity) or not rule.authoriser_required)
     )
 
 
@@ -353,6 +353,7 @@ async def test_a_purpose_searches_what_it_opens_and_nothing_else(purpose: Purpos
     for source, galleries, authoriser in product(Source, asked_for(), [None, "inspector-1"]):
         gallery.searched.clear()
         asked: dict[str, Any] = {"purpose": purpose, "source": source, "galleries": galleries, "authoriser": authoriser}
+        asked["necessity"] = "the only lead" if authoriser else None
         event = await probe(here, **asked)
         (result,) = await here.search(event)
         permitted = is_permitted(event.submission)
