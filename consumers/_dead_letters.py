@@ -8,12 +8,13 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from rfr_stream.errors import Rejected
-from rfr_stream.events import Event, SubmissionClosed
+from rfr_stream.errors import Poisonous, Rejected, settle
+from rfr_stream.events import Event, SubmissionClosed, SubmissionEvent
 from rfr_stream.stages import closed_by
 from topics import FACES, FAULT, SUBMISSIONS, TEMPLATES, Record, Topic
 
 MAX_ERROR: Final = 500
+MAX_ATTEMPT_DIGITS: Final = 4
 
 MACHINE_HALF: Final = (SUBMISSIONS, FACES, TEMPLATES)
 """Where a rejected message means that a submission ends; keyed by submission_id.
@@ -43,8 +44,8 @@ def dead_letter(
         "reason": rejection.reason,
         "error": str(rejection)[:MAX_ERROR],
         "topic": record.topic,
-        "attempt": str(int(before) + 1 if before.isdecimal() else 1),
-        "first-seen": record.fault("first-seen") or (origin.seen_at if origin else now).isoformat(),
+        "attempt": str(int(before) + 1 if _is_count(before) else 1),
+        "first-seen": record.fault("first-seen")[:MAX_ERROR] or (origin.seen_at if origin else now).isoformat(),
         "failed-at": now.isoformat(),
         "group": group,
     }
@@ -57,6 +58,11 @@ def dead_letter(
     return Record(topic.dead(group), record.key, value, kept + why)
 
 
+def _is_count(text: str) -> bool:
+    """Whether this can be our own count of attempts; a sender may have written anything there."""
+    return text.isdecimal() and len(text) <= MAX_ATTEMPT_DIGITS
+
+
 def refusal(event: Event, rejection: Rejected, topic: Topic, group: str) -> Record:
     """Return the dead letter of an event that was rejected long after it was read, and knows its record no more."""
     return dead_letter(topic.encode(event), rejection, topic=topic, group=group, now=event.occurred_at)
@@ -65,11 +71,26 @@ def refusal(event: Event, rejection: Rejected, topic: Topic, group: str) -> Reco
 def outcome_of(
     record: Record, rejection: Rejected, *, topic: Topic, now: datetime, demo: bool
 ) -> SubmissionClosed | None:
-    """Return what the submission's sender is told, where the record's key says which submission it was."""
+    """Return what the submission's sender is told, where the record is an event of a submission of this world.
+
+    What is none was sent by somebody who need not be the submission's sender, whatever its key says.
+    """
     if topic not in MACHINE_HALF:
         return None
+    # A poisonous record is never opened again; nobody who cannot kill a process gets one called so.
+    submission_id = _key_of(record) if isinstance(rejection, Poisonous) else _submission_of(record, topic, demo=demo)
+    return None if submission_id is None else closed_by(rejection, submission_id, now=now, demo=demo)
+
+
+def _key_of(record: Record) -> UUID | None:
     try:
-        submission_id = UUID((record.key or b"").decode())
+        return UUID((record.key or b"").decode())
     except ValueError:
         return None
-    return closed_by(rejection, submission_id, now=now, demo=demo)
+
+
+def _submission_of(record: Record, topic: Topic, *, demo: bool) -> UUID | None:
+    event = settle(topic.decode, record)
+    if isinstance(event, SubmissionEvent) and event.demo is demo:
+        return event.submission.submission_id
+    return None

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from random import getrandbits
 from typing import TypeAlias
 
@@ -12,6 +12,7 @@ from consumers._dead_letters import Origin, dead_letter, outcome_of
 from rfr_stream.errors import NotPermitted, Rejected
 from rfr_stream.events import Event
 from topics import Record, Topic, topic_of
+from topics.tail import moment
 
 Result: TypeAlias = Event | Rejected | None
 """What a stage makes of one message: what follows, why nothing can, or nothing because its effect is the result."""
@@ -19,6 +20,14 @@ Result: TypeAlias = Event | Rejected | None
 Incoming: TypeAlias = "ConsumerRecord[bytes, bytes]"
 
 _TRACEPARENT_PARTS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A result, and the records that say it, in order."""
+
+    result: Result
+    records: tuple[Record, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,16 +48,16 @@ class Reading:
             return NotPermitted(f"demo: {event.demo} where the stage's is {self.demo}")
         return event
 
-    def answer(self, message: Incoming, result: Result, *, now: datetime) -> Iterator[Record]:
-        """Yield the records that say this result, in order."""
+    def answer(self, message: Incoming, result: Result, *, now: datetime) -> Answer:
+        """Return the result with the records that say it."""
         if isinstance(result, Rejected):
-            yield from self._refuse(message, result, now)
-        elif result is not None:
-            yield topic_of(result).encode(result, traceparent=next_span(message))
+            return Answer(result, tuple(self._refuse(message, result, now)))
+        if result is None:
+            return Answer(None, ())
+        return Answer(result, (topic_of(result).encode(result, traceparent=next_span(message)),))
 
     def _refuse(self, message: Incoming, fault: Rejected, now: datetime) -> Iterator[Record]:
-        seen_at = datetime.fromtimestamp(message.timestamp / 1000, UTC)
-        record, origin = as_record(message), Origin(message.partition, message.offset, seen_at)
+        record, origin = as_record(message), Origin(message.partition, message.offset, moment(message.timestamp))
         outcome = outcome_of(record, fault, topic=self.topic, now=now, demo=self.demo)
         if outcome is not None:
             yield topic_of(outcome).encode(outcome, traceparent=next_span(message))

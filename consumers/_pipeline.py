@@ -19,7 +19,7 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from faststream import AckPolicy
 
-from consumers._envelope import Incoming, Reading, Result
+from consumers._envelope import Answer, Incoming, Reading, Result
 from consumers._journal import Journal
 from consumers._membership import NOWHERE, Membership
 from consumers._patience import Abandoned
@@ -55,7 +55,7 @@ class Batch:
 
     messages: Sequence[Incoming]
     epoch: int
-    computed: "asyncio.Task[Sequence[Result]]"
+    computed: "asyncio.Task[Sequence[Answer]]"
     acknowledgements: Sequence["asyncio.Future[object]"] = ()
 
 
@@ -76,7 +76,7 @@ class Pipeline(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka is u
         self._abandoned_epoch = -1
         self.times_assigned = 0
         self._polled_at = float("-inf")
-        self._computing: set[asyncio.Task[Sequence[Result]]] = set()
+        self._computing: set[asyncio.Task[Sequence[Answer]]] = set()
         self._unsettled = 0
         self._device = asyncio.Semaphore(settings.depth)
         self._room = asyncio.Semaphore(settings.depth + UNSETTLED_BATCHES)
@@ -199,12 +199,12 @@ class Pipeline(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka is u
         await self._device.acquire()
         self._unsettled += 1
         self._idle.clear()
-        computed = asyncio.create_task(self._work.results(messages, let_go=self._letting_go))
+        computed = asyncio.create_task(self._work.answers(messages, let_go=self._letting_go))
         computed.add_done_callback(self._has_computed)
         self._computing.add(computed)
         self._to_emit.put_nowait(Batch(messages, epoch, computed))
 
-    def _has_computed(self, computed: "asyncio.Task[Sequence[Result]]") -> None:
+    def _has_computed(self, computed: "asyncio.Task[Sequence[Answer]]") -> None:
         self._computing.discard(computed)
         self._device.release()
 
@@ -286,7 +286,7 @@ class Pipeline(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka is u
                 task.cancel()
 
 
-async def _cancel(tasks: set["asyncio.Task[Sequence[Result]]"]) -> None:
+async def _cancel(tasks: set["asyncio.Task[Sequence[Answer]]"]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)

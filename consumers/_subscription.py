@@ -79,8 +79,8 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka 
         alive = asyncio.create_task(self._stay_member())
         try:
             async with self._bus.one_suspect if self._work.suspects(message) else nullcontext():
-                results = await self._work.results([message], let_go=self._letting_go)
-            await self._bus.send(self._work.records([message], results))
+                answers = await self._work.answers([message], let_go=self._letting_go)
+            await self._bus.send(self._work.records([message], answers))
         finally:
             alive.cancel()
         if epoch == self._epoch:

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
-from consumers._envelope import Incoming, Reading, Result
+from consumers._envelope import Answer, Incoming, Reading, Result
 from consumers._journal import Journal
 from consumers._patience import patiently
 from rfr_stream import telemetry
@@ -49,8 +49,8 @@ class Work:
         self._ceiling, self._dead_in_a_row = ceiling, 0
         self._begun: dict[int, float] = {}
 
-    async def results(self, messages: Sequence[Incoming], *, let_go: asyncio.Event) -> Sequence[Result]:
-        """Return one result for each message, in order, however long a dependency is away.
+    async def answers(self, messages: Sequence[Incoming], *, let_go: asyncio.Event) -> Sequence[Answer]:
+        """Return one answer to each message, in order, however long a dependency is away.
 
         Raises:
             Abandoned: `let_go` was set during an outage.
@@ -60,22 +60,20 @@ class Work:
         with telemetry.STAGE_SECONDS.labels(self._reading.group).time():
             return await patiently(lambda: self._attempt(messages), group=self._reading.group, let_go=let_go)
 
-    def records(self, messages: Sequence[Incoming], results: Sequence[Result]) -> list[Record]:
-        """Return what must be published for these results, in order.
+    def records(self, messages: Sequence[Incoming], answers: Sequence[Answer]) -> list[Record]:
+        """Return what must be published for these answers, in order.
 
         Raises:
             TooManyDeadLetters: the ceiling is reached; none of it may be published.
 
         """
-        now, group, records = datetime.now(UTC), self._reading.group, list[Record]()
-        telemetry.MESSAGES.labels(group).inc(len(results))
-        telemetry.BATCH.labels(group).observe(len(results))
-        for message, result in zip(messages, results, strict=True):
-            self._dead_in_a_row = self._dead_in_a_row + 1 if isinstance(result, Rejected) else 0
-            if isinstance(result, Rejected):
-                self._report(message, result)
-            records += self._reading.answer(message, result, now=now)
-        return records
+        telemetry.MESSAGES.labels(self._reading.group).inc(len(answers))
+        telemetry.BATCH.labels(self._reading.group).observe(len(answers))
+        for message, answer in zip(messages, answers, strict=True):
+            self._dead_in_a_row = self._dead_in_a_row + 1 if isinstance(answer.result, Rejected) else 0
+            if isinstance(answer.result, Rejected):
+                self._report(message, answer.result)
+        return [record for answer in answers for record in answer.records]
 
     def _report(self, message: Incoming, fault: Rejected) -> None:
         group, place = self._reading.group, {"partition": message.partition, "offset": message.offset}
@@ -92,20 +90,26 @@ class Work:
         """For how long the stage has had its oldest messages in hand; waiting for a dependency does not count."""
         return time.monotonic() - min(self._begun.values(), default=time.monotonic())
 
-    async def _attempt(self, messages: Sequence[Incoming]) -> Sequence[Result]:
+    async def _attempt(self, messages: Sequence[Incoming]) -> Sequence[Answer]:
+        """Answer within the journal's sight: what fails here, records included, counts as a death of its messages."""
         taken = self._journal.take(messages)
         self._begun[taken] = time.monotonic()
         try:
-            results = await self._answers(messages)
+            answers = await self._answers(messages)
         except (Unavailable, asyncio.CancelledError):
             self._journal.put_back(taken, finished=False)
             raise
         finally:
             del self._begun[taken]
         self._journal.put_back(taken, finished=True)
-        return results
+        return answers
 
-    async def _answers(self, messages: Sequence[Incoming]) -> list[Result]:
+    async def _answers(self, messages: Sequence[Incoming]) -> list[Answer]:
+        results, now = await self._results(messages), datetime.now(UTC)
+        answer = self._reading.answer
+        return [answer(message, result, now=now) for message, result in zip(messages, results, strict=True)]
+
+    async def _results(self, messages: Sequence[Incoming]) -> list[Result]:
         deadly, open_ = self._journal.is_deadly, self._reading.open
         opened = [Poisonous() if deadly(message) else open_(message) for message in messages]
         events = [item for item in opened if not isinstance(item, Rejected)]

@@ -42,7 +42,7 @@ async def run_stages(stages: Sequence[Stage], said: Iterable[Event | Record], *,
             for stage, work in works:
                 if stage.source.name == record.topic:
                     message = as_message(record)
-                    waiting += work.records([message], await work.results([message], let_go=asyncio.Event()))
+                    waiting += work.records([message], await work.answers([message], let_go=asyncio.Event()))
     return dict(heard)
 
 

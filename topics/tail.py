@@ -7,13 +7,16 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import chain
-from typing import Any
+from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 
 from rfr_stream.errors import Unavailable
 from topics import Record
+
+_LAST_MS: Final = 253_402_300_799_000
+"""The last second of the year 9999, in Kafka's milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +28,11 @@ class Kept:
     offset: int
     at: datetime
     """When it was sent, by its sender's clock."""
+
+
+def moment(timestamp_ms: int) -> datetime:
+    """Return a record's timestamp, which its sender chose freely, as the nearest moment from 1970 to 9999."""
+    return datetime.fromtimestamp(min(max(timestamp_ms, 0), _LAST_MS) / 1000, UTC)
 
 
 async def read_tail(options: Mapping[str, Any], name: str, *, last: int = sys.maxsize) -> list[Kept]:
@@ -100,4 +108,4 @@ async def _of_topic(consumer: AIOKafkaConsumer, name: str) -> list[TopicPartitio
 
 def _kept(message: "ConsumerRecord[bytes, bytes]") -> Kept:
     record = Record(message.topic, message.key, message.value, tuple(message.headers))
-    return Kept(record, message.partition, message.offset, datetime.fromtimestamp(message.timestamp / 1000, UTC))
+    return Kept(record, message.partition, message.offset, moment(message.timestamp))

@@ -109,8 +109,11 @@ class Bad:
     spoil: Spoil
     reason: str
     says: str
-    outcome: Outcome | None = Outcome.UNREADABLE
+    outcome: Outcome | None = None
+    """What the submission's sender hears; nothing where it was never a submission."""
 
+
+LOST: Final = Outcome.UNREADABLE
 
 RECORDS: Final = (
     Bad("malformed JSON", value(lambda _: b'{"submission": {'), "malformed", "value: Invalid JSON"),
@@ -143,8 +146,8 @@ RECORDS: Final = (
     Bad(
         "nearly as large as Kafka takes", value(lambda good: good + b" " * 500_000), "malformed", "value: must be 1 to"
     ),
-    Bad("no key", key(None), "malformed", "key: ", outcome=None),
-    Bad("a key that is no id", key(b"\xff\xfe"), "malformed", "key: ", outcome=None),
+    Bad("no key", key(None), "malformed", "key: "),
+    Bad("a key that is no id", key(b"\xff\xfe"), "malformed", "key: "),
     Bad("another submission's key", key(str(uuid4()).encode()), "malformed", "key: "),
     Bad("a foreign ce_type", header("ce_type", b"rfr.face-detected.v1"), "malformed", "ce_type: must be"),
     Bad("a ce_type that is no text", header("ce_type", b"\xff\xfe\xfd"), "malformed", "ce_type: must be"),
@@ -157,11 +160,17 @@ RECORDS: Final = (
     Bad("a hidden folder", field("submission.image.uri", "file://rfr/.incoming/x"), "malformed", "image.uri: "),
     Bad("an escaped path", field("submission.image.uri", "file://rfr/%2e%2e/x"), "malformed", "image.uri: "),
     Bad("a page on the web", field("submission.image.uri", "http://rfr/originals/x"), "malformed", "image.uri: "),
-    Bad("another store", field("submission.image.uri", "s3://rfr/originals/x"), "missing_blob", "uri: "),
-    Bad("another bucket", field("submission.image.uri", "file://other/originals/x"), "missing_blob", "uri: "),
-    Bad("no such blob", field("submission.image.uri", "file://rfr/originals/gone"), "missing_blob", "uri: there is no"),
-    Bad("another picture's digest", field("submission.image.sha256", "0" * 64), "missing_blob", "sha256: "),
-    Bad("another picture's size", field("submission.image.bytes", 17), "missing_blob", "bytes: "),
+    Bad("another store", field("submission.image.uri", "s3://rfr/originals/x"), "missing_blob", "uri: ", LOST),
+    Bad("another bucket", field("submission.image.uri", "file://other/originals/x"), "missing_blob", "uri: ", LOST),
+    Bad(
+        "no such blob",
+        field("submission.image.uri", "file://rfr/originals/gone"),
+        "missing_blob",
+        "uri: there is no",
+        LOST,
+    ),
+    Bad("another picture's digest", field("submission.image.sha256", "0" * 64), "missing_blob", "sha256: ", LOST),
+    Bad("another picture's size", field("submission.image.bytes", 17), "missing_blob", "bytes: ", LOST),
     Bad(
         "a purpose behind the wrong door",
         field("submission.source", Source.DECEASED_PERSON),
@@ -408,7 +417,7 @@ async def test_a_reference_that_cannot_be_enrolled_is_set_aside(talk: Talk, name
 
 # --- last: what all of this left behind -------------------------------------------------------------------------------
 async def test_nothing_that_shows_or_names_a_person_leaks_anywhere(chain: Chain, talk: Talk) -> None:
-    """Scan every topic and every log (R13); a sender's own bytes are the one place where a leak may be theirs."""
+    """Scan every topic and every log; a sender's own bytes are the one place where a leak may be theirs."""
     await talk.searched(saved(PORTRAIT, "PNG"), fresh_case())
     ours = [record for name in ALL_NAMES for record in map(written_by_us, talk.ear.records[name]) if record]
 
