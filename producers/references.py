@@ -1,6 +1,7 @@
 """How lawfully held images of known people come into a gallery, change their hold record, and leave."""
 
 from collections.abc import AsyncIterator, Iterable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
@@ -22,7 +23,8 @@ from rfr_stream.events import (
 )
 from rfr_stream.faces import Box, Point
 from rfr_stream.policy import ineligibility
-from rfr_stream.ports import BlobStore, Reference
+from rfr_stream.ports import BlobStore
+from rfr_stream.stages import as_held
 
 __all__ = ["Enrolment", "Erasure", "enrol", "erase"]
 
@@ -100,19 +102,9 @@ async def erase(erasures: Iterable[Erasure], *, publish: Publish) -> int:
 
 def _holdable(enrolment: Enrolment) -> Enrolment:
     """Refuse a hold record that is void from the start. A restriction may be put on record: it is lifted later."""
-    hold = enrolment.hold
-    as_held = Reference(
-        reference_id=enrolment.derive(_ANY_IMAGE.sha256),
-        person_id=enrolment.person_id,
-        gallery=enrolment.gallery,
-        image=_ANY_IMAGE,
-        legal_basis=hold.legal_basis,
-        source=hold.source,
-        captured_at=hold.captured_at,
-        review_due=hold.review_due,
-        restricted=False,
-    )
-    if reason := ineligibility(as_held, datetime.now(UTC)):
+    now = datetime.now(UTC)
+    held = as_held(enrolment.event(_ANY_IMAGE, now))
+    if reason := ineligibility(replace(held, restricted=False), now):
         msg = f"hold: {reason}"
         raise NotPermitted(msg)
     return enrolment

@@ -11,18 +11,40 @@ from typing import Any, Final
 from pydantic.json_schema import models_json_schema
 
 import topics
+from rfr_stream.errors import RfrError
 from rfr_stream.events import Event
+from topics._compatibility import compatible
 from topics._topic import DAY_MS
 
 SCHEMAS: Final = Path(__file__).with_name("schemas")
+ASYNCAPI: Final = "asyncapi.json"
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 
 Document = dict[str, Any]
 
 
+class Incompatible(RfrError):
+    """A contract changed in a way that its topic version forbids."""
+
+
 def export(folder: Path = SCHEMAS) -> tuple[Path, ...]:
-    """Write every document into the folder, and return what was written; what is no longer in the table stays."""
-    return tuple(_written(folder / name, document) for name, document in documents())
+    """Write every document into the folder, and return what was written; what is no longer in the table stays.
+
+    Raises:
+        Incompatible: readers or records of the version on file would not bear the change; nothing was written.
+
+    """
+    new = dict(documents())
+    for name, document in new.items():
+        if name != ASYNCAPI and (folder / name).exists():
+            _require_compatible(folder / name, document)
+    return tuple(_written(folder / name, document) for name, document in new.items())
+
+
+def _require_compatible(path: Path, new: Document) -> None:
+    if faults := compatible(json.loads(path.read_text(encoding="utf-8")), new):
+        msg = f"{path}: {'; '.join(faults)}: this needs a new version of the topic"
+        raise Incompatible(msg)
 
 
 def documents() -> Iterator[tuple[str, Document]]:
@@ -30,7 +52,7 @@ def documents() -> Iterator[tuple[str, Document]]:
     for topic in topics.ALL:
         for event in topic.events:
             yield f"{topic.name}/{event.__name__}.json", event_schema(topic, event)
-    yield "asyncapi.json", asyncapi()
+    yield ASYNCAPI, asyncapi()
 
 
 def event_schema(topic: topics.Topic, event: type[Event]) -> Document:

@@ -12,7 +12,7 @@ through: the whole batch comes again. Every effect is idempotent and every id de
 from rfr_stream.stages._outcomes import closed_by
 from rfr_stream.stages.detection import ProbeRules, detect
 from rfr_stream.stages.embedding import TEMPLATE_MEDIA_TYPE, embed
-from rfr_stream.stages.enrolment import enrol
+from rfr_stream.stages.enrolment import as_held, enrol
 from rfr_stream.stages.reviewing import decide, expire, hold, note
 from rfr_stream.stages.searching import SearchRules, search
 
@@ -20,6 +20,7 @@ __all__ = [
     "TEMPLATE_MEDIA_TYPE",
     "ProbeRules",
     "SearchRules",
+    "as_held",
     "closed_by",
     "decide",
     "detect",

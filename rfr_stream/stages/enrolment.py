@@ -93,7 +93,7 @@ class _Register:
         admitted = one_by_one(partial(_permitted, erased), events)
         renewed = [event for event in admitted if isinstance(event, ReferenceSubmitted) and event.reference_id in held]
         if renewed:
-            await self.references.hold(list(map(_reference, renewed)))
+            await self.references.hold(list(map(as_held, renewed)))
         return admitted
 
     async def enrol(self, rows: Sequence[tuple[ReferenceSubmitted, Chip]]) -> list[None]:
@@ -104,7 +104,7 @@ class _Register:
             mine = [i for i, event in enumerate(events) if event.gallery == name]
             ids = [events[i].reference_id for i in mine]
             await self.gallery.enrol(name, ids, templates[mine], embedder=self.embedder.identity)
-        await self.references.hold(list(map(_reference, events)))
+        await self.references.hold(list(map(as_held, events)))
         # A process that has lost its partition can still be at work here while the next owner erases.
         late = await self.references.erased([event.reference_id for event in events])
         if late:
@@ -146,7 +146,8 @@ def _require_person(event: ReferenceErased, held: Reference | None) -> None:
         raise NotPermitted(msg)
 
 
-def _reference(event: ReferenceSubmitted) -> Reference:
+def as_held(event: ReferenceSubmitted) -> Reference:
+    """Return the reference as the ledger is to hold it."""
     return Reference(
         reference_id=event.reference_id,
         person_id=event.person_id,

@@ -11,7 +11,7 @@ import pytest
 from jsonschema import Draft202012Validator, FormatChecker
 
 import topics
-from rfr_stream.errors import Malformed
+from rfr_stream.errors import Malformed, RfrError
 from rfr_stream.events import Event
 from topics import Record, Topic, admin
 
@@ -180,6 +180,17 @@ def test_the_documents_on_file_are_those_that_the_table_makes(tmp_path: Path) ->
         if path.is_file()
     }
     assert made == filed, "run `rfr topics export`"
+
+
+def test_a_change_that_the_version_on_file_forbids_is_not_written(tmp_path: Path) -> None:
+    admin.export(tmp_path)
+    filed = tmp_path / topics.OUTCOMES.name / "SubmissionClosed.json"
+    before = load(filed)
+    del before["properties"]["detail"]["maxLength"]
+    filed.write_text(json.dumps(before))
+    with pytest.raises(RfrError, match=r"detail: maxLength changed: this needs a new version"):
+        admin.export(tmp_path)
+    assert load(filed) == before
 
 
 def schema_of(topic: Topic, event: type[Event]) -> dict[str, Any]:
