@@ -170,6 +170,7 @@ def held(ids: Sequence[UUID]) -> list[Reference]:
             captured_at=NOW - timedelta(days=1),
             review_due=NOW + timedelta(days=365),
             restricted=False,
+            recorded_at=NOW,
         )
         for n, reference_id in enumerate(ids)
     ]

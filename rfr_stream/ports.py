@@ -196,13 +196,15 @@ class Reference:
     captured_at: datetime | None
     review_due: datetime | None
     restricted: bool | None
+    recorded_at: datetime
+    """When this was said; what was said earlier never replaces it, in whichever order the two come."""
 
 
 class References(Protocol):
     """Who is held, and why that is lawful."""
 
     async def hold(self, references: Sequence[Reference]) -> None:
-        """Add references or replace their hold records; one that was erased stays erased."""
+        """Add references or replace older hold records of theirs; one that was erased stays erased."""
 
     async def held(self, ids: Sequence[UUID]) -> dict[UUID, Reference]:
         """Return what is known of these references now; unknown and erased ones are absent."""

@@ -305,6 +305,7 @@ def reference(person_id: str = "person-1", **fields: Any) -> Reference:  # noqa:
         captured_at=said.hold.captured_at,
         review_due=said.hold.review_due,
         restricted=said.hold.restricted,
+        recorded_at=said.occurred_at,
     )
     return replace(held, **fields)
 

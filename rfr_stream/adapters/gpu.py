@@ -14,7 +14,7 @@ from typing import Final, Self, TypeVar
 
 import numpy as np
 
-from rfr_stream.errors import BadImage, Rejected
+from rfr_stream.errors import Rejected, settle
 from rfr_stream.events import ModelIdentity
 from rfr_stream.faces import Face, ImageHwc, Landmarks
 from rfr_stream.ports import Chip, Picture, Templates
@@ -26,14 +26,12 @@ from rfr_stream.vision.weights import identity_sha256
 T = TypeVar("T")
 R = TypeVar("R")
 
-BOTH: Final[frozenset[Role]] = frozenset({"detector", "embedder"})
-
 NEEDED_PX: Final = 1600
 """Decoded pictures keep this longest side: more than a detector works at, so that small faces keep their detail."""
 
 
 def open_vision(
-    settings: VisionSettings, weights_dir: Path, *, load: Collection[Role] = BOTH, needed_px: int = NEEDED_PX
+    settings: VisionSettings, weights_dir: Path, *, load: Collection[Role] = packs.ROLES
 ) -> "Vision":
     """Return the vision of the pack that the settings name, to be entered before use.
 
@@ -45,13 +43,11 @@ def open_vision(
         load: the models to run here. A stage that only compares templates loads none: identities and the threshold
             are there all the same, and torch is never imported.
 
-        needed_px: longest side that decoded pictures keep; they come out at one to two times that.
-
     Raises:
         BadPack: there is no such pack.
 
     """
-    return Vision(settings, weights_dir, packs.pack(settings.pack), load=load, needed_px=needed_px)
+    return Vision(settings, weights_dir, packs.pack(settings.pack), load=load)
 
 
 class Vision:
@@ -64,12 +60,11 @@ class Vision:
         pack: Pack,
         *,
         load: Collection[Role],
-        needed_px: int,
     ) -> None:
         self._settings, self._weights_dir, self._pack, self._load = settings, weights_dir, pack, frozenset(load)
         self._threads = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="rfr-decode")
         self._device = ThreadPoolExecutor(1, thread_name_prefix="rfr-device")
-        limits = decode.Limits(settings.max_image_bytes, settings.max_image_pixels, needed_px)
+        limits = decode.Limits(settings.max_image_bytes, settings.max_image_pixels, NEEDED_PX)
         self.codec = PillowCodec(limits, self._threads)
         self.aligner = PackAligner(pack.aligner, loading.aligner(pack), self._threads)
         self.detector = PackDetector(pack.detector, weights_dir, self._device)
@@ -103,10 +98,6 @@ class Vision:
         """Let the running call finish and end the threads."""
         self._device.shutdown(cancel_futures=True)
         self._threads.shutdown(cancel_futures=True)
-
-    def identity(self, role: Role) -> ModelIdentity:
-        """Which detector or embedder this pack names; needs no model."""
-        return self.detector.identity if role == "detector" else self.embedder.identity
 
     def _open(self) -> None:
         """Load the models; runs on the device's own thread, where torch's settings must be made too."""
@@ -155,10 +146,7 @@ class PillowCodec:
         return await _each(self._threads, decode.encode, images)
 
     def _decode(self, file: bytes) -> Picture | Rejected:
-        try:
-            return Picture(*decode.decode(file, self._limits))
-        except BadImage as fault:
-            return fault
+        return settle(lambda: Picture(*decode.decode(file, self._limits)))
 
 
 class PackAligner:

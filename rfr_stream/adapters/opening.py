@@ -5,16 +5,14 @@ Imports stand inside the functions, so that a stage loads only the foreign libra
 
 from collections.abc import Collection
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal, Protocol, Self, TypeAlias
+from typing import TYPE_CHECKING, Protocol, Self
 
 from rfr_stream.ports import BlobStore, Gallery, Ledger, Verifier
 from rfr_stream.settings import Settings
+from rfr_stream.vision.packs import ROLES, Role
 
 if TYPE_CHECKING:
     from rfr_stream.adapters.gpu import Vision
-
-Role: TypeAlias = Literal["detector", "embedder"]
-"""What a model pack can load."""
 
 
 class _Entered(Protocol):
@@ -54,7 +52,7 @@ def ledger(settings: Settings) -> OpenLedger:
     return SqlLedger(settings.ledger.url or f"sqlite+aiosqlite:///{settings.data_dir.absolute() / 'ledger.db'}")
 
 
-def vision(settings: Settings, *, load: Collection[Role] = ("detector", "embedder")) -> "Vision":
+def vision(settings: Settings, *, load: Collection[Role] = ROLES) -> "Vision":
     """Return the model pack, to load only these models."""
     from rfr_stream.adapters.gpu import open_vision
 

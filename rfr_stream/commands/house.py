@@ -72,7 +72,7 @@ async def broker(settings: Settings, *, port: int | None = None) -> AsyncIterato
 
 
 async def _up(settings: Settings, stages: tuple[str, ...], port: int | None) -> None:
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     async with AsyncExitStack() as stack:
         if not settings.kafka.bootstrap_servers:
             stack.enter_context(_held(settings))

@@ -111,7 +111,7 @@ def _face_detected(
     described = SubjectFace(
         box=face.box,
         landmarks=face.landmarks,
-        score=face.score,
+        score=min(1.0, max(0.0, face.score)),  # a sigmoid in float32 may end a hair beside its range
         quality=quality,
         crop=crop,
         aligner=aligner,

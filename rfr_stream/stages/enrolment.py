@@ -91,6 +91,10 @@ class _Register:
         ids = [event.reference_id for event in events]
         erased, held = await self.references.erased(ids), await self.references.held(ids)
         admitted = one_by_one(partial(_permitted, erased), events)
+        # Whoever hands in an erased image again has stored it already.
+        await self.blobs.delete(
+            [event.image for event in events if event.reference_id in erased and _is_its_own(event)]
+        )
         renewed = [event for event in admitted if isinstance(event, ReferenceSubmitted) and event.reference_id in held]
         if renewed:
             await self.references.hold(list(map(as_held, renewed)))
@@ -134,10 +138,15 @@ def _permitted(erased: AbstractSet[UUID], event: ReferenceSubmitted) -> Referenc
     if event.reference_id != ReferenceSubmitted.derive(event.person_id, event.gallery, event.image.sha256):
         msg = "reference_id: not the id of this image of this person in this gallery"
         raise Malformed(msg)
-    if str(event.reference_id) not in event.image.uri.split("/"):
+    if not _is_its_own(event):
         msg = "image: must be kept under its reference's own id, so that erasing it takes nothing else away"
         raise Malformed(msg)
     return event
+
+
+def _is_its_own(event: ReferenceSubmitted) -> bool:
+    """Whether the image is kept under the reference's own id, so that deleting it takes nothing else away."""
+    return str(event.reference_id) in event.image.uri.split("/")
 
 
 def _require_person(event: ReferenceErased, held: Reference | None) -> None:
@@ -158,4 +167,5 @@ def as_held(event: ReferenceSubmitted) -> Reference:
         captured_at=event.hold.captured_at,
         review_due=event.hold.review_due,
         restricted=event.hold.restricted,
+        recorded_at=event.occurred_at,
     )

@@ -313,6 +313,18 @@ class TestReferences:
 
         assert await ledger.held([reference.reference_id]) == {reference.reference_id: renewed}
 
+    async def test_an_older_record_never_replaces_a_newer_one(self, ledger: Ledger) -> None:
+        """A replayed dead letter from before a restriction must not lift it."""
+        older = builders.reference()
+        restricted = replace(older, restricted=True, recorded_at=older.recorded_at + timedelta(seconds=1))
+
+        await ledger.hold([restricted])
+        await ledger.hold([older])
+        assert await ledger.held([older.reference_id]) == {older.reference_id: restricted}
+
+        await ledger.hold([restricted, older])
+        assert await ledger.held([older.reference_id]) == {older.reference_id: restricted}
+
     async def test_an_erased_reference_stays_erased(self, ledger: Ledger) -> None:
         gone, kept = builders.reference("person-1"), builders.reference("person-2")
         await ledger.hold([gone, kept])

@@ -7,7 +7,7 @@ from functools import wraps
 from typing import Any, Final, ParamSpec, Self, TypeVar
 from uuid import UUID
 
-from sqlalchemy import RowMapping, Table, delete, false, func, insert, select, update
+from sqlalchemy import Column, RowMapping, Table, delete, false, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
@@ -80,9 +80,10 @@ class SqlLedger:
         async with self._database.writing() as connection:
             await self._database.lock(connection, ids)
             gone = await _present(connection, erased_references, ids)
-            # The last of one id is the one that stands: a statement cannot update a row twice.
-            rows = {r.reference_id: records.reference_row(r) for r in references if r.reference_id not in gone}
-            await _upsert(connection, held_references, list(rows.values()))
+            # The latest of one id is the one that stands: a statement cannot update a row twice.
+            latest = {r.reference_id: r for r in sorted(references, key=lambda r: r.recorded_at)}
+            rows = [records.reference_row(r) for r in latest.values() if r.reference_id not in gone]
+            await _upsert(connection, held_references, rows, since=held_references.c.recorded_at)
 
     @_patiently
     async def held(self, ids: Sequence[UUID]) -> dict[UUID, Reference]:
@@ -217,9 +218,17 @@ async def _add(connection: AsyncConnection, table: Table, rows: Sequence[records
 
 
 async def _upsert(
-    connection: AsyncConnection, table: Table, rows: Sequence[records.Row], *, keep: Collection[str] = ()
+    connection: AsyncConnection,
+    table: Table,
+    rows: Sequence[records.Row],
+    *,
+    keep: Collection[str] = (),
+    since: Column[Any] | None = None,
 ) -> None:
-    """Insert or replace rows by their first column; a column to `keep` is written once and never changed."""
+    """Insert or replace rows by their first column.
+
+    A column to `keep` is written once and never changed. By `since`, a row is replaced by none that is older.
+    """
     if not rows:
         return
     statement = _insert(connection, table)
@@ -230,7 +239,8 @@ async def _upsert(
         else statement.excluded[column.name]
         for column in others
     }
-    await connection.execute(statement.on_conflict_do_update(index_elements=[key], set_=new), rows)
+    newer = None if since is None else statement.excluded[since.name] >= since
+    await connection.execute(statement.on_conflict_do_update(index_elements=[key], set_=new, where=newer), rows)
 
 
 def _insert(connection: AsyncConnection, table: Table) -> sqlite.Insert | postgresql.Insert:

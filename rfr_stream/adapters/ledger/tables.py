@@ -99,6 +99,7 @@ held_references: Final = Table(
     Column("captured_at", Instant),
     Column("review_due", Instant),
     Column("restricted", Boolean),
+    Column("recorded_at", Instant, nullable=False),
 )
 erased_references: Final = Table("erased_references", metadata, Column("reference_id", Uuid, primary_key=True))
 reviewers: Final = Table(

@@ -24,9 +24,10 @@ class MemoryLedger:
 
     # References
     async def hold(self, references: Sequence[Reference]) -> None:
-        self._references |= {
-            reference.reference_id: reference for reference in references if reference.reference_id not in self._erased
-        }
+        for reference in references:
+            known = self._references.get(reference.reference_id, reference)
+            if reference.reference_id not in self._erased and reference.recorded_at >= known.recorded_at:
+                self._references[reference.reference_id] = reference
 
     async def held(self, ids: Sequence[UUID]) -> dict[UUID, Reference]:
         return {id_: self._references[id_] for id_ in ids if id_ in self._references}

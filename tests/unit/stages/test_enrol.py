@@ -76,6 +76,7 @@ async def test_the_hold_record_is_kept_as_it_was_submitted() -> None:
         captured_at=event.hold.captured_at,
         review_due=event.hold.review_due,
         restricted=False,
+        recorded_at=event.occurred_at,
     )
 
 
@@ -318,6 +319,16 @@ async def test_an_erasure_that_names_the_wrong_gallery_erases_all_the_same() -> 
     await here.enrol(event)
     await here.enrol(erased(event, gallery=MISSING))
     assert await size(here, CUSTODY) == 0
+
+
+async def test_an_erased_image_that_is_handed_in_again_does_not_stay_in_the_store() -> None:
+    here = House()
+    event = await here.referenced(ANNA)
+    await here.enrol(event)
+    await here.enrol(erased(event))
+    again = await here.referenced(ANNA)
+    only(NotPermitted, await here.enrol(again))
+    assert isinstance((await here.blobs.get([again.image]))[0], MissingBlob)
 
 
 async def test_an_erasure_that_names_another_person_erases_nothing() -> None:

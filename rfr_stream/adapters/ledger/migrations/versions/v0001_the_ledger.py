@@ -104,6 +104,7 @@ def _registers() -> None:
         sa.Column("captured_at", sa.BigInteger),
         sa.Column("review_due", sa.BigInteger),
         sa.Column("restricted", sa.Boolean),
+        sa.Column("recorded_at", sa.BigInteger, nullable=False),
     )
     op.create_table("erased_references", sa.Column("reference_id", sa.Uuid, primary_key=True))
     op.create_table(
