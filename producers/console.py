@@ -10,7 +10,7 @@ from typing import Annotated, Final, TypeAlias
 from pydantic import ConfigDict, Field
 
 from rfr_stream.errors import NotPermitted
-from rfr_stream.events import CandidatesReady, Event, Prose, Ref, ReviewDecided, Support, Value
+from rfr_stream.events import CandidatesReady, Event, Observation, Ref, ReviewDecided, Support, Value
 from rfr_stream.policy import objection
 
 Sign: TypeAlias = Callable[[bytes], str]
@@ -27,8 +27,8 @@ class Judgement(Value):
     reviewer_id: Ref
     support: Support
     person_id: Ref | None = None
-    similarities: Annotated[tuple[Prose, ...], Field(max_length=64)] = ()
-    dissimilarities: Annotated[tuple[Prose, ...], Field(max_length=64)] = ()
+    similarities: Annotated[tuple[Observation, ...], Field(max_length=64)] = ()
+    dissimilarities: Annotated[tuple[Observation, ...], Field(max_length=64)] = ()
 
 
 async def decide(

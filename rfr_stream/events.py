@@ -8,6 +8,7 @@ says the same thing with the same id. A field may be added with a default; anyth
 import hashlib
 import json
 from dataclasses import astuple
+from datetime import UTC, datetime
 from enum import StrEnum
 from functools import lru_cache
 from typing import Annotated, Any, ClassVar, Final, Literal, Self
@@ -25,7 +26,13 @@ CAVEAT: Final = "Possible lead. Not evidence of identity. Must be independently 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Ref = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/@+-]*$", min_length=1, max_length=128)]
 """An opaque reference in some register: a case, a person, an officer. Never a name."""
-Prose = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2_000)]
+_PRINTABLE: Final = r"^[^\x00-\x08\x0b-\x1f\x7f-\x9f]*$"
+"""No control characters but newline and tab: a database cannot keep some, and a terminal obeys others."""
+Prose = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2_000, pattern=_PRINTABLE)]
+Observation = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500, pattern=_PRINTABLE)]
+"""One feature that a reviewer saw; as many as may be named fit into one event."""
+Instant = Annotated[AwareDatetime, Field(ge=datetime(1900, 1, 1, tzinfo=UTC), lt=datetime(9000, 1, 1, tzinfo=UTC))]
+"""A moment with its offset, far enough from the calendar's ends that it can be told in every time zone."""
 BlobUri = Annotated[
     str,
     StringConstraints(
@@ -40,13 +47,16 @@ Share = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
 
 def derive_id(*parts: object) -> UUID:
     """Return the uuid5 of the parts: the same parts, the same id, on every machine and in every run."""
-    return _derive(tuple(map(str, parts)))
+    return uuid5(NAMESPACE, json.dumps(tuple(map(str, parts)), ensure_ascii=False))
 
 
 @lru_cache(maxsize=4_096)
-def _derive(parts: tuple[str, ...]) -> UUID:
-    """Remember: whoever reads an event derives the same id that its sender, often in this process, just did."""
-    return uuid5(NAMESPACE, json.dumps(parts, ensure_ascii=False))
+def _event_id(ce_type: str, about: UUID) -> UUID:
+    """Remember: whoever reads an event derives the same id that its sender, often in this process, just did.
+
+    Of opaque ids alone: what names a case or a person must not outlive it here.
+    """
+    return derive_id(ce_type, about)
 
 
 def canonical(value: Any) -> bytes:  # noqa: ANN401 - whatever JSON can hold
@@ -164,7 +174,7 @@ class Submission(Value):
     subject: Box | Point | None = None
     media: Annotated[Still | VideoFrame, Field(discriminator="kind")] = Still()
     submitted_by: Ref
-    submitted_at: AwareDatetime
+    submitted_at: Instant
     image: BlobRef
 
     @staticmethod
@@ -248,8 +258,8 @@ class HoldRecord(Value):
 
     legal_basis: Prose
     source: Ref
-    captured_at: AwareDatetime
-    review_due: AwareDatetime
+    captured_at: Instant
+    review_due: Instant
     restricted: bool = False
 
 
@@ -269,7 +279,7 @@ class Event(Value):
 
     ce_type: ClassVar[str]
 
-    occurred_at: AwareDatetime
+    occurred_at: Instant
     """When it happened, by the speaker's clock (informational: clocks differ)."""
     demo: bool = False
     """A demonstration's event; an operational consumer refuses it, and the other way round."""
@@ -292,7 +302,7 @@ class SubmissionEvent(Event):
 
     @property
     def event_id(self) -> UUID:
-        return derive_id(self.ce_type, self.submission.submission_id)
+        return _event_id(self.ce_type, self.submission.submission_id)
 
     @property
     def key(self) -> str:
@@ -364,8 +374,8 @@ class ReviewDecided(Event):
     list_digest: Sha256
     support: Support
     person_id: Ref | None = None
-    similarities: Annotated[tuple[Prose, ...], Field(max_length=64)] = ()
-    dissimilarities: Annotated[tuple[Prose, ...], Field(max_length=64)] = ()
+    similarities: Annotated[tuple[Observation, ...], Field(max_length=64)] = ()
+    dissimilarities: Annotated[tuple[Observation, ...], Field(max_length=64)] = ()
     signature: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9+/]{86}==$")]
     """Base64 of the Ed25519 signature over `signed_bytes`."""
 
@@ -391,7 +401,7 @@ class ReviewSummary(Value):
     support: Support
     similarities_n: Annotated[int, Field(ge=0)]
     dissimilarities_n: Annotated[int, Field(ge=0)]
-    decided_at: AwareDatetime
+    decided_at: Instant
     signature: str
 
 
@@ -430,7 +440,7 @@ class IdentificationConfirmed(Event):
     @property
     def event_id(self) -> UUID:
         """One per case, whatever happens."""
-        return derive_id(self.ce_type, self.submission_id)
+        return _event_id(self.ce_type, self.submission_id)
 
     @property
     def key(self) -> str:
@@ -450,7 +460,7 @@ class IdentificationWithdrawn(Event):
 
     @property
     def event_id(self) -> UUID:
-        return derive_id(self.ce_type, self.submission_id)
+        return _event_id(self.ce_type, self.submission_id)
 
     @property
     def key(self) -> str:
@@ -516,7 +526,7 @@ class ReferenceErased(Event):
 
     @property
     def event_id(self) -> UUID:
-        return derive_id(self.ce_type, self.reference_id)
+        return _event_id(self.ce_type, self.reference_id)
 
     @property
     def key(self) -> str:

@@ -72,6 +72,8 @@ class Topic:
         """Return the record that says this event on this topic.
 
         Raises:
+            Malformed: it is larger than an event may be, and nobody would read it.
+
             ValueError: the topic does not carry this kind of event.
 
         """
@@ -86,7 +88,11 @@ class Topic:
         )
         trace = (("traceparent", traceparent.encode()),) if traceparent else ()
         headers = (*_same_for_all(self.name, type(event), event.demo), *own, *trace)
-        return Record(self.name, key, event.model_dump_json().encode(), headers)
+        value = event.model_dump_json().encode()
+        if len(value) > MAX_EVENT_BYTES:
+            msg = f"value: {len(value)} bytes, more than {MAX_EVENT_BYTES}; shorten what was written in it"
+            raise Malformed(msg)
+        return Record(self.name, key, value, headers)
 
     def decode(self, record: Record) -> Event:
         """Return the event that a record claims to be.

@@ -9,6 +9,7 @@ Acknowledged by all in-sync replicas, idempotent, keyed by what the event is abo
 
 import asyncio
 import logging
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 from types import TracebackType
@@ -159,16 +160,26 @@ def _retrieve(acknowledgement: "asyncio.Future[object]") -> None:
         acknowledgement.exception()
 
 
-_hash = lru_cache(maxsize=8_192)(murmur2)
-"""Kafka's own hash, pure Python in aiokafka and dear; one key passes all five stages, often in one process."""
+_SUBMISSION: Final = re.compile(rb"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+"""A key that is a submission's id."""
+
+_remembered_hash = lru_cache(maxsize=8_192)(murmur2)
+
+
+def _hash(key: bytes) -> int:
+    """Return Kafka's own hash, pure Python in aiokafka and dear; a submission passes all stages, often in one process.
+
+    Other keys name a case or a person, and are not remembered.
+    """
+    hashed: int = _remembered_hash(key) if _SUBMISSION.fullmatch(key) else murmur2(key)
+    return hashed
 
 
 def _partition(key: bytes | None, partitions: list[int], available: list[int]) -> int:
     """Choose as every Kafka client does, so that one key is one partition whoever sends."""
     if key is None:
         return (available or partitions)[0]
-    hashed: int = _hash(key)
-    return partitions[(hashed & 0x7FFFFFFF) % len(partitions)]
+    return partitions[(_hash(key) & 0x7FFFFFFF) % len(partitions)]
 
 
 def _security(options: dict[str, Any]) -> BaseSecurity:

@@ -9,7 +9,7 @@ from aiokafka.partitioner import DefaultPartitioner
 from faststream.security import SASLScram512
 
 from rfr_stream.settings import KafkaSettings, Settings
-from topics.bus import Bus, SendFailed, _partition, _security, acknowledged
+from topics.bus import Bus, SendFailed, _partition, _remembered_hash, _security, acknowledged
 
 
 def test_a_key_goes_where_every_kafka_client_sends_it() -> None:
@@ -18,6 +18,14 @@ def test_a_key_goes_where_every_kafka_client_sends_it() -> None:
     assert [_partition(key, partitions, partitions) for key in keys] == [
         DefaultPartitioner()(key, partitions, partitions) for key in keys
     ]
+
+
+def test_a_key_that_names_a_case_or_a_person_is_not_remembered() -> None:
+    before = _remembered_hash.cache_info().currsize
+    _partition(b"case-to-be-forgotten", [0, 1], [0, 1])
+    assert _remembered_hash.cache_info().currsize == before
+    _partition(str(uuid4()).encode(), [0, 1], [0, 1])
+    assert _remembered_hash.cache_info().currsize == before + 1
 
 
 def test_credentials_reach_the_broker_object_as_they_reach_the_producer() -> None:

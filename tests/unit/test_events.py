@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+import topics
 from rfr_stream.adapters.keys import Ed25519Verifier
 from rfr_stream.events import (
     BlobRef,
@@ -29,8 +30,10 @@ from rfr_stream.events import (
     Source,
     Still,
     Submission,
+    SubmissionClosed,
     Support,
     VideoFrame,
+    _event_id,
     canonical,
     derive_id,
 )
@@ -94,6 +97,12 @@ class TestEveryEvent:
             heard(type(event), {**said(event), "occurred_at": "2026-03-01T12:00:00"})
 
     @every_event
+    @pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+01:00", "9999-12-31T23:59:59-05:00"])
+    def test_its_moments_can_be_told_in_every_time_zone(self, event: Event, moment: str) -> None:
+        with pytest.raises(ValidationError, match="occurred_at"):
+            heard(type(event), {**said(event), "occurred_at": moment})
+
+    @every_event
     def test_it_is_operational_unless_it_says_otherwise(self, event: Event) -> None:
         wire = said(event)
         del wire["demo"]
@@ -131,7 +140,35 @@ class TestEveryEvent:
             _ = nothing.key
 
 
+class TestProse:
+    @pytest.mark.parametrize("detail", ["a\0b", "\x1b[2J", "a\rb", "a\x7f", "a\x9bb"], ids=ascii)
+    def test_control_characters_are_refused_by_the_fields_name(self, detail: str) -> None:
+        with pytest.raises(ValidationError, match="detail"):
+            heard(SubmissionClosed, {**said(builders.closed()), "detail": detail})
+
+    def test_lines_tabs_and_every_script_are_welcome(self) -> None:
+        detail = "erste Zeile: Straße\n\tδεύτερη 第二"
+        assert getattr(heard(SubmissionClosed, {**said(builders.closed()), "detail": detail}), "detail") == detail  # noqa: B009
+
+    def test_as_many_observations_as_may_be_made_fit_into_one_event(self) -> None:
+        observed = ("न" * 500,) * 64
+        fullest = ReviewDecided.model_validate(
+            {**dict(builders.decision()), "similarities": observed, "dissimilarities": observed}
+        )
+        assert topics.DECISIONS.encode(fullest).value
+        with pytest.raises(ValidationError, match="similarities"):
+            ReviewDecided.model_validate({**dict(builders.decision()), "similarities": ("x" * 501,)})
+
+
 class TestIds:
+    def test_nothing_but_opaque_ids_is_remembered(self) -> None:
+        before = _event_id.cache_info().currsize
+        submission = builders.submission(case_ref="case-to-be-forgotten")
+        assert builders.reference_submitted().event_id
+        assert _event_id.cache_info().currsize == before
+        assert builders.image_submitted(submission).event_id
+        assert _event_id.cache_info().currsize <= before + 1
+
     def test_a_derived_id_is_the_same_on_every_machine(self) -> None:
         assert derive_id("submission", "a", 1) == UUID("8b09dd3f-5685-50ad-9f66-7bc21028b448")
 
@@ -399,8 +436,12 @@ class TestDecision:
         assert decision.model_copy(update={"signature": "B" * 86 + "=="}).event_id == decision.event_id
 
     @given(
-        st.datetimes(timezones=st.sampled_from([UTC, timezone(timedelta(hours=1)), timezone(-timedelta(minutes=90))])),
-        st.lists(st.text(min_size=1).filter(lambda text: bool(text.strip()))),
+        st.datetimes(
+            datetime(1901, 1, 1),
+            datetime(8999, 1, 1),
+            timezones=st.sampled_from([UTC, timezone(timedelta(hours=1)), timezone(-timedelta(minutes=90))]),
+        ),
+        st.lists(st.text(st.characters(exclude_categories=["C"]), min_size=1).filter(str.strip), max_size=64),
     )
     def test_what_was_signed_reads_the_same_after_the_wire(self, at: datetime, features: list[str]) -> None:
         decision = builders.decision(occurred_at=at, similarities=tuple(features[:64]))

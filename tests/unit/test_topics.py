@@ -100,6 +100,12 @@ def test_a_topic_refuses_to_say_what_it_does_not_carry() -> None:
         topics.FACES.encode(builders.closed())
 
 
+def test_an_event_that_nobody_would_read_is_not_sent() -> None:
+    event = builders.closed().model_copy(update={"detail": "x" * MAX_EVENT_BYTES})
+    with pytest.raises(Malformed, match=f"value: .* bytes, more than {MAX_EVENT_BYTES}"):
+        topics.OUTCOMES.encode(event)
+
+
 def test_dead_letters_are_named_after_topic_and_group() -> None:
     assert topics.SUBMISSIONS.dead("rfr-detection") == "rfr-submissions-v1-detection-dead"
 
