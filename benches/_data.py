@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 class TestData(BaseSettings):
     """RFR_TEST_DATA: the folder of the research data."""
 
+    __test__ = False  # pytest: its name says what it is of, not what it is
     model_config = SettingsConfigDict(env_prefix="RFR_")
 
     test_data: Path = Path(__file__).resolve().parents[1] / "../shared/assets"

@@ -26,7 +26,17 @@ from torch.nn import functional as F  # noqa: N812 - its usual name
 
 from rfr_stream.adapters.gpu import NEEDED_PX
 from rfr_stream.faces import Face, ImageHwc, Landmarks
-from rfr_stream.vision import align, decode, dlib_resnet, loading, mobilefacenet, packs, retinaface, retinaface_network
+from rfr_stream.vision import (
+    align,
+    decode,
+    dlib_resnet,
+    loading,
+    mobilefacenet,
+    normalisation,
+    packs,
+    retinaface,
+    retinaface_network,
+)
 from rfr_stream.vision.tuning import Runtime, runtime, tuned
 
 IMAGES = 3
@@ -110,7 +120,7 @@ def bench_retinaface(data: TestData) -> None:
     image = _photograph(_photographs(data)[0], side_px=640)[:480]
     for each in {Runtime(best.device, torch.float32), best}:
         model = retinaface.RetinaFace(
-            copy.deepcopy(plain), retinaface.IMAGENET_RGB, each, packs.pack("retinaface").detector, min_score=2.0
+            copy.deepcopy(plain), normalisation.IMAGENET_RGB, each, packs.pack("retinaface").detector, min_score=2.0
         )
         shipped_s, same_size_s, ours_s = cpu_s(
             partial(_package_way, plain, image, max_size=960),
@@ -148,7 +158,7 @@ def _package_way(network: nn.Module, image: ImageHwc, *, max_size: int) -> int:
         share = max_size / max(image.shape[:2])
         size = (round(image.shape[1] * share), round(image.shape[0] * share))
         pixels = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR), dtype=np.float32)
-        pixels = (pixels - retinaface.IMAGENET_RGB.mean) / retinaface.IMAGENET_RGB.std
+        pixels = (pixels - normalisation.IMAGENET_RGB.mean) / normalisation.IMAGENET_RGB.std
         batch = torch.from_numpy(pixels.transpose(2, 0, 1).astype(np.float32))[None]
         sides = [[16, 32], [64, 128], [256, 512]]
         anchors = priorbox(min_sizes=sides, steps=[8, 16, 32], clip=False, image_size=pixels.shape[:2])
@@ -166,7 +176,7 @@ def bench_precision(data: TestData) -> None:
     print("RetinaFace-MobileNet-0.25, average precision at IoU 0.5 on every box of the WIDER subset")
     part = packs.pack("retinaface-mobilenet").detector
     network = retinaface_network.load_into(retinaface_network.mobilenet_network(), data.weights / part.weights[0].name)
-    fast = retinaface.RetinaFace(copy.deepcopy(network), retinaface.CAFFE_BGR, runtime("cpu"), part, min_score=0.02)
+    fast = retinaface.RetinaFace(copy.deepcopy(network), normalisation.CAFFE_BGR, runtime("cpu"), part, min_score=0.02)
     plain = _Plain(network, part)
     truth = [boxes for _, boxes in data.wider()]
     pictures = [_photograph(path) for path, _ in data.wider()]
@@ -184,7 +194,7 @@ class _Plain(retinaface.RetinaFace):
 
     def __init__(self, network: nn.Module, part: packs.Part) -> None:
         fp32 = Runtime(torch.device("cpu"), torch.float32)
-        super().__init__(copy.deepcopy(network), retinaface.CAFFE_BGR, fp32, part, min_score=0.02)
+        super().__init__(copy.deepcopy(network), normalisation.CAFFE_BGR, fp32, part, min_score=0.02)
         self._network = network
 
 
@@ -240,7 +250,7 @@ def bench_decode(data: TestData) -> None:
     picture = decode.decode(file, limits).pixels
     resnet = retinaface.RetinaFace(
         _random(retinaface_network.resnet50_network()),
-        retinaface.IMAGENET_RGB,
+        normalisation.IMAGENET_RGB,
         runtime("cpu"),
         packs.pack("retinaface").detector,
         min_score=2.0,

@@ -9,6 +9,7 @@ from consumers import detection, embedding, enrolment, review, search
 from consumers._runtime import Resource, Task, serve
 from rfr_stream.adapters import opening
 from rfr_stream.settings import Settings
+from rfr_stream.vision.packs import Role
 from topics.bus import Bus
 
 STAGES: Final = ("detection", "embedding", "search", "enrolment", "review")
@@ -46,7 +47,7 @@ def create_app(settings: Settings | None = None, only: Collection[str] = STAGES)
     return serve(bus, *resources, tasks=tasks, metrics_port=settings.metrics_port)
 
 
-_NEEDS: Final[dict[str, tuple[opening.Role, ...]]] = {
+_NEEDS: Final[dict[str, tuple[Role, ...]]] = {
     "detection": ("detector",),
     "embedding": ("embedder",),
     "enrolment": ("detector", "embedder"),
@@ -54,5 +55,5 @@ _NEEDS: Final[dict[str, tuple[opening.Role, ...]]] = {
 """The models that a stage runs; the others run none."""
 
 
-def _models(only: Collection[str]) -> set[opening.Role]:
+def _models(only: Collection[str]) -> set[Role]:
     return {role for stage in only for role in _NEEDS.get(stage, ())}

@@ -30,9 +30,7 @@ NEEDED_PX: Final = 1600
 """Decoded pictures keep this longest side: more than a detector works at, so that small faces keep their detail."""
 
 
-def open_vision(
-    settings: VisionSettings, weights_dir: Path, *, load: Collection[Role] = packs.ROLES
-) -> "Vision":
+def open_vision(settings: VisionSettings, weights_dir: Path, *, load: Collection[Role] = packs.ROLES) -> "Vision":
     """Return the vision of the pack that the settings name, to be entered before use.
 
     Args:

@@ -1,4 +1,4 @@
-"""How a case is shown to a reviewer: in an order of their own, without score, rank or threshold (R20)."""
+"""How a case is shown to a reviewer: in an order of their own, without score, rank or threshold."""
 
 import random
 from collections.abc import Mapping
@@ -48,5 +48,5 @@ def places_of(settings: Settings, case: Case) -> dict[str, str]:
 def _place(settings: Settings, ref: BlobRef) -> str:
     """Return a path for blobs of the data directory, else the reference itself."""
     if settings.blobs.kind == "file":
-        return str((settings.data_dir / "blobs" / ref.uri.removeprefix("file://")).resolve())
+        return str((settings.blobs_dir / ref.uri.removeprefix("file://")).resolve())
     return ref.uri

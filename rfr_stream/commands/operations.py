@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 from rich.table import Table
@@ -18,7 +18,6 @@ from topics import admin
 from topics.tail import Kept
 
 topics_app = typer.Typer(help="The topics of a cluster, against the table.", no_args_is_help=True)
-ROLES: Final[tuple[packs.Role, ...]] = ("detector", "embedder")
 models_app = typer.Typer(help="Model packs and their weights.", no_args_is_help=True)
 
 
@@ -60,7 +59,7 @@ def list_models(context: typer.Context) -> None:
     for pack in weights.list_packs():
         CONSOLE.print(f"[bold]{pack.name}[/]  (threshold {pack.threshold:g}, aligner {pack.aligner})")
         states = weights.status(pack, _weights_dir(context))
-        for role in ROLES:
+        for role in packs.ROLES:
             part = pack.part(role)
             say(f"  {role}: {part.architecture} {part.version}, licence {part.licence}")
             say(f"    trained on: {part.training_data}")
@@ -106,7 +105,7 @@ def compact(context: typer.Context) -> None:
     if settings.gallery.url:
         msg = "RFR_GALLERY__URL: a Qdrant server removes erased bytes by itself (its optimizer)"
         raise RfrError(msg)
-    if not (settings.data_dir / "gallery").is_dir():
+    if not settings.gallery_dir.is_dir():
         msg = f"{settings.data_dir}: holds no gallery"
         raise RfrError(msg)
     run(_compact(settings))
@@ -116,14 +115,13 @@ def compact(context: typer.Context) -> None:
 async def _compact(settings: Settings) -> None:
     from rfr_stream.adapters.qdrant.edge import EdgeGallery
 
-    embedder = opening.vision(settings, load=()).identity("embedder")
-    async with EdgeGallery(settings.data_dir / "gallery", embedder=embedder) as gallery:
+    embedder = opening.vision(settings, load=()).embedder.identity
+    async with EdgeGallery(settings.gallery_dir, embedder=embedder) as gallery:
         await gallery.compact()
 
 
 def _weights_dir(context: typer.Context) -> Path:
-    settings = settings_of(context)
-    return settings.vision.weights_dir or settings.data_dir / "models"
+    return settings_of(context).weights_dir
 
 
 def replay(  # noqa: PLR0917 - options of the command line
@@ -144,7 +142,7 @@ def replay(  # noqa: PLR0917 - options of the command line
     table = Table("key", "reason", "error", "attempt", "failed at")
     for letter in letters:
         record = letter.record
-        facts = (record.header(f"x-rfr-{fact}") for fact in ("reason", "error", "attempt", "failed-at"))
+        facts = (record.fault(fact) for fact in ("reason", "error", "attempt", "failed-at"))
         table.add_row((record.key or b"").decode(errors="replace"), *facts)
     CONSOLE.print(table)
     say(f"{len(letters)} put back." if go else f"{len(letters)} would be put back; --go does it.")

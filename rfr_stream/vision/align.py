@@ -14,16 +14,11 @@ ARCFACE_112: Final = np.array(
 )
 """Where ArcFace-class embedders want the landmarks, in a chip of 112 px (Deng et al. 2019)."""
 
-DLIB_150: Final = np.array(
-    [(47.51, 46.39), (101.70, 46.25), (74.33, 77.75), (51.55, 103.46), (97.95, 103.24)], dtype=np.float32
-)
-"""Where dlib's own chips (150 px, padding 0.25) hold RetinaFace's landmarks: mean over 7,661 aligned faces."""
-
 DLIB_150_MTCNN: Final = np.array(
     [(47.27, 45.37), (101.55, 45.33), (74.03, 78.06), (50.42, 104.85), (98.31, 104.84)], dtype=np.float32
 )
-"""The same for MTCNN's landmarks, whose eyes lie higher and mouths lower: medians over the 1,619 faces of an LFW
-subset that dlib's own detector and five-point predictor found too. Worth 0.2 points of LFW accuracy."""
+"""Where dlib's own chips (150 px, padding 0.25) hold MTCNN's landmarks: medians over the 1,619 faces of an LFW subset
+that dlib's own detector and five-point predictor found too. Worth 0.2 points of LFW accuracy."""
 
 _ALIASES_FROM: Final = 1.5
 """Image pixels per chip pixel from which the image is averaged down before it is turned; below, one pass is sharper."""

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - its usual name
 
-CHIP_PX: Final = 150
 DIMENSION: Final = 128
 MEAN_RGB: Final = (122.782, 117.001, 104.298)
 STD_RGB: Final = (256.0, 256.0, 256.0)

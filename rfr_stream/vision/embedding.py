@@ -1,7 +1,7 @@
 """Runs an embedding network over batches of chips."""
 
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 import torch
@@ -10,18 +10,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - its usual name
 
 from rfr_stream.faces import ImageHwc
+from rfr_stream.vision.normalisation import Normalisation
 from rfr_stream.vision.packs import Part
 from rfr_stream.vision.tuning import Runtime, tuned
 
 BATCH: Final = {"cpu": 16, "cuda": 128}
 """Most chips in one forward: larger ones no longer pay, and memory stays flat."""
-
-
-class Normalisation(NamedTuple):
-    """(RGB - mean) / std, of levels 0-255: it belongs to the weights."""
-
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
 
 
 class NetworkEmbedder:
@@ -32,8 +26,7 @@ class NetworkEmbedder:
         self._network = tuned(network, runtime, shape=shape)
         self._runtime = runtime
         self._dimension = part.dimension
-        mean, std = (torch.tensor(part, device=runtime.device).view(3, 1, 1) for part in normalisation)
-        self._factor, self._offset = 1 / std, -mean / std
+        self._factor, self._offset = normalisation.factor_and_offset(runtime.device)
 
     def embed(self, chips: Sequence[ImageHwc]) -> NDArray[np.float32]:
         """Return float32 [N, D], L2 norm 1, for N chips uint8 [S, S, 3], RGB."""

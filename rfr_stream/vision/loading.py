@@ -68,37 +68,36 @@ def _mtcnn(part: Part, paths: Sequence[Path], device: str) -> DetectorModel:
 
 
 def _retinaface_resnet50(part: Part, paths: Sequence[Path], device: str) -> DetectorModel:
-    from rfr_stream.vision import retinaface, retinaface_network, tuning
+    from rfr_stream.vision import normalisation, retinaface, retinaface_network, tuning
 
     network = retinaface_network.load_into(retinaface_network.resnet50_network(), paths[0])
-    return retinaface.RetinaFace(network, retinaface.IMAGENET_RGB, tuning.runtime(device), part)
+    return retinaface.RetinaFace(network, normalisation.IMAGENET_RGB, tuning.runtime(device), part)
 
 
 def _retinaface_mobilenet(part: Part, paths: Sequence[Path], device: str) -> DetectorModel:
-    from rfr_stream.vision import retinaface, retinaface_network, tuning
+    from rfr_stream.vision import normalisation, retinaface, retinaface_network, tuning
 
     network = retinaface_network.load_into(retinaface_network.mobilenet_network(), paths[0])
-    return retinaface.RetinaFace(network, retinaface.CAFFE_BGR, tuning.runtime(device), part)
+    return retinaface.RetinaFace(network, normalisation.CAFFE_BGR, tuning.runtime(device), part)
 
 
 def _dlib_resnet(part: Part, paths: Sequence[Path], device: str) -> EmbedderModel:
-    from rfr_stream.vision import dlib_resnet, embedding, tuning
+    from rfr_stream.vision import dlib_resnet, embedding, normalisation, tuning
 
     network = dlib_resnet.load(paths[0])
-    normalisation = embedding.Normalisation(dlib_resnet.MEAN_RGB, dlib_resnet.STD_RGB)
-    return embedding.NetworkEmbedder(network, normalisation, tuning.runtime(device), part)
+    levels = normalisation.Normalisation(dlib_resnet.MEAN_RGB, dlib_resnet.STD_RGB)
+    return embedding.NetworkEmbedder(network, levels, tuning.runtime(device), part)
 
 
 def _mobilefacenet(part: Part, paths: Sequence[Path], device: str) -> EmbedderModel:
-    from rfr_stream.vision import embedding, mobilefacenet, tuning
+    from rfr_stream.vision import embedding, mobilefacenet, normalisation, tuning
 
     network = mobilefacenet.load(paths[0])
-    return embedding.NetworkEmbedder(network, mobilefacenet.IMAGENET, tuning.runtime(device), part)
+    return embedding.NetworkEmbedder(network, normalisation.IMAGENET_RGB, tuning.runtime(device), part)
 
 
 _TEMPLATES: Final = MappingProxyType(
     {
-        "dlib-150": (align.DLIB_150, 150),
         "dlib-150-mtcnn": (align.DLIB_150_MTCNN, 150),
         "arcface-112": (align.ARCFACE_112, 112),
     }

@@ -6,10 +6,6 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-from rfr_stream.vision.embedding import Normalisation
-
-IMAGENET: Final = Normalisation((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
-
 _STAGES: Final = ((2, 64, 5, 2), (4, 128, 1, 2), (2, 128, 6, 1), (4, 128, 1, 2), (2, 128, 2, 1))
 """(expansion, channels, blocks, stride of the first block)."""
 

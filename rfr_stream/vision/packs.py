@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final, Literal
+from typing import Final, Literal, TypeAlias
 
 from rfr_stream.errors import RfrError
 
-Role = Literal["detector", "embedder"]
+Role: TypeAlias = Literal["detector", "embedder"]
+"""What a pack can load."""
+
+ROLES: Final[tuple[Role, ...]] = ("detector", "embedder")
 
 UNKNOWN: Final = "unknown"
 

@@ -6,7 +6,7 @@ multiple of the coarsest stride, so that few shapes exist, and anchors are made 
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Final
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,7 @@ from torch.nn import functional as F  # noqa: N812 - its usual name
 from torchvision.ops import nms
 
 from rfr_stream.faces import Box, Face, ImageHwc, Landmarks
+from rfr_stream.vision.normalisation import Normalisation
 from rfr_stream.vision.packs import Part
 from rfr_stream.vision.resize import shrink
 from rfr_stream.vision.tuning import Runtime, tuned
@@ -29,19 +30,6 @@ _NMS_IOU: Final = 0.4
 _MAX_CANDIDATES: Final = 5_000
 """Kept before suppression, best first: it is quadratic, and a hostile texture must not cost minutes."""
 _USUAL_SHAPE: Final = (1, 3, 480, 640)
-
-
-class Normalisation(NamedTuple):
-    """(levels - mean) / std, of levels 0-255 in this order of channels: it belongs to the weights."""
-
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-    channels: tuple[int, int, int] = (0, 1, 2)
-    """Of RGB; (2, 1, 0) is BGR."""
-
-
-IMAGENET_RGB: Final = Normalisation((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
-CAFFE_BGR: Final = Normalisation((104.0, 117.0, 123.0), (1.0, 1.0, 1.0), (2, 1, 0))
 
 
 class RetinaFace:
@@ -60,11 +48,7 @@ class RetinaFace:
         self._network = tuned(network, runtime, shape=_USUAL_SHAPE)
         self._runtime, self._input_px, self._min_score = runtime, part.input_px, min_score
         self._channels = torch.tensor(normalisation.channels, device=runtime.device)
-        mean, std = (
-            torch.tensor(values, device=runtime.device).view(3, 1, 1)
-            for values in (normalisation.mean, normalisation.std)
-        )
-        self._factor, self._offset = 1 / std, -mean / std
+        self._factor, self._offset = normalisation.factor_and_offset(runtime.device)
 
     def detect(self, images: Sequence[ImageHwc]) -> list[list[Face]]:
         """Return the faces of each image (uint8 [H, W, 3], RGB) in its own pixels, highest score first."""

@@ -5,13 +5,12 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from importlib import import_module
 from io import BytesIO
-from pathlib import Path
 
 import numpy as np
 import pytest
 import pytest_asyncio
+from _data import TestData
 from PIL import Image
-from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from rfr_stream.adapters.gpu import open_vision
 from rfr_stream.adapters.memory.vision import (
@@ -26,14 +25,6 @@ from rfr_stream.errors import BadImage
 from rfr_stream.faces import Box, Face, ImageHwc
 from rfr_stream.ports import Aligner, Chip, Codec, Detector, Embedder, Picture
 from rfr_stream.settings import VisionSettings
-
-
-class TestData(BaseSettings):
-    """RFR_TEST_DATA: where weights for tests lie."""
-
-    __test__ = False
-    model_config = SettingsConfigDict(env_prefix="RFR_")
-    test_data: Path = Path(__file__).resolve().parents[2] / "../shared/assets"
 
 
 @dataclass(frozen=True)
@@ -79,7 +70,7 @@ async def eyes(request: pytest.FixtureRequest) -> AsyncIterator[Eyes]:
     middle = Box(width * 0.3, height * 0.3, width * 0.7, height * 0.7)
     async with AsyncExitStack() as stack:
         vision = await stack.enter_async_context(
-            open_vision(VisionSettings(pack=request.param, device="cpu"), TestData().test_data / "weights")
+            open_vision(VisionSettings(pack=request.param, device="cpu"), TestData().weights)
         )
         face = middle if request.param == "null" else ASTRONAUT_FACE
         yield Eyes(vision.codec, vision.detector, vision.aligner, vision.embedder, portrait, face)

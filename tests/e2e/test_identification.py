@@ -14,9 +14,9 @@ from uuid import UUID, uuid4
 import builders
 import pytest
 import pytest_asyncio
+from _data import TestData
 from chain import Chain, Talk, running, saved
 from PIL import Image, ImageEnhance, ImageFilter
-from pydantic_settings import BaseSettings, SettingsConfigDict
 from skimage import data as pictures
 
 import topics
@@ -253,17 +253,10 @@ async def test_a_picture_that_is_cut_off_ends_as_unreadable(talk: Talk) -> None:
 
 
 # --- many people ----------------------------------------------------------------------------------------------------
-class ResearchData(BaseSettings):
-    """RFR_TEST_DATA: where photographs and weights for tests lie."""
-
-    model_config = SettingsConfigDict(env_prefix="RFR_")
-    test_data: Path = Path(__file__).resolve().parents[2] / "../shared/assets"
-
-
 @pytest.fixture(scope="module")
 def people() -> dict[str, tuple[bytes, bytes]]:
     """Two photographs of each of twenty-five people, by an opaque reference."""
-    folders = sorted(ResearchData().test_data.glob("lfw_dev/*/"))
+    folders = sorted(TestData().test_data.glob("lfw_dev/*/"))
     several = [files for files in (sorted(folder.glob("*.jpg")) for folder in folders) if len(files) >= 6]
     assert len(several) >= 25
     return {f"person-{n}": (f[0].read_bytes(), f[1].read_bytes()) for n, f in enumerate(several[:25], start=100)}
@@ -274,7 +267,7 @@ async def crowd(
     tmp_path_factory: pytest.TempPathFactory, people: dict[str, tuple[bytes, bytes]]
 ) -> AsyncIterator[Talk]:
     """A house whose gallery holds one photograph of each."""
-    vision = VisionSettings(pack="retinaface-mobilenet", weights_dir=ResearchData().test_data.resolve() / "weights")
+    vision = VisionSettings(pack="retinaface-mobilenet", weights_dir=TestData().weights.resolve())
     starting = running(tmp_path_factory.mktemp("crowd"), vision=vision)
     chain, _ = await asyncio.to_thread(starting.__enter__)
     try:

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from rfr_stream.faces import Landmarks, Matrix
-from rfr_stream.vision.align import ARCFACE_112, DLIB_150, DLIB_150_MTCNN, align
+from rfr_stream.vision.align import ARCFACE_112, DLIB_150_MTCNN, align
 
-TEMPLATES = {"arcface": (ARCFACE_112, 112), "dlib": (DLIB_150, 150), "dlib for mtcnn": (DLIB_150_MTCNN, 150)}
+TEMPLATES = {"arcface": (ARCFACE_112, 112), "dlib": (DLIB_150_MTCNN, 150)}
 each_template = pytest.mark.parametrize(("template", "chip_px"), TEMPLATES.values(), ids=TEMPLATES)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from rfr_stream.vision.dlib_resnet import CHIP_PX, DIMENSION, MEAN_RGB, STD_RGB, DlibResNet, load
+from rfr_stream.vision.dlib_resnet import DIMENSION, MEAN_RGB, STD_RGB, DlibResNet, load
 from rfr_stream.vision.packs import locate, pack
 
 
@@ -35,7 +35,7 @@ def test_descriptors_are_those_of_dlib(network: DlibResNet, file: Path) -> None:
 
 def test_a_chip_becomes_a_row(network: DlibResNet) -> None:
     with torch.inference_mode():
-        assert network(torch.zeros(2, 3, CHIP_PX, CHIP_PX)).shape == (2, DIMENSION)
+        assert network(torch.zeros(2, 3, 150, 150)).shape == (2, DIMENSION)
 
 
 def test_another_network_of_dlib_is_refused(file: Path) -> None:

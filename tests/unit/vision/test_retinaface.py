@@ -13,8 +13,9 @@ from retinaface.network import RetinaFace as PackageNetwork
 from retinaface.prior_box import priorbox
 from torch import Tensor, nn
 
+from rfr_stream.vision.normalisation import CAFFE_BGR, IMAGENET_RGB
 from rfr_stream.vision.packs import PACKS
-from rfr_stream.vision.retinaface import CAFFE_BGR, IMAGENET_RGB, RetinaFace
+from rfr_stream.vision.retinaface import RetinaFace
 from rfr_stream.vision.retinaface_network import load_into, mobilenet_network, resnet50_network
 from rfr_stream.vision.tuning import Runtime
 
