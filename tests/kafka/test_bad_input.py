@@ -24,7 +24,7 @@ from PIL import Image
 from skimage import data as pictures
 
 import topics
-from rfr_stream.events import Outcome, Purpose, Source
+from rfr_stream.events import ImageSubmitted, Outcome, Purpose, Source, Submission
 from rfr_stream.settings import VisionSettings
 from topics import Record, Topic
 
@@ -79,6 +79,19 @@ def field(path: str, value: object) -> Spoil:
             inner = inner[parent]
         inner[last] = value
         return replace(record, value=json.dumps(body).encode())
+
+    return spoil
+
+
+def asking(path: str, value: object) -> Spoil:
+    """Set one field of the submission, and all that derives from it: a request that is well formed and wrong."""
+
+    def spoil(record: Record) -> Record:
+        body = json.loads(field(f"submission.{path}", value)(record).value or b"")
+        asked = body["submission"]
+        own = {name: asked[name] for name in ("source", "purpose", "case_ref", "submitted_by")}
+        asked["submission_id"] = str(Submission.derive(image_sha256=asked["image"]["sha256"], **own))
+        return topics.SUBMISSIONS.encode(ImageSubmitted.model_validate(body))
 
     return spoil
 
@@ -169,18 +182,18 @@ RECORDS: Final = (
         "uri: there is no",
         LOST,
     ),
-    Bad("another picture's digest", field("submission.image.sha256", "0" * 64), "missing_blob", "sha256: ", LOST),
+    Bad("another picture's digest", asking("image.sha256", "0" * 64), "missing_blob", "sha256: ", LOST),
     Bad("another picture's size", field("submission.image.bytes", 17), "missing_blob", "bytes: ", LOST),
     Bad(
         "a purpose behind the wrong door",
-        field("submission.source", Source.DECEASED_PERSON),
+        asking("source", Source.DECEASED_PERSON),
         "not_permitted",
         "purpose: ",
         outcome=Outcome.REFUSED,
     ),
     Bad(
         "a purpose that nobody authorised",
-        field("submission.purpose", Purpose.WITNESS),
+        asking("purpose", Purpose.WITNESS),
         "not_permitted",
         "authoriser: ",
         outcome=Outcome.REFUSED,
@@ -191,7 +204,8 @@ RECORDS: Final = (
 @pytest.mark.parametrize("bad", RECORDS, ids=lambda bad: bad.name)
 async def test_a_bad_message_is_kept_whole_with_its_reason_and_its_sender_is_told(talk: Talk, bad: Bad) -> None:
     good = topics.SUBMISSIONS.encode(await talk.request(saved(PORTRAIT, "PNG"), fresh_case()))
-    sent = bad.spoil(replace(good, headers=(*good.headers, ("test", bad.name.encode()))))
+    sent = bad.spoil(good)
+    sent = replace(sent, headers=(*sent.headers, ("test", bad.name.encode())))
 
     letter = await refused(talk, sent)
 
