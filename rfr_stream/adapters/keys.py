@@ -20,13 +20,14 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from rfr_stream.errors import NotPermitted
+from rfr_stream.errors import Malformed, NotPermitted
 from rfr_stream.events import ReviewDecided, Support
 
 __all__ = [
     "Conclusion",
     "Ed25519PrivateKey",
     "Ed25519Verifier",
+    "checked_public_text",
     "generate",
     "load",
     "public_text",
@@ -73,6 +74,21 @@ def generate() -> Ed25519PrivateKey:
 def public_text(key: Ed25519PrivateKey) -> str:
     """Return the public half as the ledger stores it: base64 of 32 bytes."""
     return b64encode(key.public_key().public_bytes_raw()).decode()
+
+
+def checked_public_text(text: str) -> str:
+    """Return the public half as it was given.
+
+    Raises:
+        Malformed: it is no Ed25519 public key.
+
+    """
+    try:
+        Ed25519PublicKey.from_public_bytes(_strictly(text))
+    except ValueError as error:
+        msg = "public key: must be the base64 of 32 bytes, as `rfr reviewers key` says it"
+        raise Malformed(msg) from error
+    return text
 
 
 def sign_bytes(key: Ed25519PrivateKey, message: bytes) -> str:

@@ -26,7 +26,6 @@ from rfr_stream.events import (
     SubmissionClosed,
     SubmissionEvent,
 )
-from rfr_stream.policy import QUORUM
 from topics.tail import Kept
 
 STEPS: Final[dict[type[Event], str]] = {
@@ -60,7 +59,6 @@ class Line:
     source: str = ""
     times: dict[str, datetime] = field(default_factory=dict)
     candidates: int | None = None
-    decisions: int = 0
     outcome: Outcome | None = None
 
     @property
@@ -69,7 +67,7 @@ class Line:
         if self.outcome:
             return self.outcome
         if self.candidates:
-            return f"held: {self.decisions} of {QUORUM} decided"
+            return "held for review"
         return "on its way"
 
     @property
@@ -158,8 +156,7 @@ def _note(line: Line, event: Event) -> str:
             line.candidates = len(event.candidates)
             return f"{line.candidates} to be looked at" if event.candidates else "none: an honest blank"
         case ReviewDecided():
-            line.decisions += 1
-            return f"{line.decisions} of {QUORUM}"
+            return "signed"
         case SubmissionClosed():
             line.outcome = event.outcome
             return event.outcome

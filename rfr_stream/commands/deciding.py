@@ -10,6 +10,7 @@ import typer
 from rich.live import Live
 from rich.table import Table
 
+import topics
 from producers import console as reviewing
 from rfr_stream import policy, review
 from rfr_stream.adapters import keys, opening
@@ -18,11 +19,22 @@ from rfr_stream.commands._board import FOLLOWED, Board
 from rfr_stream.commands._context import CONSOLE, open_bus, open_ledger, run, say, settings_of
 from rfr_stream.errors import NotPermitted
 from rfr_stream.events import ReviewDecided, Support
-from rfr_stream.ports import Case, Reviewer
+from rfr_stream.ports import Case, CaseState, Reviewer
 from rfr_stream.settings import Settings
 from topics.tail import passing
 
 reviewers = typer.Typer(help="Who may decide.", no_args_is_help=True)
+
+
+@reviewers.command("key")
+def key(
+    file: Annotated[Path, typer.Argument(help="where the private key is to lie; for its owner alone")],
+    passphrase: Annotated[
+        str, typer.Option(prompt=True, hide_input=True, confirmation_prompt=True, help="of the key file")
+    ],
+) -> None:
+    """Make a reviewer's own key, and say its public half, which whoever registers them needs."""
+    say(keys.public_text(_new_key(file, passphrase)))
 
 
 @reviewers.command("add")
@@ -30,17 +42,27 @@ def add(
     context: typer.Context,
     reviewer_id: str,
     *,
-    key: Annotated[Path, typer.Option(help="private key file; made here if it does not exist yet")],
     competent_until: Annotated[datetime, typer.Option(help="until when the training is in date (UTC)")],
-    passphrase: Annotated[
-        str, typer.Option(prompt=True, hide_input=True, confirmation_prompt=True, help="of the key file")
-    ],
+    public_key: Annotated[
+        str | None, typer.Option(help="what `rfr reviewers key` said: nobody else has the key")
+    ] = None,
+    key: Annotated[Path | None, typer.Option(help="instead: a key file on this machine, made if need be")] = None,
+    passphrase: Annotated[str | None, typer.Option(help="of the key file; asked for where it is not given")] = None,
 ) -> None:
     """Register a reviewer by the public half of their key, or renew their training date."""
-    private = keys.load(key, passphrase=passphrase) if key.exists() else _new_key(key, passphrase)
-    reviewer = Reviewer(reviewer_id, keys.public_text(private), competent_until.replace(tzinfo=UTC))
-    run(_register(settings_of(context), reviewer))
-    say(f"{reviewer_id} may decide until {competent_until:%Y-%m-%d}. Key: {key}")
+    if (public_key is None) == (key is None):
+        msg = "give either --public-key or --key"
+        raise typer.BadParameter(msg)
+    public = keys.checked_public_text(public_key) if public_key else _public_half(key or Path(), passphrase)
+    run(_register(settings_of(context), Reviewer(reviewer_id, public, competent_until.replace(tzinfo=UTC))))
+    say(f"{reviewer_id} may decide until {competent_until:%Y-%m-%d}.")
+
+
+def _public_half(file: Path, passphrase: str | None) -> str:
+    if passphrase is None:
+        passphrase = typer.prompt("Passphrase", hide_input=True, confirmation_prompt=not file.exists())
+    private = keys.load(file, passphrase=passphrase) if file.exists() else _new_key(file, passphrase)
+    return keys.public_text(private)
 
 
 def _new_key(path: Path, passphrase: str) -> keys.Ed25519PrivateKey:
@@ -68,8 +90,13 @@ def cases(context: typer.Context, *, limit: Annotated[int, typer.Option(min=1)] 
         about = (
             (found.submission.case_ref, found.submission.purpose, str(len(found.candidates))) if found else ("", "", "")
         )
-        table.add_row(str(case.submission_id), case.state, *about, f"{case.opened_at:%Y-%m-%d %H:%M}")
+        table.add_row(str(case.submission_id), _standing(case), *about, f"{case.opened_at:%Y-%m-%d %H:%M}")
     CONSOLE.print(table)
+
+
+def _standing(case: Case) -> str:
+    """Say where a case stands; whether somebody has decided already is no business of who may be the second."""
+    return CaseState.AWAITING_REVIEW if case.state in review.UNDER_REVIEW else case.state
 
 
 async def _cases(settings: Settings, limit: int) -> list[Case]:
@@ -164,7 +191,7 @@ def status(
 async def _status(settings: Settings, handed_in: UUID) -> str | None:
     async with open_ledger(settings) as ledger:
         if case := await ledger.case(handed_in):
-            return f"{case.outcome or case.state} ({len(case.decisions)} decisions)"
+            return case.outcome or _standing(case)
         if handed_in in await ledger.erased([handed_in]):
             return "erased"
         if reference := (await ledger.held([handed_in])).get(handed_in):
@@ -184,8 +211,9 @@ def watch(
 
 async def _watch(settings: Settings, *, from_start: bool) -> None:
     board = Board()
+    blind = [name for name in FOLLOWED if name != topics.DECISIONS.name]  # a reviewer may be watching
     async with open_bus(settings) as bus:
         with Live(board.table(), console=CONSOLE, refresh_per_second=8) as live:
-            async for kept in passing(bus.options, FOLLOWED, from_start=from_start):
+            async for kept in passing(bus.options, blind, from_start=from_start):
                 board.see(kept)
                 live.update(board.table())

@@ -22,7 +22,7 @@ from rfr_stream.ports import (
     References,
 )
 from rfr_stream.stages._batch import Settled, in_batch, one_by_one, paired
-from rfr_stream.stages._faces import Subject, bring_upright, find_faces, is_blank, wanted_face
+from rfr_stream.stages._faces import Opening, Subject, bring_upright, find_faces, is_blank, wanted_face
 
 
 async def enrol(
@@ -36,6 +36,7 @@ async def enrol(
     gallery: Gallery,
     references: References,
     min_score: float,
+    max_image_bytes: int,
 ) -> list[Settled | None]:
     """Bring references into the gallery with their hold records, and erase them for good.
 
@@ -45,7 +46,7 @@ async def enrol(
     submitted = [event for event in batch if isinstance(event, ReferenceSubmitted)]
     register = _Register(embedder, gallery, references, blobs)
     permitted = await register.admit(submitted)
-    pictures = await in_batch(codec.decode, await in_batch(blobs.get, one_by_one(_image, permitted)))
+    pictures = await Opening(blobs, codec, max_image_bytes).pictures(one_by_one(_image, permitted))
     faces = await in_batch(partial(find_faces, detector, min_score), pictures)
     subjects = one_by_one(_reference_subject, paired(paired(submitted, pictures), faces))
     chips = one_by_one(_not_blank, await in_batch(partial(bring_upright, aligner), subjects))
@@ -91,10 +92,9 @@ class _Register:
         ids = [event.reference_id for event in events]
         erased, held = await self.references.erased(ids), await self.references.held(ids)
         admitted = one_by_one(partial(_permitted, erased), events)
-        # Whoever hands in an erased image again has stored it already.
-        await self.blobs.delete(
-            [event.image for event in events if event.reference_id in erased and _is_its_own(event)]
-        )
+        strays = [event.image for event in events if event.reference_id in erased and _is_its_own(event)]
+        if strays:  # whoever hands in an erased image again has stored it already
+            await self.blobs.delete(strays)
         renewed = [event for event in admitted if isinstance(event, ReferenceSubmitted) and event.reference_id in held]
         if renewed:
             await self.references.hold(list(map(as_held, renewed)))

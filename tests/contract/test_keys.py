@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from rfr_stream.adapters import keys
 from rfr_stream.adapters.keys import Ed25519Verifier
-from rfr_stream.errors import NotPermitted
+from rfr_stream.errors import Malformed, NotPermitted
 from rfr_stream.ports import Verifier
 
 VERIFIER: Verifier = Ed25519Verifier()
@@ -139,3 +139,14 @@ def test_a_key_is_never_saved_without_a_passphrase(tmp_path: Path) -> None:
         keys.save(KEY, tmp_path / "key.pem", passphrase="")
 
     assert not (tmp_path / "key.pem").exists()
+
+
+@pytest.mark.parametrize("text", ["", "junk", "AAAA", "tVhdEIN62PA4wfHXprzwg5IYbAHK/H7j9EuwXxlHas"])
+def test_what_is_no_public_key_is_not_registered(text: str) -> None:
+    with pytest.raises(Malformed, match="public key"):
+        keys.checked_public_text(text)
+
+
+def test_the_public_half_of_a_key_can_be_registered() -> None:
+    public = keys.public_text(keys.generate())
+    assert keys.checked_public_text(public) == public

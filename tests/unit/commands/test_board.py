@@ -64,10 +64,12 @@ def test_a_repeated_event_does_not_move_its_time() -> None:
     assert line.span_ms("submitted", "face") == 20
 
 
-def test_a_list_is_held_and_says_how_many_have_decided() -> None:
+def test_a_list_is_held_and_nobody_is_told_whether_somebody_has_decided() -> None:
     found = builders.candidates_ready()
     board = seen(kept(builders.image_submitted()), kept(found), kept(builders.decision(found)))
-    assert "held: 1 of 2 decided" in drawn(board)
+    before = drawn(seen(kept(builders.image_submitted()), kept(found)))
+    assert "held for review" in before
+    assert drawn(board) == before
 
 
 def test_a_refused_reference_is_no_submission() -> None:
