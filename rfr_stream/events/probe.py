@@ -1,0 +1,236 @@
+"""The life of one submission: what was asked, what the machine found, and how it ended."""
+
+import hashlib
+from dataclasses import astuple
+from typing import Annotated, Literal, Self
+from uuid import UUID
+
+from pydantic import Field, model_validator
+
+from rfr_stream.events.values import (
+    BlobRef,
+    Event,
+    GalleryName,
+    Instant,
+    ModelIdentity,
+    Outcome,
+    Prose,
+    Purpose,
+    Ref,
+    Sha256,
+    Share,
+    Similarity,
+    Source,
+    Value,
+    canonical,
+    derive_event_id,
+    derive_id,
+)
+from rfr_stream.faces import Box, Landmarks, Point
+
+
+class Still(Value):
+    """A photograph."""
+
+    kind: Literal["still"] = "still"
+
+
+class VideoFrame(Value):
+    """One frame of a stored video, named so that it can be taken again."""
+
+    kind: Literal["video_frame"] = "video_frame"
+    video_sha256: Sha256
+    frame_time_s: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class Submission(Value):
+    """What was asked, by whom, of what, and on which ground; every later event of the chain carries it whole."""
+
+    submission_id: UUID
+    source: Source
+    purpose: Purpose
+    case_ref: Ref
+    legal_basis: Prose
+    necessity: Prose | None = None
+    authoriser: Ref | None = None
+    galleries: Annotated[
+        tuple[GalleryName, ...], Field(description="galleries asked for; empty: all the purpose permits")
+    ] = ()
+    subject: Box | Point | None = None
+    media: Annotated[Still | VideoFrame, Field(discriminator="kind")] = Still()
+    submitted_by: Ref
+    submitted_at: Instant
+    image: BlobRef
+
+    @staticmethod
+    def derive(
+        *,
+        image_sha256: str,
+        source: Source,
+        purpose: Purpose,
+        case_ref: str,
+        submitted_by: str,
+        subject: Box | Point | None = None,
+        media: Still | VideoFrame | None = None,
+        galleries: tuple[GalleryName, ...] = (),
+    ) -> UUID:
+        """Return the id of this person asking this of this image: the same request again is the same submission.
+
+        Who asks is part of it: whoever asked may not review, and must not vanish behind somebody who asked before.
+        """
+        # As numbers that survive the wire: 125 comes back as 125.0.
+        place = ",".join(str(float(number)) for number in astuple(subject)) if subject else ""
+        frame = (media or Still()).model_dump_json()
+        names = ",".join(sorted(galleries))
+        return derive_id("submission", image_sha256, source, purpose, case_ref, submitted_by, place, frame, names)
+
+    @model_validator(mode="after")
+    def _has_its_own_id(self) -> Self:
+        derived = self.derive(
+            image_sha256=self.image.sha256,
+            source=self.source,
+            purpose=self.purpose,
+            case_ref=self.case_ref,
+            submitted_by=self.submitted_by,
+            subject=self.subject,
+            media=self.media,
+            galleries=self.galleries,
+        )
+        if self.submission_id != derived:
+            msg = "submission_id: not the id that this request derives; a foreign id could end in another case"
+            raise ValueError(msg)
+        return self
+
+
+class Quality(Value):
+    """Measures of the subject's face; each is higher for a better probe unless it says otherwise."""
+
+    interocular_px: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    sharpness: Annotated[
+        float, Field(ge=0, allow_inf_nan=False, description="variance of the chip's Laplacian, grey levels squared")
+    ]
+    brightness: Annotated[float, Field(ge=0, le=255, allow_inf_nan=False, description="mean grey level of the chip")]
+    contrast: Annotated[
+        float, Field(ge=0, le=128, allow_inf_nan=False, description="standard deviation of the chip's grey levels")
+    ]
+    roll_deg: Annotated[float, Field(ge=-180, le=180, allow_inf_nan=False, description="0 is upright")]
+    yaw_ratio: Annotated[float, Field(allow_inf_nan=False, description="0 is frontal")]
+
+
+class SubjectFace(Value):
+    """The one face a submission is about."""
+
+    box: Box
+    landmarks: Landmarks
+    score: Share
+    quality: Quality
+    crop: BlobRef
+    aligner: Annotated[
+        Ref, Field(description="how the crop was brought upright; an embedder takes the chips of one aligner")
+    ]
+    detector: ModelIdentity
+
+
+class SubjectTemplate(Value):
+    """Where the template lies, and which embedder made it."""
+
+    template: BlobRef
+    embedder: ModelIdentity
+
+
+class Candidate(Value):
+    """One person of the gallery: a lead, never an identification."""
+
+    rank: Annotated[int, Field(ge=1)]
+    person_id: Ref
+    reference_id: UUID
+    gallery: GalleryName
+    reference: BlobRef
+    similarity: Similarity
+
+
+class SubmissionEvent(Event):
+    """A step in the life of one submission: keyed by it, and one of its kind for it."""
+
+    submission: Submission
+
+    @property
+    def event_id(self) -> UUID:
+        return derive_event_id(self.ce_type, self.submission.submission_id)
+
+    @property
+    def key(self) -> str:
+        return str(self.submission.submission_id)
+
+
+class ImageSubmitted(SubmissionEvent):
+    """Somebody asks who this may be."""
+
+    ce_type = "rfr.image-submitted.v1"
+
+
+class FaceDetected(SubmissionEvent):
+    """The subject's face was found, brought upright and measured."""
+
+    ce_type = "rfr.face-detected.v1"
+    face: SubjectFace
+
+
+class FaceEmbedded(SubmissionEvent):
+    """The subject's face has a template."""
+
+    ce_type = "rfr.face-embedded.v1"
+    face: SubjectFace
+    template: SubjectTemplate
+
+
+class CandidatesReady(SubmissionEvent):
+    """The machine's last word: leads for people to look at, best first; an empty list is an honest blank."""
+
+    ce_type = "rfr.candidates-ready.v1"
+    face: SubjectFace
+    template: SubjectTemplate
+    candidates: tuple[Candidate, ...]
+    threshold: Annotated[float, Field(gt=0, le=1)]
+    list_length: Annotated[int, Field(ge=1)]
+    gallery_sizes: dict[GalleryName, Annotated[int, Field(ge=0)]]
+    list_digest: Sha256
+
+    @staticmethod
+    def digest(submission_id: UUID, probe_sha256: str, candidates: tuple[Candidate, ...]) -> str:
+        """Return the SHA-256 of the list as a reviewer judges it: which probe, which candidates, in which order."""
+        listed = [candidate.model_dump(mode="json") for candidate in candidates]
+        return hashlib.sha256(canonical([str(submission_id), probe_sha256, listed])).hexdigest()
+
+    @model_validator(mode="after")
+    def _is_what_it_says(self) -> Self:
+        people = [candidate.person_id for candidate in self.candidates]
+        if len(set(people)) != len(people):
+            msg = "candidates: one entry per person"
+            raise ValueError(msg)
+        if [candidate.rank for candidate in self.candidates] != list(range(1, len(people) + 1)):
+            msg = "candidates: ranks run 1, 2, 3 ... without gaps"
+            raise ValueError(msg)
+        expected = self.digest(self.submission.submission_id, self.submission.image.sha256, self.candidates)
+        if self.list_digest != expected:
+            msg = "list_digest: not the digest of this candidate list"
+            raise ValueError(msg)
+        return self
+
+
+class SubmissionClosed(Event):
+    """What became of a submission, for whoever sent it; says nothing about any person."""
+
+    ce_type = "rfr.submission-closed.v1"
+
+    submission_id: UUID
+    outcome: Outcome
+    detail: Prose
+
+    @property
+    def event_id(self) -> UUID:
+        return derive_id(self.ce_type, self.submission_id, self.outcome)
+
+    @property
+    def key(self) -> str:
+        return str(self.submission_id)

@@ -1,0 +1,154 @@
+"""What all events share: identifiers, bounded texts, the parts that stand in several of them, and the event itself."""
+
+import json
+from datetime import UTC, datetime
+from enum import StrEnum
+from functools import lru_cache
+from typing import Annotated, Any, ClassVar, Final
+from uuid import UUID, uuid5
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+
+NAMESPACE = UUID("6b1f2a5e-5d0c-5a57-9e0c-3d1b7a4f9c21")
+"""Root of every derived id of this project."""
+
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Ref = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/@+-]*$", min_length=1, max_length=128)]
+"""An opaque reference in some register: a case, a person, an officer. Never a name."""
+_PRINTABLE: Final = r"^[^\x00-\x08\x0b-\x1f\x7f-\x9f]*$"
+"""No control characters but newline and tab: a database cannot keep some, and a terminal obeys others."""
+Prose = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2_000, pattern=_PRINTABLE)]
+Observation = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500, pattern=_PRINTABLE)]
+"""One feature that a reviewer saw; as many as may be named fit into one event."""
+Instant = Annotated[AwareDatetime, Field(ge=datetime(1900, 1, 1, tzinfo=UTC), lt=datetime(9000, 1, 1, tzinfo=UTC))]
+"""A moment with its offset, far enough from the calendar's ends that it can be told in every time zone."""
+BlobUri = Annotated[
+    str,
+    StringConstraints(
+        pattern=r"^(file|s3|memory)://[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)+$", max_length=1024
+    ),
+]
+"""`<store>://<bucket>/<key>`; no part of a path may begin with a dot, so that none can climb."""
+Similarity = Annotated[float, Field(ge=-1.0, le=1.0, allow_inf_nan=False)]
+"""Cosine similarity of two templates of the same embedder."""
+Share = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
+
+
+def derive_id(*parts: object) -> UUID:
+    """Return the uuid5 of the parts: the same parts, the same id, on every machine and in every run."""
+    return uuid5(NAMESPACE, json.dumps(tuple(map(str, parts)), ensure_ascii=False))
+
+
+@lru_cache(maxsize=4_096)
+def derive_event_id(ce_type: str, about: UUID) -> UUID:
+    """Remember: whoever reads an event derives the same id that its sender, often in this process, just did.
+
+    Of opaque ids alone: what names a case or a person must not outlive it here.
+    """
+    return derive_id(ce_type, about)
+
+
+def canonical(value: Any) -> bytes:  # noqa: ANN401 - whatever JSON can hold
+    """Return the one byte form of a JSON value that digests and signatures are taken of (sorted, compact, UTF-8)."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+class Source(StrEnum):
+    """Which door an image came through."""
+
+    OFFICER = "officer"
+    PUBLIC_APPEAL = "public_appeal"
+    MISSING_PERSON = "missing_person"
+    DECEASED_PERSON = "deceased_person"
+
+
+class Purpose(StrEnum):
+    """Whom the search is meant to find; the policy table says which galleries that opens."""
+
+    SUSPECT = "suspect"
+    VICTIM = "victim"
+    WITNESS = "witness"
+    MISSING = "missing"
+    DECEASED = "deceased"
+
+
+class GalleryName(StrEnum):
+    """A set of lawfully held references with one regime; each is its own collection."""
+
+    CUSTODY = "custody"
+    MISSING = "missing"
+    DECEASED = "deceased"
+
+
+class Outcome(StrEnum):
+    """What became of a submission."""
+
+    REFUSED = "refused"
+    UNREADABLE = "unreadable"
+    NO_FACE = "no_face"
+    SUBJECT_SELECTION_REQUIRED = "subject_selection_required"
+    UNSUITABLE_QUALITY = "unsuitable_quality"
+    NO_CANDIDATES = "no_candidates"
+    NOT_CONFIRMED = "not_confirmed"
+    INCONCLUSIVE = "inconclusive"
+    CONFIRMED = "confirmed"
+    WITHDRAWN = "withdrawn"
+    EXPIRED = "expired"
+
+
+class Support(StrEnum):
+    """A reviewer's conclusion, ordered, in words; uncalibrated, and never a percentage (after FISWG and ENFSI)."""
+
+    STRONG_SAME = "strong_support_same"
+    MODERATE_SAME = "moderate_support_same"
+    LIMITED_SAME = "limited_support_same"
+    INCONCLUSIVE = "inconclusive"
+    LIMITED_DIFFERENT = "limited_support_different"
+    MODERATE_DIFFERENT = "moderate_support_different"
+    STRONG_DIFFERENT = "strong_support_different"
+    UNSUITABLE = "unsuitable"
+
+
+class Value(BaseModel):
+    """A closed, frozen part of an event."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class BlobRef(Value):
+    """A claim check: where bytes lie, and the digest that proves them."""
+
+    uri: BlobUri
+    sha256: Sha256
+    media_type: Annotated[str, StringConstraints(pattern=r"^[a-z]+/[a-z0-9.+-]+$", max_length=64)]
+    bytes: Annotated[int, Field(ge=0, le=2**40)]
+
+
+class ModelIdentity(Value):
+    """Which model made a result; results of two identities are never compared."""
+
+    name: Ref
+    version: Ref
+    weights_sha256: Sha256
+    dimension: Annotated[int, Field(ge=0, le=65_536, description="length of its template; 0 for a detector")] = 0
+
+
+class Event(Value):
+    """What happened, as one Kafka record: CloudEvents 1.0 in binary mode, this model as the JSON body."""
+
+    ce_type: ClassVar[str]
+
+    occurred_at: Instant
+    """When it happened, by the speaker's clock (informational: clocks differ)."""
+    demo: bool = False
+    """A demonstration's event; an operational consumer refuses it, and the other way round."""
+
+    @property
+    def event_id(self) -> UUID:
+        """Derived from what the event is about, never from when it was said."""
+        raise NotImplementedError
+
+    @property
+    def key(self) -> str:
+        """The Kafka key: events of one key keep their order."""
+        raise NotImplementedError
