@@ -6,13 +6,14 @@ relay first reads back the topics' tails and marks what is already there.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from typing import Final, TypeVar
 
 from consumers._dead_letters import refusal
 from consumers._patience import patiently
 from rfr_stream.ports import Outbox, Outgoing
-from topics import DECISIONS, IDENTIFICATIONS, OUTCOMES
+from topics import DECISIONS, IDENTIFICATIONS, OUTCOMES, topic_of
 from topics.bus import Bus
 from topics.tail import read_tail
 
@@ -65,13 +66,19 @@ class Relay:
             await read_tail(self._bus.options, name, last=TAIL_RECORDS)
             for name in (IDENTIFICATIONS.name, OUTCOMES.name, DECISIONS.dead(GROUP))
         ]
-        there = {kept.record.header("ce_id") for tail in tails for kept in tail}
-        await self._outbox.published([row.event.event_id for row in owed if str(row.event.event_id) in there])
+        there = {(kept.record.topic, kept.record.header("ce_id")) for tail in tails for kept in tail}
+        await self._outbox.published([row.event.event_id for row in owed if _lies_in(there, row)])
 
     async def _rest(self) -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(POLL_S):  # Python 3.11's `wait_for` swallows a cancellation that meets a wake
                 await self._wake.wait()
+
+
+def _lies_in(there: AbstractSet[tuple[str, str]], row: Outgoing) -> bool:
+    """Whether a row's event is on the one topic where it belongs; elsewhere, a sender can have forged its id."""
+    topic = DECISIONS.dead(GROUP) if row.refusal else topic_of(row.event).name
+    return (topic, str(row.event.event_id)) in there
 
 
 async def _patiently(attempt: Callable[[], Awaitable[T]]) -> T:

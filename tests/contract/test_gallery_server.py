@@ -3,11 +3,14 @@
 import socket
 
 import builders
+import grpc  # type: ignore[import-untyped]  # comes with qdrant-client, without types
 import numpy as np
 import pytest
+from httpx import Headers
 from pydantic import SecretStr
+from qdrant_client.http.exceptions import UnexpectedResponse
 
-from rfr_stream.adapters.qdrant.server import QdrantGallery
+from rfr_stream.adapters.qdrant.server import QdrantGallery, _translated
 from rfr_stream.errors import RfrError, Unavailable
 from rfr_stream.events import GalleryName
 from rfr_stream.settings import GallerySettings
@@ -37,3 +40,15 @@ async def test_an_api_key_never_travels_in_the_clear() -> None:
     settings = GallerySettings(url="http://gallery.example:6333", api_key=SecretStr("secret"))
     with pytest.raises(RfrError, match="https"):
         await QdrantGallery(settings, OURS).__aenter__()
+
+
+@pytest.mark.parametrize("code", [grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED])
+def test_who_is_not_let_in_waits_for_the_key_that_is_missing(code: grpc.StatusCode) -> None:
+    with pytest.raises(Unavailable, match="RFR_GALLERY__API_KEY"), _translated():
+        raise grpc.aio.AioRpcError(code, grpc.aio.Metadata(), grpc.aio.Metadata())
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_who_is_not_let_in_over_http_waits_too(status: int) -> None:
+    with pytest.raises(Unavailable, match="RFR_GALLERY__API_KEY"), _translated():
+        raise UnexpectedResponse(status, "", b"", Headers())

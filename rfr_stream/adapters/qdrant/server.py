@@ -47,6 +47,7 @@ _CALLERS_FAULT: Final = {
     grpc.StatusCode.UNIMPLEMENTED,
 }
 _NOT_LET_IN: Final = {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED}
+_REFUSED: Final = "the Qdrant server refused this client: check RFR_GALLERY__API_KEY and what it may do"
 
 _patiently: Final = retry(
     retry=retry_if_exception_type(Unavailable),
@@ -267,7 +268,7 @@ class QdrantGallery:
 
 @contextmanager
 def _translated() -> Iterator[None]:
-    """Sort what the client raises: away, not let in, or our own mistake, which passes as it is."""
+    """Sort what the client raises: away, not let in (which no message can help), or our own mistake, as it is."""
     away = "the Qdrant server cannot be reached or cannot serve"
     try:
         yield
@@ -275,17 +276,13 @@ def _translated() -> Iterator[None]:
         raise Unavailable(away) from error
     except UnexpectedResponse as error:
         if error.status_code in {401, 403}:
-            raise _refused() from error
+            raise Unavailable(_REFUSED) from error
         if error.status_code is None or error.status_code >= 500 or error.status_code in {408, 429}:  # noqa: PLR2004
             raise Unavailable(away) from error
         raise
     except grpc.aio.AioRpcError as error:
         if error.code() in _NOT_LET_IN:
-            raise _refused() from error
+            raise Unavailable(_REFUSED) from error
         if error.code() not in _CALLERS_FAULT:
             raise Unavailable(away) from error
         raise
-
-
-def _refused() -> RfrError:
-    return RfrError("the Qdrant server refused this client: check RFR_GALLERY__API_KEY and what it may do")

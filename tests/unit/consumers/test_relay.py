@@ -1,0 +1,30 @@
+"""What the relay takes for published."""
+
+import builders
+
+from consumers._relay import GROUP, _lies_in
+from rfr_stream.errors import NotPermitted
+from rfr_stream.ports import Outgoing
+from topics import DECISIONS, IDENTIFICATIONS, OUTCOMES
+
+LEAD = Outgoing(builders.identification_confirmed())
+REFUSED = Outgoing(builders.decision(), NotPermitted())
+DEAD = DECISIONS.dead(GROUP)
+
+
+def there(row: Outgoing, *topics: str) -> set[tuple[str, str]]:
+    return {(topic, str(row.event.event_id)) for topic in topics}
+
+
+def test_a_lead_is_published_once_it_lies_on_its_own_topic() -> None:
+    assert _lies_in(there(LEAD, IDENTIFICATIONS.name), LEAD)
+    assert not _lies_in(there(LEAD), LEAD)
+
+
+def test_a_forged_id_on_another_topic_swallows_no_lead() -> None:
+    assert not _lies_in(there(LEAD, DEAD, OUTCOMES.name), LEAD)
+
+
+def test_a_refusal_is_published_once_it_lies_among_the_dead_letters() -> None:
+    assert _lies_in(there(REFUSED, DEAD), REFUSED)
+    assert not _lies_in(there(REFUSED, IDENTIFICATIONS.name, OUTCOMES.name, DECISIONS.name), REFUSED)
