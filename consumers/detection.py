@@ -22,7 +22,9 @@ from topics.bus import Bus
 def mount(bus: Bus, settings: Settings, *, blobs: BlobStore, vision: Vision) -> Pipeline:
     """Wire the stage to its topics."""
     rules = stages.ProbeRules(
-        min_interocular_px=settings.detection.min_interocular_px, min_score=settings.detection.min_score
+        min_interocular_px=settings.detection.min_interocular_px,
+        min_score=settings.detection.min_score,
+        max_image_bytes=settings.vision.max_image_bytes,
     )
 
     async def detect(batch: Sequence[ImageSubmitted]) -> Sequence[Result]:

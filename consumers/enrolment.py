@@ -34,6 +34,7 @@ def mount(
             gallery=gallery,
             references=references,
             min_score=settings.detection.min_score,
+            max_image_bytes=settings.vision.max_image_bytes,
         )
 
     # One batch at a time: a hold record, its restriction and its end must count in the order in which they came.

@@ -42,7 +42,7 @@ from rfr_stream.ports import Aligner, Codec, Detector, Embedder, NewBlob
 
 T = TypeVar("T")
 
-RULES: Final = stages.ProbeRules(min_interocular_px=12.0, min_score=0.5)
+RULES: Final = stages.ProbeRules(min_interocular_px=12.0, min_score=0.5, max_image_bytes=64 * 2**20)
 SEARCH: Final = stages.SearchRules(threshold=THRESHOLD, list_length=3, head_room=2)
 
 
@@ -165,7 +165,10 @@ class House:
         )
 
     async def enrol(
-        self, *batch: ReferenceSubmitted | ReferenceErased, min_score: float = RULES.min_score
+        self,
+        *batch: ReferenceSubmitted | ReferenceErased,
+        min_score: float = RULES.min_score,
+        max_image_bytes: int = RULES.max_image_bytes,
     ) -> list[SubmissionClosed | Rejected | None]:
         return await stages.enrol(
             batch,
@@ -177,6 +180,7 @@ class House:
             gallery=self.gallery,
             references=self.ledger,
             min_score=min_score,
+            max_image_bytes=max_image_bytes,
         )
 
     async def decide(self, decision: ReviewDecided, *, now: datetime = builders.NOW) -> None:

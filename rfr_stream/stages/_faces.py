@@ -1,16 +1,22 @@
 """The steps that probes and references share: find the faces, bring one upright, name what is derived from it."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 from uuid import UUID
 
+from rfr_stream.errors import BadImage
+from rfr_stream.events import BlobRef
 from rfr_stream.faces import Box, Face, Point, subject_of
-from rfr_stream.ports import Aligner, Chip, Detector, NewBlob, Picture
+from rfr_stream.ports import Aligner, BlobStore, Chip, Codec, Detector, NewBlob, Picture
+from rfr_stream.stages._batch import Settled, in_batch, one_by_one
 
 _BLANK_CONTRAST: Final = 1.0
 """Grey levels; a chip that varies less is black, or as good as black."""
+BYTES_IN_HAND: Final = 256 * 2**20
+"""Of originals that a batch holds at once; a single one may be larger if the settings allow it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +25,43 @@ class Subject:
 
     picture: Picture
     face: Face
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """How originals are brought into memory and opened."""
+
+    blobs: BlobStore
+    codec: Codec
+    max_bytes: int
+
+    async def pictures(self, images: Sequence[BlobRef | Settled]) -> list[Picture | Settled]:
+        """Fetch and decode, a few at a time, so that no batch of large files fills the memory."""
+        pictures: list[Picture | Settled] = []
+        for part in _parts(one_by_one(partial(_of_size, self.max_bytes), images)):
+            pictures += await in_batch(self.codec.decode, await in_batch(self.blobs.get, part))
+        return pictures
+
+
+def _of_size(max_bytes: int, image: BlobRef) -> BlobRef:
+    if image.bytes > max_bytes:
+        msg = f"image: more than {max_bytes} bytes; submit a smaller file"
+        raise BadImage(msg)
+    return image
+
+
+def _parts(images: Sequence[BlobRef | Settled]) -> Iterator[list[BlobRef | Settled]]:
+    """Cut a batch, in order, into parts of at most `BYTES_IN_HAND`."""
+    part: list[BlobRef | Settled] = []
+    room = BYTES_IN_HAND
+    for image in images:
+        size = image.bytes if isinstance(image, BlobRef) else 0
+        if size > room and part:
+            yield part
+            part, room = [], BYTES_IN_HAND
+        part.append(image)
+        room -= size
+    yield part
 
 
 async def find_faces(detector: Detector, min_score: float, pictures: Sequence[Picture]) -> list[list[Face]]:

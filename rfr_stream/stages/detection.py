@@ -19,7 +19,7 @@ from rfr_stream.events import (
 from rfr_stream.faces import Face
 from rfr_stream.ports import Aligner, BlobStore, Chip, Codec, Detector, Picture
 from rfr_stream.stages._batch import Settled, in_batch, one_by_one, paired
-from rfr_stream.stages._faces import Subject, bring_upright, derived_blob, find_faces, is_blank, wanted_face
+from rfr_stream.stages._faces import Opening, Subject, bring_upright, derived_blob, find_faces, is_blank, wanted_face
 from rfr_stream.stages._outcomes import close
 
 
@@ -29,6 +29,7 @@ class ProbeRules:
 
     min_interocular_px: float
     min_score: float
+    max_image_bytes: int
 
 
 async def detect(
@@ -43,7 +44,7 @@ async def detect(
 ) -> list[FaceDetected | Settled]:
     """Find the subject's face, bring it upright, measure and store it. Bystanders are never cropped or stored."""
     images = one_by_one(_permitted_image, batch)
-    pictures = await in_batch(codec.decode, await in_batch(blobs.get, images))
+    pictures = await Opening(blobs, codec, rules.max_image_bytes).pictures(images)
     faces = await in_batch(partial(find_faces, detector, rules.min_score), pictures)
     subjects = one_by_one(partial(_choose, rules, now), paired(paired(batch, pictures), faces))
     upright = await in_batch(partial(bring_upright, aligner), subjects)

@@ -28,7 +28,7 @@ from rfr_stream.events import (
 )
 from rfr_stream.faces import Box, Face, ImageHwc, Landmarks, Point
 from rfr_stream.ports import Chip, NewBlob, Picture
-from rfr_stream.stages import ProbeRules
+from rfr_stream.stages import ProbeRules, _faces
 
 ANNA = PlantedFace("anna")
 BERT = PlantedFace("bert", x=100)
@@ -41,10 +41,12 @@ class SpyBlobs(MemoryBlobs):
     def __init__(self) -> None:
         super().__init__()
         self.opened: list[BlobRef] = []
+        self.fetched: list[Sequence[BlobRef]] = []
         self.written: list[str] = []
 
     async def get(self, refs: Sequence[BlobRef]) -> list[bytes | Rejected]:
         self.opened += refs
+        self.fetched.append(refs)
         return await super().get(refs)
 
     async def put(self, blobs: Sequence[NewBlob]) -> list[BlobRef]:
@@ -170,7 +172,7 @@ async def test_a_face_below_the_least_score_is_none(score: float, certain: bool)
 @pytest.mark.parametrize(("least_px", "suits"), [(25.5, True), (25.7, False)])
 async def test_a_face_too_small_is_unsuitable(least_px: float, suits: bool) -> None:  # noqa: FBT001 - parametrised
     here = House()
-    rules = ProbeRules(min_interocular_px=least_px, min_score=0.5)
+    rules = replace(house.RULES, min_interocular_px=least_px)
     result = (await here.detect(await here.submitted(ANNA), rules=rules))[0]  # 0.4 * 64 px between the eyes
     assert isinstance(result, FaceDetected) is suits
     if isinstance(result, SubmissionClosed):
@@ -213,7 +215,7 @@ async def test_a_wish_speaks_of_the_originals_pixels_too(subject: Point | Box) -
 async def test_the_least_size_is_asked_of_the_original() -> None:
     here = House()
     here.vision.codec = HalvingCodec()
-    rules = ProbeRules(min_interocular_px=20, min_score=0.5)  # 25.6 px in the original, 12.8 in what was decoded
+    rules = replace(house.RULES, min_interocular_px=20)  # 25.6 px in the original, 12.8 in what was decoded
     only(FaceDetected, await here.detect(await here.submitted(ANNA), rules=rules))
 
 
@@ -375,3 +377,34 @@ async def test_a_demonstration_stays_one(people: Sequence[PlantedFace], demo: bo
     (result,) = await here.detect(await here.submitted(*people, demo=demo))
     assert isinstance(result, FaceDetected | SubmissionClosed)
     assert result.demo is demo
+
+
+# --- how much is in memory at once ------------------------------------------------------------------------------------
+async def test_an_image_over_the_limit_is_refused_unfetched() -> None:
+    blobs = SpyBlobs()
+    here = House(blobs=blobs)
+    event = await here.submitted(ANNA)
+    size = event.submission.image.bytes
+
+    refused = only(BadImage, await here.detect(event, rules=replace(house.RULES, max_image_bytes=size - 1)))
+    assert str(refused) == f"image: more than {size - 1} bytes; submit a smaller file"
+    assert not blobs.opened
+    only(FaceDetected, await here.detect(event, rules=replace(house.RULES, max_image_bytes=size)))
+
+
+@pytest.mark.parametrize(("room", "at_once"), [(10**9, [3]), (0, [1, 1, 1])])
+async def test_originals_are_fetched_in_parts_and_answered_in_order(
+    monkeypatch: pytest.MonkeyPatch, room: int, at_once: list[int]
+) -> None:
+    monkeypatch.setattr(_faces, "BYTES_IN_HAND", room)
+    blobs = SpyBlobs()
+    here = House(blobs=blobs)
+    events = [await here.submitted(who) for who in (ANNA, BERT, SEVEN[2])]
+    forbidden = await here.submitted(ANNA, purpose=Purpose.WITNESS)
+
+    first, second, nobody, third = await here.detect(events[0], events[1], forbidden, events[2])
+    assert [one.submission for one in (first, second, third) if isinstance(one, FaceDetected)] == [
+        event.submission for event in events
+    ]
+    assert isinstance(nobody, NotPermitted)
+    assert [len(refs) for refs in blobs.fetched] == at_once

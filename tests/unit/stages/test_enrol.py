@@ -470,3 +470,11 @@ async def test_an_empty_batch_changes_nothing() -> None:
     for part, method in [("gallery", "erase"), ("blobs", "delete"), ("ledger", "hold"), ("ledger", "erase")]:
         house.take_away(here, part, method, Unavailable())
     assert await here.enrol() == []
+
+
+async def test_a_reference_over_the_limit_is_refused() -> None:
+    here = House()
+    event = await here.referenced(ANNA)
+    (refused,) = await here.enrol(event, max_image_bytes=event.image.bytes - 1)
+    assert isinstance(refused, BadImage)
+    assert "more than" in str(refused)
