@@ -8,6 +8,7 @@ from faststream import FastStream
 from consumers import detection, embedding, enrolment, review, search
 from consumers._runtime import Resource, Task, serve
 from rfr_stream.adapters import opening
+from rfr_stream.errors import RfrError
 from rfr_stream.settings import Settings
 from rfr_stream.vision.packs import Role
 from topics.bus import Bus
@@ -15,18 +16,27 @@ from topics.bus import Bus
 STAGES: Final = ("detection", "embedding", "search", "enrolment", "review")
 
 
+def require_known(stages: Collection[str]) -> None:
+    """Refuse names that no stage has.
+
+    Raises:
+        RfrError: there is no stage of this name.
+
+    """
+    if unknown := sorted(set(stages) - set(STAGES)):
+        msg = f"no such stage: {', '.join(unknown)}; there are {', '.join(STAGES)}"
+        raise RfrError(msg)
+
+
 def create_app(settings: Settings | None = None, only: Collection[str] = STAGES) -> FastStream:
     """Build one application of these stages; those that need the same adapter share it.
 
     Raises:
-        ValueError: there is no stage of this name.
+        RfrError: there is no stage of this name.
 
     """
     settings = settings or Settings()
-    unknown = sorted(set(only) - set(STAGES))
-    if unknown:
-        msg = f"no such stage: {', '.join(unknown)}; there are {', '.join(STAGES)}"
-        raise ValueError(msg)
+    require_known(only)
     bus = Bus.from_settings(settings, client_id="rfr")
     blobs, ledger = opening.blobs(settings), opening.ledger(settings)
     vision = opening.vision(settings, load=_models(only))

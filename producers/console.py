@@ -16,7 +16,8 @@ from rfr_stream.policy import objection
 Sign: TypeAlias = Callable[[bytes], str]
 """Takes `signed_bytes`, returns the base64 of their Ed25519 signature by the reviewer's key."""
 
-_UNSIGNED: Final = "A" * 86 + "=="
+UNSIGNED: Final = "A" * 86 + "=="
+"""A blank that no key verifies."""
 
 
 class Judgement(Value):
@@ -65,7 +66,7 @@ def draft(judged: CandidatesReady, judgement: Judgement) -> ReviewDecided:
         submission_id=judged.submission.submission_id,
         list_digest=judged.list_digest,
         demo=judged.demo,
-        signature=_UNSIGNED,
+        signature=UNSIGNED,
         **dict(judgement),
     )
     if why_not := objection(unsigned, judged, ()):

@@ -7,9 +7,11 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 
+from producers import console
 from rfr_stream.adapters import keys
 from rfr_stream.events import (
     BlobRef,
@@ -192,7 +194,12 @@ def decision(found: CandidatesReady | None = None, *, by: str = "reviewer-a", **
         "occurred_at": NOW,
         "demo": found.demo,
     }
-    return keys.sign(private_key(by), **{**concluded, **fields, "reviewer_id": by})
+    return signed(private_key(by), **{**concluded, **fields, "reviewer_id": by})
+
+
+def signed(key: keys.Ed25519PrivateKey, **concluded: Any) -> ReviewDecided:  # noqa: ANN401 - whatever the event holds
+    """Return this conclusion with the signature of this key, sealed as at the reviewers' door."""
+    return console.seal(ReviewDecided(signature=console.UNSIGNED, **concluded), partial(keys.sign_bytes, key))
 
 
 def review_summary(by: str = "reviewer-a", *, support: Support = Support.STRONG_SAME) -> ReviewSummary:

@@ -182,7 +182,7 @@ class Ear:
 
     async def hear(self, options: Mapping[str, Any]) -> None:
         """Listen until cancelled."""
-        async for record in follow(options, ALL_NAMES, from_start=True):
+        async for record in (kept.record async for kept in follow(options, ALL_NAMES, from_start=True)):
             self.records[record.topic].append(record)
             topic = _TABLE.get(record.topic)
             if topic is not None:

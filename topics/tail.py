@@ -56,21 +56,13 @@ async def read_tail(options: Mapping[str, Any], name: str, *, last: int = sys.ma
         return kept
 
 
-async def follow(
-    options: Mapping[str, Any], names: Sequence[str], *, from_start: bool = False
-) -> AsyncIterator[Record]:
+async def follow(options: Mapping[str, Any], names: Sequence[str], *, from_start: bool = False) -> AsyncIterator[Kept]:
     """Yield the records of these topics as they come: from now on, or from the first that is kept.
 
     Raises:
         Unavailable: the cluster does not answer, or does not have one of the topics.
 
     """
-    async for kept in passing(options, names, from_start=from_start):
-        yield kept.record
-
-
-async def passing(options: Mapping[str, Any], names: Sequence[str], *, from_start: bool = False) -> AsyncIterator[Kept]:
-    """Yield as `follow` does, with where each record lies and when it was sent."""
     async with _reader(options) as consumer:
         partitions = await _partitions(consumer, names)
         consumer.assign(partitions)

@@ -6,10 +6,7 @@ encrypts and that only its owner may read.
 
 import os
 from base64 import b64decode, b64encode
-from datetime import datetime
 from pathlib import Path
-from typing import Final, NotRequired, TypedDict, Unpack
-from uuid import UUID
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -21,10 +18,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from rfr_stream.errors import Malformed, NotPermitted
-from rfr_stream.events import ReviewDecided, Support
 
 __all__ = [
-    "Conclusion",
     "Ed25519PrivateKey",
     "Ed25519Verifier",
     "checked_public_text",
@@ -32,25 +27,8 @@ __all__ = [
     "load",
     "public_text",
     "save",
-    "sign",
     "sign_bytes",
 ]
-
-_UNSIGNED: Final = "A" * 86 + "=="
-
-
-class Conclusion(TypedDict):
-    """The fields of a `ReviewDecided` that its reviewer signs."""
-
-    submission_id: UUID
-    reviewer_id: str
-    list_digest: str
-    support: Support
-    occurred_at: datetime
-    person_id: NotRequired[str | None]
-    similarities: NotRequired[tuple[str, ...]]
-    dissimilarities: NotRequired[tuple[str, ...]]
-    demo: NotRequired[bool]
 
 
 class Ed25519Verifier:
@@ -94,17 +72,6 @@ def checked_public_text(text: str) -> str:
 def sign_bytes(key: Ed25519PrivateKey, message: bytes) -> str:
     """Return the base64 of this key's signature of a message."""
     return b64encode(key.sign(message)).decode()
-
-
-def sign(key: Ed25519PrivateKey, **conclusion: Unpack[Conclusion]) -> ReviewDecided:
-    """Return the decision with the signature of this key over every other field.
-
-    Raises:
-        ValueError: a field is not what the contract says.
-
-    """
-    draft = ReviewDecided(**conclusion, signature=_UNSIGNED)
-    return draft.model_copy(update={"signature": sign_bytes(key, draft.signed_bytes)})
 
 
 def save(key: Ed25519PrivateKey, path: Path, *, passphrase: str) -> None:

@@ -4,44 +4,38 @@ import random
 from collections.abc import Mapping
 
 from rfr_stream.commands._context import say
-from rfr_stream.events import CAVEAT, BlobRef, Candidate
-from rfr_stream.ports import Case
+from rfr_stream.events import CAVEAT, BlobRef, Candidate, CandidatesReady
 from rfr_stream.settings import Settings
 
 
-def shuffled(case: Case, reviewer: str) -> list[Candidate]:
+def shuffled(found: CandidatesReady, reviewer: str) -> list[Candidate]:
     """Return the candidates in this reviewer's own order, always the same: the list's would tell who is nearest."""
-    if case.candidates is None:
-        return []
-    order = list(case.candidates.candidates)
-    random.Random(f"{case.candidates.list_digest}:{reviewer}").shuffle(order)  # noqa: S311 - reproducible, no secret
+    order = list(found.candidates)
+    random.Random(f"{found.list_digest}:{reviewer}").shuffle(order)  # noqa: S311 - reproducible, no secret
     return order
 
 
-def print_case(case: Case, reviewer: str, *, places: Mapping[str, str]) -> None:
+def print_case(found: CandidatesReady, reviewer: str, *, places: Mapping[str, str]) -> None:
     """Print where the probe's image and each candidate's lie.
 
     Args:
-        case: it must have its list.
+        found: the list that is to be judged.
 
         reviewer: who is looking.
 
         places: of each image, by its reference's uri.
 
     """
-    if case.candidates is None:
-        return
-    lines = [f"Case {case.submission_id}", f"  probe  {places[case.candidates.submission.image.uri]}"]
-    for number, candidate in enumerate(shuffled(case, reviewer), start=1):
+    submission = found.submission
+    lines = [f"Case {submission.submission_id}", f"  probe  {places[submission.image.uri]}"]
+    for number, candidate in enumerate(shuffled(found, reviewer), start=1):
         lines.append(f"  {number:<5}  {places[candidate.reference.uri]}  {candidate.person_id}")
     say("\n".join([*lines, CAVEAT]))
 
 
-def places_of(settings: Settings, case: Case) -> dict[str, str]:
-    """Return where a person can open each image of the case, by its reference's uri."""
-    if case.candidates is None:
-        return {}
-    refs = [case.candidates.submission.image, *(candidate.reference for candidate in case.candidates.candidates)]
+def places_of(settings: Settings, found: CandidatesReady) -> dict[str, str]:
+    """Return where a person can open each image of the list, by its reference's uri."""
+    refs = [found.submission.image, *(candidate.reference for candidate in found.candidates)]
     return {ref.uri: _place(settings, ref) for ref in refs}
 
 

@@ -20,13 +20,18 @@ from topics.bus import Bus
 
 T = TypeVar("T")
 
-CONSOLE: Final = Console()
+CONSOLE: Final = Console(markup=False)  # what others wrote is printed too, and is no markup
 ERRORS: Final = Console(stderr=True)
 
 
 def say(text: str) -> None:
     """Print a line as it is: ids and paths are neither wrapped nor read as markup."""
-    CONSOLE.print(text, highlight=False, markup=False, soft_wrap=True)
+    CONSOLE.print(printable(text), highlight=False, soft_wrap=True)
+
+
+def printable(text: str) -> str:
+    """Return foreign text with every character replaced that a terminal would obey instead of showing."""
+    return "".join(char if char.isprintable() or char in "\n\t" else "\N{REPLACEMENT CHARACTER}" for char in text)
 
 
 def settings_of(context: typer.Context) -> Settings:

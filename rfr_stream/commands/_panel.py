@@ -14,34 +14,33 @@ from rfr_stream.adapters import keys, opening
 from rfr_stream.commands._blind import print_case, shuffled
 from rfr_stream.commands._context import CONSOLE, say
 from rfr_stream.errors import Rejected, RfrError
-from rfr_stream.events import BlobRef, Support
-from rfr_stream.ports import Case, Reviewer, Reviewers
+from rfr_stream.events import BlobRef, CandidatesReady, Support
+from rfr_stream.ports import Reviewer, Reviewers
 from rfr_stream.settings import Settings
 from topics.bus import Bus
 
 NAMES: Final = ("demo-reviewer-a", "demo-reviewer-b")
 NOBODY: Final = "none"
 
-Choose: TypeAlias = Callable[[Case, str], Awaitable[str | None]]
+Choose: TypeAlias = Callable[[CandidatesReady, str], Awaitable[str | None]]
 """Returns the person that this reviewer names, or None for none of these."""
 
 
-async def hear(case: Case, choose: Choose, *, settings: Settings, bus: Bus, reviewers: Reviewers) -> None:
+async def hear(found: CandidatesReady, choose: Choose, *, settings: Settings, bus: Bus, reviewers: Reviewers) -> None:
     """Register two reviewers with keys made for the occasion, show each the case, and publish what they sign."""
     signers = {name: keys.generate() for name in NAMES}
     for name, key in signers.items():
         await reviewers.register(Reviewer(name, keys.public_text(key), datetime.now(UTC) + timedelta(hours=1)))
     for name, key in signers.items():
         CONSOLE.rule(f"{name}: look at the probe, then at each candidate")
-        print_case(case, name, places=await _laid_out(settings, case, name))
-        judgement = _judgement(name, await choose(case, name))
-        if case.candidates:
-            await reviewing.decide(case.candidates, judgement, sign=partial(keys.sign_bytes, key), publish=bus.publish)
+        print_case(found, name, places=await _laid_out(settings, found, name))
+        judgement = _judgement(name, await choose(found, name))
+        await reviewing.decide(found, judgement, sign=partial(keys.sign_bytes, key), publish=bus.publish)
 
 
-async def ask(case: Case, reviewer: str) -> str | None:
+async def ask(found: CandidatesReady, reviewer: str) -> str | None:
     """Let the person at the terminal be this reviewer."""
-    order = shuffled(case, reviewer)
+    order = shuffled(found, reviewer)
     choices = [NOBODY, *(str(number) for number in range(1, len(order) + 1))]
     while True:
         CONSOLE.print(f"You are {reviewer}. Who may this be? [{'/'.join(choices)}] ({NOBODY}): ", end="", markup=False)
@@ -51,9 +50,9 @@ async def ask(case: Case, reviewer: str) -> str | None:
         say(f"One of {', '.join(choices)}, please.")
 
 
-async def choose_first(case: Case, reviewer: str) -> str | None:
+async def choose_first(found: CandidatesReady, reviewer: str) -> str | None:
     """Decide as a reviewer who looks at nothing; only a demonstration has such."""
-    named = case.candidates.candidates[0].person_id if case.candidates else None
+    named = found.candidates[0].person_id if found.candidates else None
     say(f"{reviewer} is scripted, and names {named}.")
     return named
 
@@ -70,14 +69,12 @@ def _judgement(reviewer: str, person_id: str | None) -> reviewing.Judgement:
     )
 
 
-async def _laid_out(settings: Settings, case: Case, reviewer: str) -> dict[str, str]:
-    """Copy the case's images under short names, and return where each lies by its reference."""
-    if case.candidates is None:
-        return {}
+async def _laid_out(settings: Settings, found: CandidatesReady, reviewer: str) -> dict[str, str]:
+    """Copy the list's images under short names, and return where each lies by its reference."""
     folder = settings.data_dir / reviewer
     folder.mkdir()
-    shown = {"probe": case.candidates.submission.image}
-    shown |= {str(number): each.reference for number, each in enumerate(shuffled(case, reviewer), start=1)}
+    shown = {"probe": found.submission.image}
+    shown |= {str(number): each.reference for number, each in enumerate(shuffled(found, reviewer), start=1)}
     async with opening.blobs(settings) as blobs:
         files = await blobs.get(list(shown.values()))
     return {

@@ -18,10 +18,10 @@ from rfr_stream.commands._blind import places_of, print_case
 from rfr_stream.commands._board import FOLLOWED, Board
 from rfr_stream.commands._context import CONSOLE, open_bus, open_ledger, run, say, settings_of
 from rfr_stream.errors import NotPermitted
-from rfr_stream.events import ReviewDecided, Support
+from rfr_stream.events import CandidatesReady, ReviewDecided, Support
 from rfr_stream.ports import Case, CaseState, Reviewer
 from rfr_stream.settings import Settings
-from topics.tail import passing
+from topics.tail import follow
 
 reviewers = typer.Typer(help="Who may decide.", no_args_is_help=True)
 
@@ -109,12 +109,12 @@ def show(
 ) -> None:
     """Show one case as a reviewer may see it: the probe, then the candidates, shuffled, without scores."""
     settings = settings_of(context)
-    case = run(case_of(settings, submission_id))
-    print_case(case, reviewer, places=places_of(settings, case))
+    found = run(list_of(settings, submission_id))
+    print_case(found, reviewer, places=places_of(settings, found))
 
 
-async def case_of(settings: Settings, submission_id: UUID) -> Case:
-    """Return a case that people can look at.
+async def list_of(settings: Settings, submission_id: UUID) -> CandidatesReady:
+    """Return a list that people can look at.
 
     Raises:
         NotPermitted: there is none of this id, or its list has not come.
@@ -125,7 +125,7 @@ async def case_of(settings: Settings, submission_id: UUID) -> Case:
     if case is None or case.candidates is None:
         msg = "submission_id: no case of this id has a candidate list"
         raise NotPermitted(msg)
-    return case
+    return case.candidates
 
 
 def decide(  # noqa: PLR0917 - options of the command line
@@ -155,10 +155,8 @@ def decide(  # noqa: PLR0917 - options of the command line
 async def _decide(
     settings: Settings, submission_id: UUID, judgement: reviewing.Judgement, sign: reviewing.Sign
 ) -> None:
-    case = await case_of(settings, submission_id)
-    if case.candidates is None:
-        return
-    decision = reviewing.seal(reviewing.draft(case.candidates, judgement), sign)
+    found = await list_of(settings, submission_id)
+    decision = reviewing.seal(reviewing.draft(found, judgement), sign)
     await _require_acceptable(settings, decision)
     async with open_bus(settings) as bus:
         await bus.publish([decision])
@@ -214,6 +212,6 @@ async def _watch(settings: Settings, *, from_start: bool) -> None:
     blind = [name for name in FOLLOWED if name != topics.DECISIONS.name]  # a reviewer may be watching
     async with open_bus(settings) as bus:
         with Live(board.table(), console=CONSOLE, refresh_per_second=8) as live:
-            async for kept in passing(bus.options, blind, from_start=from_start):
+            async for kept in follow(bus.options, blind, from_start=from_start):
                 board.see(kept)
                 live.update(board.table())

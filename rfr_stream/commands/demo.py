@@ -28,7 +28,7 @@ from rfr_stream.events import CAVEAT, Outcome
 from rfr_stream.ports import CaseState, Ledger
 from rfr_stream.settings import Settings
 from topics.bus import Bus
-from topics.tail import passing
+from topics.tail import follow
 
 PATIENCE_S: Final = 120.0
 LOG: Final = "rfr.log"
@@ -152,7 +152,7 @@ async def _watched(play: _Play) -> AsyncIterator[None]:
 
 
 async def _follow(play: _Play) -> None:
-    async for kept in passing(play.bus.options, FOLLOWED, from_start=True):
+    async for kept in follow(play.bus.options, FOLLOWED, from_start=True):
         if said := play.board.see(kept):
             say(said)
 
@@ -189,14 +189,15 @@ async def _submit(play: _Play) -> None:
 
 async def _review(play: _Play, choose: Choose) -> None:
     """Let two people decide about the first case that is held, and wait for what comes of it."""
-    held = await play.ledger.cases([CaseState.AWAITING_REVIEW])
+    cases = await play.ledger.cases([CaseState.AWAITING_REVIEW])
+    held = [case.candidates for case in cases if case.candidates]
     if not held:
         msg = "no case is held for review: the probes found nobody in this gallery"
         raise RfrError(msg)
     CONSOLE.print(Panel(f"{len(held)} held for review: two people must decide. This is the first.", style="bold"))
-    case = held[0]
-    await hear(case, choose, settings=play.settings, bus=play.bus, reviewers=play.ledger)
-    line = play.board.lines[str(case.submission_id)]
+    found = held[0]
+    await hear(found, choose, settings=play.settings, bus=play.bus, reviewers=play.ledger)
+    line = play.board.lines[found.key]
     await _until(lambda: line.outcome is not None, "the review stage counts the decisions")
     if line.outcome is Outcome.CONFIRMED:
         await _until(lambda: bool(play.board.confirmed), "the identification is on its topic")

@@ -30,9 +30,7 @@ def up(
 ) -> None:
     """Start the broker, unless one is given, and every stage; stop with Ctrl-C or `rfr down`."""
     chosen = tuple(stages or together.STAGES)
-    if unknown := sorted(set(chosen) - set(together.STAGES)):
-        msg = f"--stage: no such stage: {', '.join(unknown)}; there are {', '.join(together.STAGES)}"
-        raise RfrError(msg)
+    together.require_known(chosen)  # before a broker is started in vain
     telemetry.configure()
     run(_up(settings_of(context), chosen, port))
 

@@ -1,16 +1,18 @@
 """`rfr topics`, `rfr models` and `rfr replay`: for whoever operates the house."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 import topics
 from producers import replay as replaying
 from rfr_stream.adapters import opening
-from rfr_stream.commands._context import CONSOLE, open_bus, reachable, run, say, settings_of
+from rfr_stream.commands._context import CONSOLE, open_bus, printable, reachable, run, say, settings_of
 from rfr_stream.errors import RfrError
 from rfr_stream.settings import Settings
 from rfr_stream.vision import packs, weights
@@ -57,7 +59,8 @@ def _print_differences(differences: tuple[admin.Difference, ...]) -> None:
 def list_models(context: typer.Context) -> None:
     """List the packs, their licences and whether their weights are here."""
     for pack in weights.list_packs():
-        CONSOLE.print(f"[bold]{pack.name}[/]  (threshold {pack.threshold:g}, aligner {pack.aligner})")
+        CONSOLE.print(pack.name, style="bold", end="")
+        say(f"  (threshold {pack.threshold:g}, aligner {pack.aligner})")
         states = weights.status(pack, _weights_dir(context))
         for role in packs.ROLES:
             part = pack.part(role)
@@ -139,13 +142,18 @@ def replay(  # noqa: PLR0917 - options of the command line
     """Put dead letters back on their topic after a fix; a dry run unless told to go."""
     wanted = replaying.Wanted(reason=reason, key=key, since=_utc(since), until=_utc(until))
     letters = run(_replay(settings_of(context), _topic(topic), group, wanted, per_second=per_second if go else None))
-    table = Table("key", "reason", "error", "attempt", "failed at")
-    for letter in letters:
-        record = letter.record
-        facts = (record.fault(fact) for fact in ("reason", "error", "attempt", "failed-at"))
-        table.add_row((record.key or b"").decode(errors="replace"), *facts)
-    CONSOLE.print(table)
+    CONSOLE.print(letters_table([letter.record for letter in letters]))
     say(f"{len(letters)} put back." if go else f"{len(letters)} would be put back; --go does it.")
+
+
+def letters_table(letters: Sequence[topics.Record]) -> Table:
+    """Draw dead letters, whose keys and headers anybody may have written."""
+    table = Table("key", "reason", "error", "attempt", "failed at")
+    for record in letters:
+        key = (record.key or b"").decode(errors="replace")
+        facts = (record.fault(fact) for fact in ("reason", "error", "attempt", "failed-at"))
+        table.add_row(*(Text(printable(cell)) for cell in (key, *facts)))
+    return table
 
 
 async def _replay(

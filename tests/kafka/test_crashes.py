@@ -24,7 +24,6 @@ import pytest_asyncio
 from chain import Chain, StageProcess, Talk, noise, running
 
 import topics
-from rfr_stream.adapters import keys
 from rfr_stream.events import (
     BlobRef,
     Candidate,
@@ -179,7 +178,7 @@ def decision(asked: ImageSubmitted, candidates: tuple[Candidate, ...], said: str
     digest = CandidatesReady.digest(about.submission_id, about.image.sha256, candidates)
     key = builders.private_key("somebody-else" if how == "!" else f"reviewer-{letter}")
     names_somebody = how != "-"
-    return keys.sign(
+    return builders.signed(
         key,
         submission_id=about.submission_id,
         reviewer_id=f"reviewer-{letter}",
