@@ -127,7 +127,18 @@ def _take_in(database: sqlite3.Connection, message: "ConsumerRecord[bytes, bytes
     headers = {name: (value or b"").decode(errors="replace") for name, value in message.headers}
     try:
         return f"{headers.get('ce_id')}: {accept(database, headers, message.value or b'null')}"
-    except (Refused, KeyError, ValueError, TypeError, AttributeError) as error:
+    except sqlite3.OperationalError:
+        raise  # the disk is full, or the file is locked: ours, not the event's; it comes again
+    except (
+        Refused,
+        LookupError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        OverflowError,
+        RecursionError,
+        sqlite3.Error,
+    ) as error:
         # A real system would keep it for somebody to look at; it must not stop the leads behind it.
         return f"{headers.get('ce_id')}: refused, {type(error).__name__}: {error}"
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from rfr_stream.commands import deciding, demo, house, intake, operations
-from rfr_stream.commands._context import ERRORS, with_cluster
+from rfr_stream.commands._context import ERRORS, printable, with_cluster
 from rfr_stream.commands._sentences import EXPECTED, sentences
 from rfr_stream.settings import Settings
 
@@ -67,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except EXPECTED as error:
         for sentence in sentences(error):
             ERRORS.print(f"[bold red]{type(error).__name__}:[/]", end=" ")
-            ERRORS.print(sentence, highlight=False, markup=False, soft_wrap=True)
+            ERRORS.print(printable(sentence), highlight=False, markup=False, soft_wrap=True)
         sys.exit(1)
 
 

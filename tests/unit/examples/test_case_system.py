@@ -3,11 +3,13 @@
 import importlib.util
 import sqlite3
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
 import builders
 import pytest
+from bus import as_message
 
 from topics import IDENTIFICATIONS, Record
 
@@ -75,3 +77,27 @@ def test_a_withdrawn_lead_is_marked_in_whichever_order_the_two_come(
         take_in(case_system, database, record)
 
     assert database.execute("SELECT withdrawn_because FROM leads").fetchone() == (withdrawal.reason,)
+
+
+@pytest.mark.parametrize(
+    "spoilt",
+    [
+        b'{"submission_id": {}, "reason": ["a"]',
+        b'{"submission_id": {}, "reason": ["a"], "demo": false}',
+        b'{"submission_id": 1' + b"0" * 30 + b', "reason": "a", "demo": false}',
+        b"[" * 100_000,
+        b'{"submission_id": "\\ud800", "reason": "a", "demo": false}',
+        b"\xff",
+        b"7",
+    ],
+    ids=["cut off", "an object", "a large number", "nested", "half a character", "no text", "a number"],
+)
+def test_whatever_is_sent_is_refused_and_the_next_lead_is_kept(
+    case_system: ModuleType, database: sqlite3.Connection, spoilt: bytes
+) -> None:
+    withdrawal = IDENTIFICATIONS.encode(builders.identification_withdrawn())
+    said = case_system._take_in(database, as_message(replace(withdrawal, value=spoilt)))  # noqa: SLF001
+    assert ": refused, " in said
+
+    lead = IDENTIFICATIONS.encode(builders.identification_confirmed())
+    assert case_system._take_in(database, as_message(lead)).endswith(": kept")  # noqa: SLF001
