@@ -101,6 +101,7 @@ class TestGuards:
     async def test_no_lead_for_a_confirmed_case_whose_decisions_are_gone(self, url: str) -> None:
         async with SqlLedger(url) as ledger:
             await ledger.apply(ledger_worker.changes([builders.candidates_ready()]))
+            await run(url, f"DROP TRIGGER decisions_are_kept{' ON decisions' if 'postgresql' in url else ''}")
             await run(url, "DELETE FROM decisions WHERE reviewer_id = 'reviewer-b'")
             with pytest.raises(IntegrityError, match="two reviewers"):
                 await self.promise(url)
@@ -108,7 +109,6 @@ class TestGuards:
     async def test_two_people_on_a_confirmed_case_pass_the_guard(self, url: str) -> None:
         async with SqlLedger(url) as ledger:
             await ledger.apply(ledger_worker.changes([builders.candidates_ready()]))
-            await run(url, "DELETE FROM outbox")
             await self.promise(url)
 
     async def test_nobody_decides_twice(self, url: str) -> None:
@@ -135,6 +135,30 @@ class TestGuards:
             await ledger.apply(ledger_worker.changes([builders.candidates_ready()]))
             with pytest.raises(IntegrityError, match="never changed"):
                 await run(url, change)
+
+    @pytest.mark.parametrize("table", ["decisions", "outbox"])
+    async def test_what_was_decided_and_promised_is_never_deleted(self, url: str, table: str) -> None:
+        async with SqlLedger(url) as ledger:
+            await ledger.apply(ledger_worker.changes([builders.candidates_ready()]))
+            with pytest.raises(IntegrityError, match="never deleted"):
+                await run(url, f"DELETE FROM {table}")  # noqa: S608 - one of two names
+            await ledger.published([out.event.event_id for out in await ledger.unpublished(9)])
+            with pytest.raises(IntegrityError, match="never deleted"):
+                await run(url, f"DELETE FROM {table}")  # noqa: S608
+
+    async def test_an_outcome_that_was_said_may_be_deleted(self, url: str) -> None:
+        async with SqlLedger(url) as ledger:
+            await ledger.apply(ledger_worker.changes([builders.candidates_ready()]))
+            delete = "DELETE FROM outbox WHERE type NOT LIKE 'rfr.identification-%'"
+            with pytest.raises(IntegrityError, match="never deleted"):
+                await run(url, delete)
+            owed = await ledger.unpublished(9)
+            await ledger.published([out.event.event_id for out in owed])
+            await run(url, delete)
+            await run(url, "UPDATE outbox SET published = false")
+            left = [type(out.event) for out in await ledger.unpublished(9)]
+        assert len(owed) == 2
+        assert left == [IdentificationConfirmed]
 
     async def test_a_transition_that_promises_an_unearned_lead_is_a_bug_and_stores_nothing(self, url: str) -> None:
         found = builders.candidates_ready()

@@ -33,6 +33,12 @@ _GUARDS: Final = {
         "what was promised is never changed",
     ),
     "decisions_stand": ("BEFORE UPDATE ON decisions", "1 = 1", "a decision is never changed"),
+    "decisions_are_kept": ("BEFORE DELETE ON decisions", "1 = 1", "a decision is never deleted"),
+    "outbox_keeps_its_promises": (
+        "BEFORE DELETE ON outbox",
+        "NOT OLD.published OR OLD.type LIKE 'rfr.identification-%'",
+        "what was promised is never deleted before it is said, and what was said of a person never",
+    ),
 }
 
 
@@ -123,6 +129,6 @@ def _guard_postgresql(name: str, when: str, forbidden: str, why: str) -> None:
     op.execute(
         f"CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
         f"IF {forbidden} THEN RAISE EXCEPTION '{why}' USING ERRCODE = 'integrity_constraint_violation'; END IF; "
-        "RETURN NEW; END $$"
+        f"RETURN {'OLD' if 'DELETE' in when else 'NEW'}; END $$"
     )
     op.execute(f"CREATE TRIGGER {name} {when} FOR EACH ROW EXECUTE FUNCTION {name}()")
