@@ -1,10 +1,10 @@
 """Blobs as files of one folder, `<root>/<bucket>/<key>`: written whole or not at all, and durable once acknowledged."""
 
 import asyncio
+import ctypes
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from errno import ELOOP
 from io import RawIOBase
@@ -13,25 +13,20 @@ from pathlib import Path
 from secrets import token_hex
 from stat import S_ISREG
 from types import TracebackType
-from typing import Final, Self, TypeVar
+from typing import Final, Self
 
 from rfr_stream.adapters._claims import key_of, refer, verified
 from rfr_stream.errors import MissingBlob, Rejected, Unavailable
 from rfr_stream.events import BlobRef
 from rfr_stream.ports import NewBlob
 
-T = TypeVar("T")
+_SYNCFS: Final = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
 
 _INCOMING: Final = ".incoming"
 """Where blobs are written before they get their name; no key can begin with a dot."""
 _STRAY_AFTER_S: Final = 24 * 3600.0
 _MAX_KNOWN: Final = 4_096
 """Folders that are remembered as looked at."""
-_THREADS: Final = 16
-"""Threads that wait for the disk together share its flushes: 16 keep 32 blobs of 60 kB in 11 ms where one takes 25.
-
-As quick as one `syncfs` for the whole batch, which would also wait for whatever else the machine is writing.
-"""
 
 
 class FileBlobs:
@@ -44,7 +39,6 @@ class FileBlobs:
         """Remember where; nothing is touched yet."""
         self._base = root.resolve() / bucket
         self._prefix = f"file://{bucket}/"
-        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="rfr-blobs")
         self._known: dict[Path, tuple[int, int]] = {}
         self._names = map("-".join, zip(repeat(token_hex(8)), map(str, count())))
 
@@ -55,7 +49,7 @@ class FileBlobs:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await asyncio.to_thread(self._pool.shutdown)
+        """Nothing is held open."""
 
     async def put(self, blobs: Sequence[NewBlob]) -> list[BlobRef]:
         return await asyncio.to_thread(self._put, blobs)
@@ -84,26 +78,51 @@ class FileBlobs:
                         stray.unlink()
 
     def _put(self, blobs: Sequence[NewBlob]) -> list[BlobRef]:
+        """Write all under other names, flush, rename, flush: a name always stands for whole, durable bytes."""
         refs = [refer(self._prefix, blob) for blob in blobs]
         latest = {self._base / blob.key: blob.data for blob in blobs}  # twice in one batch: the later one stays
         with _disk():
             self._require_base()
-            folders = {path.parent for path in latest}
-            new = {folder for folder in folders if self._make(folder)}
-            self._each(lambda path: self._write(path, latest[path]), list(latest))
-            above = {parent for folder in new for parent in folder.parents if parent.is_relative_to(self._base)}
-            self._each(_sync_folder, list(folders | above))
+            for folder in {path.parent for path in latest}:
+                self._make(folder)
+            with self._half_written() as halves:
+                for path, data in latest.items():
+                    halves[path] = self._write(data)
+                self._flush()
+                for path in latest:
+                    os.replace(halves.pop(path), path)  # noqa: PTH105 - one call of thousands a second
+            self._flush()
         return refs
 
-    def _make(self, folder: Path) -> bool:
-        """Make sure of a folder; return whether its own name may not be durable yet."""
+    @contextmanager
+    def _half_written(self) -> Iterator[dict[Path, str]]:
+        """Yield a place to note half-written files; what is still noted in the end is removed."""
+        halves: dict[Path, str] = {}
+        try:
+            yield halves
+        finally:
+            for half in halves.values():
+                Path(half).unlink(missing_ok=True)
+
+    def _flush(self) -> None:
+        """Make everything that was written durable, names too.
+
+        One flush of the file system for a batch, not one for each file and folder: for 128 small blobs two to four
+        times as fast, at a third of the processor's time. It also waits for what others are writing there.
+        """
+        descriptor = os.open(self._base, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            _sync_file_system(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def _make(self, folder: Path) -> None:
         if folder in self._known and self._is_inside(folder):
-            return False
+            return
         folder.mkdir(parents=True, exist_ok=True)
         if not self._is_inside(folder):
             msg = "file store: a folder in it leads through a symbolic link"
             raise Unavailable(msg)
-        return True
 
     def _is_inside(self, folder: Path) -> bool:
         """Whether no part of a folder's path is a symbolic link; one that is still the same is not asked again."""
@@ -121,19 +140,17 @@ class FileBlobs:
         self._known[folder] = (status.st_dev, status.st_ino)
         return True
 
-    def _write(self, path: Path, data: bytes) -> None:
-        """Write under another name and flush, then rename: the name always stands for whole, durable bytes."""
+    def _write(self, data: bytes) -> str:
+        """Write under a name that no key can have, and return it."""
         half = f"{self._base}/{_INCOMING}/{next(self._names)}"
+        descriptor = os.open(half, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
-            descriptor = os.open(half, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with os.fdopen(descriptor, "wb", buffering=0) as file:
                 _write_all(file, data)
-                os.fsync(descriptor)
-            os.replace(half, path)  # noqa: PTH105 - one call of thousands a second
         except BaseException:
-            with suppress(FileNotFoundError):
-                os.unlink(half)  # noqa: PTH108
+            Path(half).unlink(missing_ok=True)
             raise
+        return half
 
     def _fetch(self, ref: BlobRef) -> bytes | Rejected:
         try:
@@ -170,17 +187,7 @@ class FileBlobs:
             there = [path for path in paths if path.exists() and not path.is_symlink() and self._is_inside(path.parent)]
             for path in there:
                 path.unlink(missing_ok=True)
-            self._each(_sync_folder, list({path.parent for path in there}))
-
-    def _each(self, act: Callable[[T], None], things: Sequence[T]) -> None:
-        """Do it to all, in as many threads as can wait for the disk at once."""
-        shares = [things[start::_THREADS] for start in range(min(_THREADS, len(things)))]
-
-        def act_on(share: Sequence[T]) -> None:
-            for thing in share:
-                act(thing)
-
-        list(self._pool.map(act_on, shares))
+            self._flush()
 
     def _require_base(self) -> None:
         if not self._base.is_dir():
@@ -207,9 +214,9 @@ def _write_all(file: RawIOBase, data: bytes) -> None:
         rest = rest[file.write(rest) :]
 
 
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _sync_file_system(descriptor: int) -> None:
+    """Wait until the file system of this descriptor has everything on disk; errors of writing it come out here."""
+    if _SYNCFS is None:
+        os.sync()  # not Linux
+    elif _SYNCFS(descriptor) != 0:
+        raise OSError(ctypes.get_errno(), "syncfs failed")
