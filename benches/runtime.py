@@ -23,7 +23,8 @@ import uvloop
 from aiokafka import AIOKafkaConsumer
 
 import topics
-from consumers._pipeline import Result, Stage, mount
+from consumers._envelope import Result
+from consumers._pipeline import Stage, mount
 from consumers._runtime import serve
 from rfr_stream import telemetry
 from rfr_stream.events import FaceDetected, FaceEmbedded, ImageSubmitted

@@ -9,7 +9,7 @@ from typing import TypeAlias
 from aiokafka import ConsumerRecord
 
 from consumers._dead_letters import Origin, dead_letter, outcome_of
-from rfr_stream.errors import NotPermitted, Rejected
+from rfr_stream.errors import NotPermitted, Rejected, settle
 from rfr_stream.events import Event
 from topics import Record, Topic, topic_of
 from topics.tail import moment
@@ -40,10 +40,9 @@ class Reading:
 
     def open(self, message: Incoming) -> Event | Rejected:
         """Return the event, or why it may not be opened here."""
-        try:
-            event = self.topic.decode(as_record(message))
-        except Rejected as fault:
-            return fault
+        event = settle(self.topic.decode, as_record(message))
+        if isinstance(event, Rejected):
+            return event
         if event.demo is not self.demo:
             return NotPermitted(f"demo: {event.demo} where the stage's is {self.demo}")
         return event

@@ -19,18 +19,16 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from faststream import AckPolicy
 
-from consumers._envelope import Answer, Incoming, Reading, Result
+from consumers._envelope import Answer, Incoming, Reading
 from consumers._journal import Journal
 from consumers._membership import NOWHERE, Membership
 from consumers._patience import Abandoned
 from consumers._watermark import Watermark
-from consumers._work import Run, TooManyDeadLetters, Work, each
+from consumers._work import Run, Work
 from rfr_stream import telemetry
 from rfr_stream.settings import PipelineSettings, Settings
 from topics import Topic
 from topics.bus import Bus, acknowledged
-
-__all__ = ["Membership", "Pipeline", "Result", "Run", "Stage", "TooManyDeadLetters", "each", "mount", "mount_stage"]
 
 UNSETTLED_BATCHES = 8
 """How many batches may wait for the cluster's acknowledgement beside those that compute."""

@@ -100,7 +100,7 @@ def ineligibility(reference: Reference, now: datetime) -> str | None:
         return "restricted"
     if reference.captured_at > now:  # type: ignore[operator]  # the loop above has shown that it is there
         return "captured_in_the_future"
-    if reference.review_due <= now:  # type: ignore[operator]
+    if reference.review_due <= now:  # type: ignore[operator]  # as above
         return "review_overdue"
     return None
 

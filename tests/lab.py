@@ -25,7 +25,10 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from pydantic import BaseModel
 
 import topics
-from consumers._pipeline import Membership, Pipeline, Result, Run, Stage, mount
+from consumers._envelope import Result
+from consumers._membership import Membership
+from consumers._pipeline import Pipeline, Stage, mount
+from consumers._work import Run
 from rfr_stream.errors import BadImage, Unavailable
 from rfr_stream.events import Outcome, ReviewDecided, SubmissionClosed
 from rfr_stream.settings import KafkaSettings, PipelineSettings

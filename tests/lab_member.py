@@ -10,7 +10,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import lab
 import uvloop
 
-from consumers._pipeline import Result
+from consumers._envelope import Result
 from consumers._runtime import serve, subscribe
 from rfr_stream.events import ReviewDecided
 from rfr_stream.settings import KafkaSettings, Settings

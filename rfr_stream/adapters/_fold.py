@@ -5,7 +5,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from uuid import UUID
 
-from rfr_stream.errors import Rejected
+from rfr_stream.errors import Rejected, settle
 from rfr_stream.ports import Case, Change, Outgoing, Step
 
 
@@ -38,10 +38,9 @@ def fold(changes: Iterable[Change], cases: Mapping[UUID, Case], applied: Abstrac
 
 
 def _apply(change: Change, case: Case | None, folded: Folded) -> Case | Rejected:
-    try:
-        step = change.transition(case)
-    except Rejected as rejected:
-        return rejected
+    step = settle(change.transition, case)
+    if isinstance(step, Rejected):
+        return step
     if step.case is not case:
         folded.cases[change.submission_id] = step.case
     folded.applied[change.event_id] = change.submission_id

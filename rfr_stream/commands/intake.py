@@ -82,7 +82,7 @@ def request_of(source: Source, by: str, fields: dict[str, object]) -> Request:
             return missing_persons.UnitRequest.model_validate({**fields, "submitted_by": by})
 
 
-def enrol(  # noqa: PLR0917
+def enrol(  # noqa: PLR0917 - options of the command line
     context: typer.Context,
     images: Images,
     person: Annotated[str, typer.Option(help="whom the images show: a reference, no name")],
@@ -116,7 +116,7 @@ def enrol(  # noqa: PLR0917
     _hand_in(settings, images, partial(references.enrol, entries))
 
 
-def erase(  # noqa: PLR0917
+def erase(  # noqa: PLR0917 - options of the command line
     context: typer.Context,
     reference_id: UUID,
     person: Annotated[str, typer.Option()],

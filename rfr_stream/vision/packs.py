@@ -156,9 +156,9 @@ PACKS: Final = MappingProxyType(
             Pack("retinaface-mobilenet", _RETINAFACE_MOBILENET, "arcface-112", _MOBILEFACENET, threshold=0.41),
             Pack(
                 "null",
-                Part(architecture="null", input_px=0, **_NULL),  # type: ignore[arg-type]
+                Part(architecture="null", input_px=0, **_NULL),  # type: ignore[arg-type]  # one mapping of unlike values
                 "null-16",
-                Part(architecture="null", input_px=16, dimension=128, **_NULL),  # type: ignore[arg-type]
+                Part(architecture="null", input_px=16, dimension=128, **_NULL),  # type: ignore[arg-type]  # one mapping of unlike values
                 threshold=0.99,
             ),
         )

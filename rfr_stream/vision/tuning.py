@@ -150,7 +150,7 @@ class _Convolution(nn.Module):
         self.bias = convolution.bias
         # Not a parameter: the packed layout is oneDNN's own, and nothing but this operator can read it. Packed
         # without the input's shape, some 1 x 1 convolutions run fifteen times slower.
-        self.weight = _ONEDNN._reorder_convolution_weight(  # noqa: SLF001
+        self.weight = _ONEDNN._reorder_convolution_weight(  # noqa: SLF001 - torch offers it nowhere else
             convolution.weight, *self.geometry, [*shape]
         )
 
@@ -158,12 +158,12 @@ class _Convolution(nn.Module):
         """Return float [N, C', H', W'] for x float [N, C, H, W], and other of the result's own shape."""
         name, scalars = self.activation
         if other is None:
-            out: Tensor = _ONEDNN._convolution_pointwise(  # noqa: SLF001
+            out: Tensor = _ONEDNN._convolution_pointwise(  # noqa: SLF001 - torch offers it nowhere else
                 x, self.weight, self.bias, *self.geometry, name, [*scalars], ""
             )
         else:
             unary = None if name == "none" else name
-            out = _ONEDNN._convolution_pointwise(  # noqa: SLF001
+            out = _ONEDNN._convolution_pointwise(  # noqa: SLF001 - torch offers it nowhere else
                 x, other, self.weight, self.bias, *self.geometry, "add", None, unary, [*scalars], ""
             )
         return out

@@ -14,7 +14,9 @@ from aiokafka.errors import KafkaTimeoutError
 from lab import Lab
 
 import topics
-from consumers._pipeline import Result, Stage, TooManyDeadLetters, mount
+from consumers._envelope import Result
+from consumers._pipeline import Stage, mount
+from consumers._work import TooManyDeadLetters
 from rfr_stream.errors import Unavailable
 from rfr_stream.events import Outcome, ReviewDecided, SubmissionClosed
 from rfr_stream.settings import KafkaSettings, PipelineSettings

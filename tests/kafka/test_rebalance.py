@@ -12,7 +12,8 @@ import pytest
 from lab import Lab
 
 import topics
-from consumers._pipeline import Pipeline, Result
+from consumers._envelope import Result
+from consumers._pipeline import Pipeline
 from rfr_stream.events import ReviewDecided
 from topics.embedded import EmbeddedKafka
 

@@ -11,7 +11,8 @@ import pytest
 from lab import Lab
 
 import topics
-from consumers._pipeline import Membership, Result
+from consumers._envelope import Result
+from consumers._membership import Membership
 from consumers._runtime import serve, subscribe
 from rfr_stream.errors import Unavailable
 from rfr_stream.events import ReviewDecided

@@ -13,7 +13,8 @@ from faststream.exceptions import StopConsume
 from faststream.kafka import TestKafkaBroker
 
 import topics
-from consumers._pipeline import Result, Stage
+from consumers._envelope import Result
+from consumers._pipeline import Stage
 from consumers._runtime import subscribe
 from rfr_stream.errors import BadImage
 from rfr_stream.events import FaceDetected, ImageSubmitted, SubmissionClosed

@@ -42,7 +42,7 @@ def find_java() -> Java:
 
     """
     java = _find("java")
-    said = subprocess.run([java, "-version"], capture_output=True, text=True, check=False)  # noqa: S603
+    said = subprocess.run([java, "-version"], capture_output=True, text=True, check=False)  # noqa: S603 - the Java that was asked for
     version = re.search(r'version "(\d+)', said.stderr)
     if version is None or int(version[1]) < JAVA_MIN:
         msg = f"java: the embedded broker needs Java {JAVA_MIN} or later ({INSTALL})"

@@ -36,7 +36,7 @@ class Instant(TypeDecorator[datetime]):
         """To the database."""
         return None if value is None else (value - _EPOCH) // _MICROSECOND
 
-    def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+    def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002 - SQLAlchemy's signature
         """From the database, in UTC."""
         return None if value is None else _EPOCH + value * _MICROSECOND
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from rfr_stream.adapters._claims import key_of, refer, verified
-from rfr_stream.errors import MissingBlob, Rejected
+from rfr_stream.errors import Rejected, settle
 from rfr_stream.events import BlobRef
 from rfr_stream.ports import NewBlob
 
@@ -29,7 +29,4 @@ class MemoryBlobs:
             self.kept.pop(key, None)
 
     def _fetch(self, ref: BlobRef) -> bytes | Rejected:
-        try:
-            return verified(ref, self.kept.get(key_of(self._prefix, ref)))
-        except MissingBlob as missing:
-            return missing
+        return settle(lambda: verified(ref, self.kept.get(key_of(self._prefix, ref))))

@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from rfr_stream.errors import BadImage, Rejected
+from rfr_stream.errors import Rejected, settle
 from rfr_stream.events import ModelIdentity
 from rfr_stream.faces import Box, Face, ImageHwc, Landmarks
 from rfr_stream.ports import Chip, Picture, Templates
@@ -107,10 +107,7 @@ class FakeEmbedder:
 
 
 def _decoded(file: bytes) -> Picture | Rejected:
-    try:
-        return Picture(*decode.decode(file, _LIMITS))
-    except BadImage as fault:
-        return fault
+    return settle(lambda: Picture(*decode.decode(file, _LIMITS)))
 
 
 def _colour(owner: str) -> tuple[int, int, int]:
