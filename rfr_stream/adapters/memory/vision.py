@@ -63,7 +63,7 @@ class MemoryCodec:
         return [_decoded(file) for file in files]
 
     async def encode(self, images: Sequence[ImageHwc]) -> list[bytes]:
-        """Return PNG files without metadata."""
+        """Return files without metadata, as the real codec does."""
         return [decode.encode(image) for image in images]
 
 
