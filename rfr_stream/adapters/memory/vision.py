@@ -1,6 +1,6 @@
 """Vision that finds the faces which were planted in its pictures: for tests of everything that uses vision.
 
-A planted picture is a real PNG file; `plant` draws a square for each face whose pattern is its owner's, and the
+A planted picture is a real image file; `plant` draws a square for each face whose pattern is its owner's, and the
 embedder reads the owner back out of the chip. So the whole chain runs, and only the recognition is make-believe.
 """
 
