@@ -2,9 +2,9 @@
 
     python benches/search.py [--sizes 10000 100000] [--dimensions 512] [--rounds 100]
 
-Ours: `stages.searching` as it runs in production: the embedded gallery the hold record of
-every hit looked up in the SQLite ledger, eligibility, one candidate per person. Baseline: one thread of BLAS,
-`templates @ probe` and `argpartition`, which looks nothing up. Both take turns on the same probes in the same run.
+Ours: `stages.searching` as it runs in production: the embedded gallery, the hold record of every hit looked up in the
+SQLite ledger, eligibility, one candidate per person. Baseline: one thread of BLAS, `templates @ probe` and
+`argpartition`, which looks nothing up. Both take turns on the same probes in the same run.
 
 The people are synthetic: reference templates uniform on the sphere. A mated probe lies at a cosine drawn from
 N(0.65, 0.10) and cut to 0.50 ... 0.95 from its reference, in a random direction. Uniform is the hard case for codes

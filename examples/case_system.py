@@ -24,8 +24,6 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, ConsumerRecord
 
 TOPIC = "rfr-identifications-v1"
-CONFIRMED = "rfr.identification-confirmed.v1"
-WITHDRAWN = "rfr.identification-withdrawn.v1"
 CONSTANTS = {
     "evidential_status": "INTELLIGENCE_LEAD",
     "requires_corroboration": True,

@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import Final, Protocol
 from uuid import UUID
 
 import numpy as np
@@ -75,6 +75,23 @@ def require_question(limit: int, threshold: float) -> float:
         msg = "limit must be at least 1, and threshold between -1 and 1"
         raise ValueError(msg)
     return float(np.float32(threshold))
+
+
+def just_below(threshold: float) -> float | None:
+    """Return what to ask of Qdrant, whose own threshold is exclusive; None: everything."""
+    return float(np.nextafter(np.float32(threshold), np.float32(-2))) if threshold > -1.0 else None
+
+
+class Scored(Protocol):
+    """A point that Qdrant found."""
+
+    @property
+    def score(self) -> float: ...
+
+
+def cuts_a_tie(points: Sequence[Scored], *, limit: int, asked: int) -> bool:
+    """Whether more than was asked for may be as near as the last place; the engine cuts a tie as it likes."""
+    return len(points) == asked and points[-1].score == points[limit - 1].score
 
 
 def best_first(found: Iterable[tuple[UUID, float]], *, limit: int, threshold: float) -> list[Hit]:

@@ -36,19 +36,10 @@ def paint(folder: Path) -> Pictures:
         RfrError: scikit-image, which carries the portrait, is not installed.
 
     """
-    try:
-        from skimage import data
-    except ImportError:
-        msg = "the demonstration's portrait comes with scikit-image: pip install 'rfr-stream[demo]'"
-        raise RfrError(msg) from None
+    whole, coffee = _astronaut_and_coffee()
     folder.mkdir(parents=True, exist_ok=True)
-    whole = Image.fromarray(data.astronaut())
-    coffee = Image.fromarray(data.coffee())
     portrait = whole.crop(PORTRAIT_BOX)
     bad_camera = ImageEnhance.Brightness(whole.filter(ImageFilter.GaussianBlur(1.6))).enhance(0.75)
-    both = Image.new("RGB", (2 * portrait.width, portrait.height))
-    both.paste(portrait, (0, 0))
-    both.paste(ImageOps.mirror(portrait), (portrait.width, 0))
     full = _save(whole, folder / "reference-1.jpg", quality=92)
     cut_off = folder / "cut-off.jpg"
     cut_off.write_bytes(full.read_bytes()[:9_000])
@@ -57,10 +48,26 @@ def paint(folder: Path) -> Pictures:
         bad_camera=_save(bad_camera, folder / "bad-camera.jpg", quality=35),
         small_copy=_save(whole.resize((300, 300)), folder / "small-copy.jpg", quality=60),
         at_night=_save(ImageEnhance.Brightness(portrait).enhance(0.35), folder / "at-night.jpg", quality=70),
-        two_people=_save(both, folder / "two-people.jpg", quality=85),
+        two_people=_save(_twice(portrait), folder / "two-people.jpg", quality=85),
         nobody=_save(coffee, folder / "nobody.jpg", quality=85),
         cut_off=cut_off,
     )
+
+
+def _astronaut_and_coffee() -> tuple[Image.Image, Image.Image]:
+    try:
+        from skimage import data
+    except ImportError:
+        msg = "the demonstration's portrait comes with scikit-image: pip install 'rfr-stream[demo]'"
+        raise RfrError(msg) from None
+    return Image.fromarray(data.astronaut()), Image.fromarray(data.coffee())
+
+
+def _twice(portrait: Image.Image) -> Image.Image:
+    both = Image.new("RGB", (2 * portrait.width, portrait.height))
+    both.paste(portrait, (0, 0))
+    both.paste(ImageOps.mirror(portrait), (portrait.width, 0))
+    return both
 
 
 def _save(image: Image.Image, path: Path, *, quality: int) -> Path:

@@ -21,7 +21,7 @@ from uuid import UUID
 import numpy as np
 import qdrant_edge as engine
 
-from rfr_stream.adapters._gallery import best_first
+from rfr_stream.adapters._gallery import best_first, cuts_a_tie, just_below
 from rfr_stream.errors import RfrError
 from rfr_stream.events import ModelIdentity
 from rfr_stream.ports import Hit, Templates
@@ -151,10 +151,10 @@ class Collection:
 
     def _query(self, probes: Templates, limit: int, threshold: float) -> list[list[engine.ScoredPoint]]:
         params = _EXACT if self.size < EXACT_BELOW else _quantised(limit)
-        # The engine's own threshold is exclusive, and holds for the rescored similarity.
-        below = float(np.nextafter(np.float32(threshold), np.float32(-2))) if threshold > -1.0 else None
         requests = [
-            engine.QueryRequest(limit, query=engine.Query.Nearest(probe), params=params, score_threshold=below)
+            engine.QueryRequest(
+                limit, query=engine.Query.Nearest(probe), params=params, score_threshold=just_below(threshold)
+            )
             for probe in probes.tolist()  # the engine takes twice as long to read an array
         ]
         answers: list[list[engine.ScoredPoint]] = self._shard.query_batch(engine.QueryBatchRequest(requests))
@@ -164,7 +164,7 @@ class Collection:
         self, probe: Templates, points: list[engine.ScoredPoint], limit: int, threshold: float
     ) -> list[engine.ScoredPoint]:
         asked = limit + 1
-        while len(points) == asked and points[-1].score == points[limit - 1].score:
+        while cuts_a_tie(points, limit=limit, asked=asked):
             asked *= 2
             [points] = self._query(probe[np.newaxis], asked, threshold)
         return points

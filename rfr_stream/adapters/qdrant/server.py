@@ -21,6 +21,8 @@ from rfr_stream.adapters._gallery import (
     best_first,
     collection_name,
     collection_prefix,
+    cuts_a_tie,
+    just_below,
     latest,
     require_embedder,
     require_question,
@@ -202,10 +204,8 @@ class QdrantGallery:
     async def _query(
         self, collection: str, probes: Templates, limit: int, threshold: float
     ) -> list[list[models.ScoredPoint]]:
-        # The server's own threshold is exclusive, and holds for the rescored similarity.
-        below = float(np.nextafter(np.float32(threshold), np.float32(-2))) if threshold > -1.0 else None
         requests = [
-            models.QueryRequest(query=probe, limit=limit, params=_QUANTISED, score_threshold=below)
+            models.QueryRequest(query=probe, limit=limit, params=_QUANTISED, score_threshold=just_below(threshold))
             for probe in probes.tolist()
         ]
         answers = await self._ask(
@@ -220,7 +220,7 @@ class QdrantGallery:
         self, collection: str, probe: Templates, points: list[models.ScoredPoint], *, limit: int, threshold: float
     ) -> list[models.ScoredPoint]:
         asked = limit + 1
-        while len(points) == asked and points[-1].score == points[limit - 1].score:
+        while cuts_a_tie(points, limit=limit, asked=asked):
             asked *= 2
             [points] = await self._query(collection, probe[np.newaxis], asked, threshold)
         return points
@@ -277,7 +277,7 @@ def _translated() -> Iterator[None]:
     except UnexpectedResponse as error:
         if error.status_code in {401, 403}:
             raise Unavailable(_REFUSED) from error
-        if error.status_code is None or error.status_code >= 500 or error.status_code in {408, 429}:  # noqa: PLR2004
+        if error.status_code is None or error.status_code >= 500 or error.status_code in {408, 429}:  # noqa: PLR2004 - HTTP's own
             raise Unavailable(away) from error
         raise
     except grpc.aio.AioRpcError as error:
