@@ -12,6 +12,7 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaTimeoutError
 from lab import Lab
+from prometheus_client import REGISTRY
 
 import topics
 from consumers._envelope import Result
@@ -157,6 +158,7 @@ async def test_a_dependency_that_is_away_longer_than_the_poll_interval_costs_nei
         given = one.times_assigned + other.times_assigned
         assert one.ready
         assert other.ready
+        assert REGISTRY.get_sample_value("rfr_ready", {"group": here.group}) == 1
         found = await here.hear(range(100))
         await here.settle(100)
         assert one.times_assigned + other.times_assigned == given

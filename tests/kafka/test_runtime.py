@@ -9,6 +9,7 @@ from pathlib import Path
 import lab
 import pytest
 from lab import Lab
+from prometheus_client import REGISTRY
 
 import topics
 from consumers._envelope import Result
@@ -53,7 +54,11 @@ async def test_what_goes_in_comes_out_once_in_order(here: Lab) -> None:
     async with subscribed(here):
         found = await here.hear(range(100))
         await here.settle(100)
+        lags = [
+            REGISTRY.get_sample_value("rfr_lag_messages", {"group": here.group, "partition": str(n)}) for n in range(4)
+        ]
     assert found == {key: list(range(n, 100, 8)) for n, key in enumerate(here.keys)}
+    assert {lag for lag in lags if lag is not None} == {0}
 
 
 async def test_poison_is_dead_lettered_even_where_its_headers_are_no_text(here: Lab) -> None:
