@@ -118,9 +118,9 @@ async def run(sizes: Sequence[int], rounds: int) -> bool:
     """Measure every size and return whether the target is met."""
     with tempfile.TemporaryDirectory() as folder:
         ours, other = Path(folder) / "ours.db", Path(folder) / "bare.db"
-        async with SqlLedger(f"sqlite+aiosqlite:///{other}"):
+        async with SqlLedger(f"sqlite:///{other}"):
             pass  # its schema
-        async with SqlLedger(f"sqlite+aiosqlite:///{ours}") as ledger:
+        async with SqlLedger(f"sqlite:///{ours}") as ledger:
             bare = Bare(other, ours)
             try:
                 reached = [await measure(ledger, bare, size, rounds) for size in sorted(sizes)]

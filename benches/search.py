@@ -184,7 +184,7 @@ async def measure(size: int, dimension: int, rounds: int) -> bool:
     ids = [derive_id("bench", n) for n in range(size)]
     embedder = ModelIdentity(name="bench", version="1", weights_sha256="0" * 64, dimension=dimension)
     with tempfile.TemporaryDirectory() as folder:
-        ledger = SqlLedger(f"sqlite+aiosqlite:///{folder}/ledger.db")
+        ledger = SqlLedger(f"sqlite:///{folder}/ledger.db")
         async with EdgeGallery(Path(folder) / "gallery", embedder) as gallery, ledger:
             before = time.perf_counter()
             await gallery.enrol(CUSTODY, ids, templates, embedder=embedder)

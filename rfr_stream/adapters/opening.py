@@ -49,7 +49,7 @@ def ledger(settings: Settings) -> OpenLedger:
     """Return SQLite in the data directory, or the database of the URL."""
     from rfr_stream.adapters.ledger import SqlLedger
 
-    return SqlLedger(settings.ledger.url or f"sqlite+aiosqlite:///{settings.data_dir.absolute() / 'ledger.db'}")
+    return SqlLedger(settings.ledger.url or f"sqlite:///{settings.data_dir.absolute() / 'ledger.db'}")
 
 
 def vision(settings: Settings, *, load: Collection[Role] = ROLES) -> "Vision":

@@ -32,7 +32,7 @@ async def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
         if request.param == "memory":
             yield MemoryLedger()
         elif request.param == "sqlite":
-            yield await stack.enter_async_context(SqlLedger(f"sqlite+aiosqlite:///{tmp_path / 'ledger.db'}"))
+            yield await stack.enter_async_context(SqlLedger(f"sqlite:///{tmp_path / 'ledger.db'}"))
         else:
             url = request.getfixturevalue("postgresql_server").fresh()
             yield await stack.enter_async_context(SqlLedger(url))

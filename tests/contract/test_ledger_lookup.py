@@ -25,7 +25,7 @@ def file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def ledger(file: Path) -> AsyncIterator[SqlLedger]:
-    async with SqlLedger(f"sqlite+aiosqlite:///{file}", busy_timeout_ms=50) as ledger:
+    async with SqlLedger(f"sqlite:///{file}", busy_timeout_ms=50) as ledger:
         yield ledger
 
 
@@ -84,7 +84,7 @@ async def test_a_table_that_is_gone_is_a_bug_not_an_outage(ledger: SqlLedger, fi
 
 
 async def test_a_closed_ledger_says_so(file: Path) -> None:
-    async with SqlLedger(f"sqlite+aiosqlite:///{file}") as ledger:
+    async with SqlLedger(f"sqlite:///{file}") as ledger:
         pass
     with pytest.raises(RuntimeError, match="async with"):
         await ledger.held([ID])

@@ -40,13 +40,13 @@ CUT = (
 @pytest.fixture(params=["sqlite", "postgresql"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
-        return f"sqlite+aiosqlite:///{tmp_path / 'ledger.db'}"
+        return f"sqlite:///{tmp_path / 'ledger.db'}"
     created: str = request.getfixturevalue("postgresql_server").fresh()
     return created
 
 
 def raw(url: str) -> AsyncEngine:
-    return create_async_engine(url, poolclass=NullPool)
+    return create_async_engine(url.replace("sqlite:", "sqlite+aiosqlite:"), poolclass=NullPool)
 
 
 async def run(url: str, statement: str, **values: object) -> None:
@@ -256,7 +256,7 @@ class TestDurability:
 
     async def test_what_was_erased_is_gone_from_the_file_too(self, tmp_path: Path) -> None:
         path, reference = tmp_path / "ledger.db", builders.reference("person-to-be-forgotten")
-        async with SqlLedger(f"sqlite+aiosqlite:///{path}") as ledger:
+        async with SqlLedger(f"sqlite:///{path}") as ledger:
             await ledger.hold([reference, builders.reference("person-to-be-kept")])
             await ledger.erase([reference.reference_id])
 
@@ -336,7 +336,7 @@ class TestAway:
         assert not isinstance(caught.value, Unavailable)
 
     async def test_a_file_that_another_process_holds(self, tmp_path: Path) -> None:
-        url = f"sqlite+aiosqlite:///{tmp_path / 'ledger.db'}"
+        url = f"sqlite:///{tmp_path / 'ledger.db'}"
         async with SqlLedger(url, busy_timeout_ms=20) as ledger:
             engine = raw(url)
             async with engine.connect() as holder:
@@ -349,12 +349,10 @@ class TestAway:
 
     async def test_a_path_that_cannot_be_opened(self, tmp_path: Path) -> None:
         (tmp_path / "ledger.db").mkdir()
-        before = set(threading.enumerate())
         with pytest.raises(Unavailable):
-            async with SqlLedger(f"sqlite+aiosqlite:///{tmp_path / 'ledger.db'}"):
+            async with SqlLedger(f"sqlite:///{tmp_path / 'ledger.db'}"):
                 pass
-        for thread in set(threading.enumerate()) - before:  # the driver does not wait for them, but this loop must
-            await asyncio.to_thread(thread.join)
+        assert not [thread for thread in threading.enumerate() if thread.name.startswith("rfr-ledger")]
 
     @pytest.mark.parametrize("url", ["postgresql"], indirect=True)
     async def test_connections_that_the_server_cut_are_made_anew(self, url: str) -> None:

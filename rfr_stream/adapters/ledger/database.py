@@ -1,26 +1,35 @@
-"""One database, two dialects: connections, transactions, locks, and what a failure means for the caller."""
+"""One database, two dialects: connections, transactions, locks, and what a failure means for the caller.
+
+A transaction is a plain function of a connection. On PostgreSQL it runs on the event loop, over asyncpg; on SQLite it
+runs whole in a thread: a driver that hands each of its statements to a thread and back waits for a busy event loop
+twenty times in one transaction, while it holds the file's only write lock.
+"""
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Iterable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
+from collections.abc import Callable, Collection, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Connection, Table, event, text
+from sqlalchemy import Connection, Engine, Table, create_engine, event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from rfr_stream.adapters.ledger.lookup import Rows, SqliteLookup, by_key
 from rfr_stream.errors import Unavailable
 
+T = TypeVar("T")
+
 _MIGRATIONS: Final = Path(__file__).parent / "migrations"
 _MIGRATION_LOCK: Final = UUID("0f0d1f5e-63c6-5b43-8a4e-6b6f5a1c9d52")
 _WRITES: Final = "rfr_writes"
+_NOT_OPEN: Final = "the ledger is not open: use it as `async with SqlLedger(url) as ledger`"
 
 _SQLITE_AWAY: Final = frozenset({5, 6, 7, 10, 13, 14, 15})
 """BUSY, LOCKED, NOMEM, IOERR, FULL, CANTOPEN, PROTOCOL (sqlite.org/rescode.html)."""
@@ -38,8 +47,9 @@ class Database:
         self._url = make_url(url)
         self._pool_size = pool_size
         self._is_sqlite = self._url.get_backend_name() == "sqlite"
-        self._turn = asyncio.Lock()
-        self._engine: AsyncEngine | None = None
+        self._sqlite: Engine | None = None
+        self._postgresql: AsyncEngine | None = None
+        self._writer: ThreadPoolExecutor | None = None
         self._lookup: SqliteLookup | None = None
 
     async def open(self) -> None:
@@ -47,61 +57,83 @@ class Database:
         await self.close()
         if self._file:
             _create_private(self._file)
-        self._engine = create_async_engine(
-            self._url, pool_size=self._pool_size, max_overflow=0, pool_pre_ping=not self._is_sqlite
-        )
         if self._is_sqlite:
-            event.listen(self._engine.sync_engine, "connect", self._prepare_sqlite)
-            event.listen(self._engine.sync_engine, "begin", _begin_sqlite)
-        async with self.writing() as connection:
-            await self.lock(connection, [_MIGRATION_LOCK])
-            await connection.run_sync(_migrate)
-        if self._file:
-            with _translated():
-                self._lookup = SqliteLookup(self._file)
+            self._sqlite = create_engine(self._url.set(drivername="sqlite"), pool_size=self._pool_size, max_overflow=0)
+            event.listen(self._sqlite, "connect", self._prepare_sqlite)
+            event.listen(self._sqlite, "begin", _begin_sqlite)
+            # One writer at a time: those of this process queue here, fairly, rather than poll for the file.
+            self._writer = ThreadPoolExecutor(1, thread_name_prefix="rfr-ledger")
+        else:
+            self._postgresql = create_async_engine(
+                self._url, pool_size=self._pool_size, max_overflow=0, pool_pre_ping=True
+            )
+        try:
+            await self.write(self._migrate)
+            if self._file:
+                with _translated():
+                    self._lookup = SqliteLookup(self._file)
+        except BaseException:
+            await self.close()
+            raise
 
     async def close(self) -> None:
         """Let go of every connection."""
         if self._lookup is not None:
             self._lookup.close()
             self._lookup = None
-        if self._engine is not None:
-            await self._engine.dispose()
-            self._engine = None
+        if self._writer is not None:
+            self._writer.shutdown()
+            self._writer = None
+        if self._sqlite is not None:
+            self._sqlite.dispose()
+            self._sqlite = None
+        if self._postgresql is not None:
+            await self._postgresql.dispose()
+            self._postgresql = None
 
-    @asynccontextmanager
-    async def reading(self) -> AsyncIterator[AsyncConnection]:
-        """One snapshot, however many statements."""
-        level = {} if self._is_sqlite else {"isolation_level": "REPEATABLE READ"}
-        with _translated():
-            async with self._opened.execution_options(**level).begin() as connection:
-                yield connection
+    async def read(self, transaction: Callable[[Connection], T]) -> T:
+        """Return what the transaction returns: one snapshot, however many statements."""
+        if self._is_sqlite:
+            return await asyncio.to_thread(self._on_sqlite, transaction)
+        return await self._on_postgresql(transaction, isolation_level="REPEATABLE READ")
+
+    async def write(self, transaction: Callable[[Connection], T]) -> T:
+        """Return what the transaction returns, durable by then; what it raises undoes it."""
+        if self._is_sqlite:
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._writer, lambda: self._on_sqlite(transaction, **{_WRITES: True}))
+        return await self._on_postgresql(transaction)
 
     async def rows(self, table: Table, ids: Collection[UUID]) -> Rows:
         """Return the rows of these keys as they stand committed now, in no order; unknown ids have none."""
         if not ids:
             return []
-        engine = self._opened
-        with _translated():
-            if self._lookup is not None:
+        if self._lookup is not None:
+            with _translated():
                 return self._lookup.rows(table, ids)
-            # One statement is its own snapshot: a transaction round it would be two more round trips.
-            async with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
-                found = await connection.execute(by_key(table, ids, connection.dialect))
-                return [dict(row) for row in found.mappings()]
 
-    @asynccontextmanager
-    async def writing(self) -> AsyncIterator[AsyncConnection]:
-        """One transaction, durable once this returns.
+        def found(connection: Connection) -> Rows:
+            return [dict(row) for row in connection.execute(by_key(table, ids, connection.dialect)).mappings()]
 
-        SQLite has one writer at a time: those of this process queue here, fairly, rather than poll for the file.
-        """
-        turn: AbstractAsyncContextManager[Any] = self._turn if self._is_sqlite else nullcontext()
+        if self._is_sqlite:
+            return await self.read(found)
+        # One statement is its own snapshot: a transaction round it would be two more round trips.
+        return await self._on_postgresql(found, isolation_level="AUTOCOMMIT")
+
+    def _on_sqlite(self, transaction: Callable[[Connection], T], **options: Any) -> T:  # noqa: ANN401 - SQLAlchemy's
+        if self._sqlite is None:
+            raise RuntimeError(_NOT_OPEN)
+        with _translated(), self._sqlite.execution_options(**options).begin() as connection:
+            return transaction(connection)
+
+    async def _on_postgresql(self, transaction: Callable[[Connection], T], **options: Any) -> T:  # noqa: ANN401
+        if self._postgresql is None:
+            raise RuntimeError(_NOT_OPEN)
         with _translated():
-            async with turn, self._opened.execution_options(**{_WRITES: True}).begin() as connection:
-                yield connection
+            async with self._postgresql.execution_options(**options).begin() as connection:
+                return await connection.run_sync(transaction)
 
-    async def lock(self, connection: AsyncConnection, ids: Iterable[UUID]) -> None:
+    def lock(self, connection: Connection, ids: Iterable[UUID]) -> None:
         """Wait until no other transaction has locked any of these ids; held until this one ends.
 
         Locks by name hold for rows that do not exist yet, which `FOR UPDATE` cannot; taken in one order, so that
@@ -111,22 +143,22 @@ class Database:
         if self._is_sqlite:
             return
         names = sorted({int.from_bytes(id_.bytes[:8], signed=True) for id_ in ids})
-        await connection.execute(
+        connection.execute(
             text("SELECT pg_advisory_xact_lock(name) FROM unnest(CAST(:names AS bigint[])) AS name"), {"names": names}
         )
+
+    def _migrate(self, connection: Connection) -> None:
+        self.lock(connection, [_MIGRATION_LOCK])
+        config = Config()
+        config.set_main_option("script_location", str(_MIGRATIONS))
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
 
     @property
     def _file(self) -> Path | None:
         return Path(self._url.database) if self._is_sqlite and self._url.database else None
 
-    @property
-    def _opened(self) -> AsyncEngine:
-        if self._engine is None:
-            msg = "the ledger is not open: use it as `async with SqlLedger(url) as ledger`"
-            raise RuntimeError(msg)
-        return self._engine
-
-    def _prepare_sqlite(self, connection: Any, _record: object) -> None:  # noqa: ANN401 - its face of aiosqlite
+    def _prepare_sqlite(self, connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's
         connection.isolation_level = None  # the driver begins no transactions of its own; `_begin_sqlite` does
         cursor = connection.cursor()
         for pragma in (
@@ -151,13 +183,6 @@ def _begin_sqlite(connection: Connection) -> None:
     """A writer takes its lock at once: one that began by reading could not take it later without `SQLITE_BUSY`."""
     writes = connection.get_execution_options().get(_WRITES)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-
-def _migrate(connection: Connection) -> None:
-    config = Config()
-    config.set_main_option("script_location", str(_MIGRATIONS))
-    config.attributes["connection"] = connection
-    command.upgrade(config, "head")
 
 
 @contextmanager

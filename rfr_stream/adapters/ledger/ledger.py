@@ -7,9 +7,8 @@ from functools import wraps
 from typing import Any, Final, ParamSpec, Self, TypeVar
 from uuid import UUID
 
-from sqlalchemy import Column, RowMapping, Table, delete, false, func, insert, select, update
+from sqlalchemy import Column, Connection, RowMapping, Table, delete, false, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.ext.asyncio import AsyncConnection
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from rfr_stream.adapters._fold import Folded, fold
@@ -58,7 +57,7 @@ def _patiently(operation: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Co
 
 
 class SqlLedger:
-    """`Ledger` on `sqlite+aiosqlite://` or `postgresql+asyncpg://`; entering it opens and migrates the database."""
+    """`Ledger` on `sqlite://` or `postgresql+asyncpg://`; entering it opens and migrates the database."""
 
     def __init__(self, url: str, *, pool_size: int = 5, busy_timeout_ms: int = 5_000) -> None:
         """Remember where; no I/O. `busy_timeout_ms`: how long SQLite waits for another process's transaction."""
@@ -77,13 +76,16 @@ class SqlLedger:
     @_patiently
     async def hold(self, references: Sequence[Reference]) -> None:
         ids = {reference.reference_id for reference in references}
-        async with self._database.writing() as connection:
-            await self._database.lock(connection, ids)
-            gone = await _present(connection, erased_references, ids)
+
+        def replace_older(connection: Connection) -> None:
+            self._database.lock(connection, ids)
+            gone = _present(connection, erased_references, ids)
             # The latest of one id is the one that stands: a statement cannot update a row twice.
             latest = {r.reference_id: r for r in sorted(references, key=lambda r: r.recorded_at)}
             rows = [records.reference_row(r) for r in latest.values() if r.reference_id not in gone]
-            await _upsert(connection, held_references, rows, since=held_references.c.recorded_at)
+            _upsert(connection, held_references, rows, since=held_references.c.recorded_at)
+
+        await self._database.write(replace_older)
 
     @_patiently
     async def held(self, ids: Sequence[UUID]) -> dict[UUID, Reference]:
@@ -96,19 +98,22 @@ class SqlLedger:
 
     @_patiently
     async def erase(self, ids: Sequence[UUID]) -> None:
-        async with self._database.writing() as connection:
-            await self._database.lock(connection, ids)
-            await _add(connection, erased_references, [{"reference_id": id_} for id_ in ids])
+        def forget(connection: Connection) -> None:
+            self._database.lock(connection, ids)
+            _add(connection, erased_references, [{"reference_id": id_} for id_ in ids])
             gone = among(held_references.c.reference_id, ids, connection.dialect)
-            await connection.execute(delete(held_references).where(gone))
+            connection.execute(delete(held_references).where(gone))
+
+        await self._database.write(forget)
 
     # --- reviewers --------------------------------------------------------------------------------------------------
     @_patiently
     async def register(self, reviewer: Reviewer) -> None:
         row = {field: getattr(reviewer, field) for field in reviewers.c.keys()}  # noqa: SIM118 - not a dict
-        async with self._database.writing() as connection:
-            await _add(connection, reviewers, [row])
-            renewed = await connection.execute(
+
+        def add_or_renew(connection: Connection) -> None:
+            _add(connection, reviewers, [row])
+            renewed = connection.execute(
                 update(reviewers)
                 .where(reviewers.c.reviewer_id == reviewer.reviewer_id, reviewers.c.public_key == reviewer.public_key)
                 .values(competent_until=reviewer.competent_until)
@@ -117,12 +122,16 @@ class SqlLedger:
                 msg = "public_key: one reviewer, one key, for good; a new key needs a new reviewer_id"
                 raise NotPermitted(msg)
 
+        await self._database.write(add_or_renew)
+
     @_patiently
     async def reviewer(self, reviewer_id: str) -> Reviewer | None:
-        async with self._database.reading() as connection:
+        def find(connection: Connection) -> Reviewer | None:
             wanted = select(reviewers).where(reviewers.c.reviewer_id == reviewer_id)
-            row = (await connection.execute(wanted)).mappings().one_or_none()
+            row = connection.execute(wanted).mappings().one_or_none()
             return Reviewer(**row) if row else None
+
+        return await self._database.read(find)
 
     # --- cases ------------------------------------------------------------------------------------------------------
     @_patiently
@@ -130,13 +139,16 @@ class SqlLedger:
         if not changes:
             return []
         ids = {change.submission_id for change in changes}
-        async with self._database.writing() as connection:
-            await self._database.lock(connection, ids)
-            applied = await _present(connection, inbox, {change.event_id for change in changes})
-            before = await _load(connection, ids)
+
+        def change(connection: Connection) -> list[Case | Rejected]:
+            self._database.lock(connection, ids)
+            applied = _present(connection, inbox, {change.event_id for change in changes})
+            before = _load(connection, ids)
             folded = fold(changes, before, applied)
-            await _store(connection, folded, before)
-        return folded.results
+            _store(connection, folded, before)
+            return folded.results
+
+        return await self._database.write(change)
 
     async def case(self, submission_id: UUID) -> Case | None:
         return (await self._cases_of([submission_id])).get(submission_id)
@@ -149,35 +161,42 @@ class SqlLedger:
         if opened_before is not None:
             wanted = wanted.where(cases.c.opened_at < opened_before)
         wanted = wanted.order_by(cases.c.opened_at, cases.c.submission_id).limit(limit)
-        async with self._database.reading() as connection:
-            rows = (await connection.execute(wanted)).mappings().all()
-            return list((await _with_decisions(connection, rows)).values())
+
+        def oldest(connection: Connection) -> list[Case]:
+            rows = connection.execute(wanted).mappings().all()
+            return list(_with_decisions(connection, rows).values())
+
+        return await self._database.read(oldest)
 
     @_patiently
     async def _cases_of(self, ids: Collection[UUID]) -> dict[UUID, Case]:
-        async with self._database.reading() as connection:
-            return await _load(connection, ids)
+        return await self._database.read(lambda connection: _load(connection, ids))
 
     # --- outbox -----------------------------------------------------------------------------------------------------
     @_patiently
     async def unpublished(self, limit: int) -> list[Outgoing]:
         wanted = select(outbox).where(outbox.c.published == false()).order_by(outbox.c.sequence).limit(limit)
-        async with self._database.reading() as connection:
-            return [records.to_outgoing(row) for row in (await connection.execute(wanted)).mappings()]
+
+        def owed(connection: Connection) -> list[Outgoing]:
+            return [records.to_outgoing(row) for row in connection.execute(wanted).mappings()]
+
+        return await self._database.read(owed)
 
     @_patiently
     async def published(self, event_ids: Sequence[UUID]) -> None:
-        async with self._database.writing() as connection:
+        def mark(connection: Connection) -> None:
             sent = among(outbox.c.event_id, event_ids, connection.dialect)
-            await connection.execute(update(outbox).where(sent).values(published=True))
+            connection.execute(update(outbox).where(sent).values(published=True))
+
+        await self._database.write(mark)
 
 
-async def _load(connection: AsyncConnection, ids: Collection[UUID]) -> dict[UUID, Case]:
-    rows = (await connection.execute(by_key(cases, ids, connection.dialect))).mappings().all()
-    return await _with_decisions(connection, rows)
+def _load(connection: Connection, ids: Collection[UUID]) -> dict[UUID, Case]:
+    rows = connection.execute(by_key(cases, ids, connection.dialect)).mappings().all()
+    return _with_decisions(connection, rows)
 
 
-async def _with_decisions(connection: AsyncConnection, rows: Sequence[RowMapping]) -> dict[UUID, Case]:
+def _with_decisions(connection: Connection, rows: Sequence[RowMapping]) -> dict[UUID, Case]:
     """Return the cases of these rows, in their order."""
     if not rows:
         return {}
@@ -187,38 +206,38 @@ async def _with_decisions(connection: AsyncConnection, rows: Sequence[RowMapping
         .order_by(decisions.c.ordinal)
     )
     bodies: defaultdict[UUID, list[str]] = defaultdict(list)
-    for submission_id, body in await connection.execute(wanted):
+    for submission_id, body in connection.execute(wanted):
         bodies[submission_id].append(body)
     return {row["submission_id"]: records.to_case(row, bodies[row["submission_id"]]) for row in rows}
 
 
-async def _store(connection: AsyncConnection, folded: Folded, before: Mapping[UUID, Case]) -> None:
+def _store(connection: Connection, folded: Folded, before: Mapping[UUID, Case]) -> None:
     """Write a batch; cases and decisions first, since the outbox's constraint looks at them."""
     changed = [(case, before.get(submission_id)) for submission_id, case in folded.cases.items()]
-    await _upsert(connection, cases, [records.case_row(case, was) for case, was in changed], keep=("candidates",))
+    _upsert(connection, cases, [records.case_row(case, was) for case, was in changed], keep=("candidates",))
     added = [row for case, was in changed for row in records.decision_rows(case, was)]
     if added:
-        await connection.execute(insert(decisions), added)
-    await _add(connection, outbox, [records.outgoing_row(*promised) for promised in folded.outgoing])
+        connection.execute(insert(decisions), added)
+    _add(connection, outbox, [records.outgoing_row(*promised) for promised in folded.outgoing])
     if folded.applied:
         arrived = [{"event_id": event, "submission_id": about} for event, about in folded.applied.items()]
-        await connection.execute(insert(inbox), arrived)
+        connection.execute(insert(inbox), arrived)
 
 
-async def _present(connection: AsyncConnection, table: Table, ids: Collection[UUID]) -> set[UUID]:
+def _present(connection: Connection, table: Table, ids: Collection[UUID]) -> set[UUID]:
     """Return which of these ids the table has; its first column is its key."""
     key = table.c[0]
-    return set((await connection.execute(select(key).where(among(key, ids, connection.dialect)))).scalars())
+    return set(connection.execute(select(key).where(among(key, ids, connection.dialect))).scalars())
 
 
-async def _add(connection: AsyncConnection, table: Table, rows: Sequence[records.Row]) -> None:
+def _add(connection: Connection, table: Table, rows: Sequence[records.Row]) -> None:
     """Insert the rows whose key is new."""
     if rows:
-        await connection.execute(_insert(connection, table).on_conflict_do_nothing(), rows)
+        connection.execute(_insert(connection, table).on_conflict_do_nothing(), rows)
 
 
-async def _upsert(
-    connection: AsyncConnection,
+def _upsert(
+    connection: Connection,
     table: Table,
     rows: Sequence[records.Row],
     *,
@@ -240,8 +259,8 @@ async def _upsert(
         for column in others
     }
     newer = None if since is None else statement.excluded[since.name] >= since
-    await connection.execute(statement.on_conflict_do_update(index_elements=[key], set_=new, where=newer), rows)
+    connection.execute(statement.on_conflict_do_update(index_elements=[key], set_=new, where=newer), rows)
 
 
-def _insert(connection: AsyncConnection, table: Table) -> sqlite.Insert | postgresql.Insert:
+def _insert(connection: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:
     return sqlite.insert(table) if connection.dialect.name == "sqlite" else postgresql.insert(table)
