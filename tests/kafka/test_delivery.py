@@ -18,8 +18,8 @@ import topics
 from consumers._envelope import Result
 from consumers._pipeline import Stage, mount
 from consumers._work import TooManyDeadLetters
-from rfr_stream.errors import Unavailable
-from rfr_stream.events import Outcome, ReviewDecided, SubmissionClosed
+from rfr_stream.errors import BadImage, Rejected, Unavailable
+from rfr_stream.events import Event, Outcome, ReviewDecided, SubmissionClosed
 from rfr_stream.settings import KafkaSettings, PipelineSettings
 from topics import Record
 from topics.bus import Bus, SendFailed
@@ -108,12 +108,15 @@ async def send_nothing(here: Lab) -> None:
 async def test_the_sender_of_a_rejected_submission_is_told(here: Lab) -> None:
     await lab.create(here.servers, {topics.SUBMISSIONS.name: 4, topics.SUBMISSIONS.dead(here.group): 1})
     event = builders.image_submitted(builders.submission(str(here.keys[0])))
-    record = topics.SUBMISSIONS.encode(event)
-    await here.send([replace(record, value=b"{}")])
+    await here.send([topics.SUBMISSIONS.encode(event)])
+
+    async def refuse(events: Sequence[Event]) -> list[Rejected]:
+        return [BadImage("image: the file is empty") for _ in events]
+
     async with here.bus() as bus:
         pipeline = mount(
             bus,
-            Stage(here.group, topics.SUBMISSIONS, lab.answer),
+            Stage(here.group, topics.SUBMISSIONS, refuse),
             settings=PipelineSettings(),
             instance="0",
             demo=False,
