@@ -189,15 +189,13 @@ def subject_of(faces: Sequence[Face], wanted: Box | Point | None) -> Face | None
     With no wish, only a lone face is certain. A point means the face whose box holds it (the nearest centre if
     several do); a box means the face that overlaps it most, by at least `SUBJECT_MIN_IOU`.
     """
-    match wanted:
-        case None:
-            return faces[0] if len(faces) == 1 else None
-        case Point():
-            holding = [face for face in faces if face.box.contains(wanted)]
-            return min(holding, key=lambda face: _distance(face.box.centre, wanted), default=None)
-        case Box():
-            best = max(faces, key=lambda face: face.box.iou(wanted), default=None)
-            return best if best and best.box.iou(wanted) >= SUBJECT_MIN_IOU else None
+    if wanted is None:
+        return faces[0] if len(faces) == 1 else None
+    if isinstance(wanted, Point):
+        holding = [face for face in faces if face.box.contains(wanted)]
+        return min(holding, key=lambda face: _distance(face.box.centre, wanted), default=None)
+    best = max(faces, key=lambda face: face.box.iou(wanted), default=None)
+    return best if best and best.box.iou(wanted) >= SUBJECT_MIN_IOU else None
 
 
 def _distance(a: Point, b: Point) -> float:
