@@ -14,13 +14,16 @@ NOWHERE: Final = TopicPartition("", -1)
 
 @dataclass(frozen=True, slots=True)
 class Membership:
-    """Timings of a static member, in milliseconds."""
+    """What a static member asks of its group and cluster; times in milliseconds."""
 
     session_timeout_ms: int = 10_000
     heartbeat_interval_ms: int = 1_000
     rebalance_timeout_ms: int = 30_000
     """Longer than the drain; aiokafka's default is the session timeout."""
     max_poll_interval_ms: int = 300_000
+    max_partition_fetch_bytes: int = 262_144
+    """Some hundred events of each partition read ahead; by default, a backlog fills a process with megabytes of them.
+    A larger record is fetched all the same, alone."""
 
     def options(self, group: str, instance: str) -> dict[str, Any]:
         """Return the consumer's options; the first start reads from the beginning, so that nothing is skipped."""

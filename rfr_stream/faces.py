@@ -113,7 +113,8 @@ class Landmarks:
 
     def scaled(self, factor: float) -> "Landmarks":
         """The same points in an image `factor` times as large."""
-        return Landmarks.from_array(self.to_array().astype(np.float64) * factor)
+        points = (self.left_eye, self.right_eye, self.nose, self.left_mouth, self.right_mouth)
+        return Landmarks(*(point.scaled(factor) for point in points))
 
     @property
     def interocular_px(self) -> float:

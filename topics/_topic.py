@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Final, TypeAlias
 
 from pydantic import ValidationError
+from pydantic_core import to_json
 
 from rfr_stream.errors import Malformed
 from rfr_stream.events import Event
@@ -88,7 +89,7 @@ class Topic:
         )
         trace = (("traceparent", traceparent.encode()),) if traceparent else ()
         headers = (*_same_for_all(self.name, type(event), event.demo), *own, *trace)
-        value = event.model_dump_json().encode()
+        value = to_json(event)
         if len(value) > MAX_EVENT_BYTES:
             msg = f"value: {len(value)} bytes, more than {MAX_EVENT_BYTES}; shorten what was written in it"
             raise Malformed(msg)
@@ -104,12 +105,13 @@ class Topic:
         if record.value is None or len(record.value) > MAX_EVENT_BYTES:
             msg = f"value: must be 1 to {MAX_EVENT_BYTES} bytes of JSON"
             raise Malformed(msg)
-        contract = self._contract(record.header("ce_type"))
+        ce_type = record.header("ce_type")
+        contract = self._contract(ce_type)
         try:
             event = contract.model_validate_json(record.value)
         except ValidationError as error:
             raise Malformed(_explain(error)) from None
-        if record.header("ce_type") != wire_type(event):
+        if ce_type != wire_type(event):
             msg = "ce_type: does not agree with the field demo of the value"
             raise Malformed(msg)
         if record.header("ce_id") != str(event.event_id):

@@ -14,6 +14,7 @@ from typing import Final, Self, TypeVar
 
 import numpy as np
 
+from rfr_stream.adapters._threads import each
 from rfr_stream.errors import Rejected, settle
 from rfr_stream.events import ModelIdentity
 from rfr_stream.faces import Face, ImageHwc, Landmarks
@@ -23,7 +24,6 @@ from rfr_stream.vision import decode, loading, packs, quality
 from rfr_stream.vision.packs import Pack, Part, Role
 from rfr_stream.vision.weights import identity_sha256
 
-T = TypeVar("T")
 R = TypeVar("R")
 
 NEEDED_PX: Final = 1600
@@ -137,11 +137,11 @@ class PillowCodec:
 
     async def decode(self, files: Sequence[bytes]) -> list[Picture | Rejected]:
         """Open image files that nobody vouches for; a bad one's place holds `BadImage`."""
-        return await _each(self._threads, self._decode, files)
+        return await each(self._decode, files, threads=self._threads, bytes_of=len)
 
     async def encode(self, images: Sequence[ImageHwc]) -> list[bytes]:
         """Return PNG files without metadata."""
-        return await _each(self._threads, decode.encode, images)
+        return await each(decode.encode, images, threads=self._threads, bytes_of=_bytes_of)
 
     def _decode(self, file: bytes) -> Picture | Rejected:
         return settle(lambda: Picture(*decode.decode(file, self._limits)))
@@ -155,7 +155,8 @@ class PackAligner:
 
     async def align(self, images: Sequence[ImageHwc], landmarks: Sequence[Landmarks]) -> list[Chip]:
         """Return one chip for each pair."""
-        return await _each(self._threads, self._chip, list(zip(images, landmarks, strict=True)))
+        faces = list(zip(images, landmarks, strict=True))
+        return await each(self._chip, faces, threads=self._threads, bytes_of=lambda face: _bytes_of(face[0]))
 
     def _chip(self, face: tuple[ImageHwc, Landmarks]) -> Chip:
         pixels = self._model(*face)
@@ -211,21 +212,8 @@ async def _call(threads: ThreadPoolExecutor, function: Callable[[], R]) -> R:
     return await asyncio.get_running_loop().run_in_executor(threads, function)
 
 
-async def _each(threads: ThreadPoolExecutor, function: Callable[[T], R], items: Sequence[T]) -> list[R]:
-    """Apply the function to every item in the threads; results in the order of the items.
-
-    Items are dealt out like cards, one hand to a thread: a hop into a thread costs as much as a small item.
-    """
-    hands = min(len(items), threads._max_workers)  # noqa: SLF001 - the executor does not tell otherwise
-    loop = asyncio.get_running_loop()
-    played = await asyncio.gather(
-        *(loop.run_in_executor(threads, _apply, function, items[hand::hands]) for hand in range(hands))
-    )
-    return [played[place % hands][place // hands] for place in range(len(items))]
-
-
-def _apply(function: Callable[[T], R], items: Sequence[T]) -> list[R]:
-    return [function(item) for item in items]
+def _bytes_of(image: ImageHwc) -> int:
+    return image.nbytes
 
 
 def _configure_torch(threads: int) -> None:

@@ -1,11 +1,10 @@
 """The life of one submission: what was asked, what the machine found, and how it ended."""
 
 import hashlib
-from dataclasses import astuple
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 from uuid import UUID
 
-from pydantic import Field, model_validator
+from pydantic import Field, ModelWrapValidatorHandler, model_validator
 
 from rfr_stream.events.values import (
     BlobRef,
@@ -33,6 +32,9 @@ class Still(Value):
     """A photograph."""
 
     kind: Literal["still"] = "still"
+
+
+_STILL: Final = Still().model_dump_json()
 
 
 class VideoFrame(Value):
@@ -79,27 +81,32 @@ class Submission(Value):
         Who asks is part of it: whoever asked may not review, and must not vanish behind somebody who asked before.
         """
         # As numbers that survive the wire: 125 comes back as 125.0.
-        place = ",".join(str(float(number)) for number in astuple(subject)) if subject else ""
-        frame = (media or Still()).model_dump_json()
+        place = ",".join(str(float(getattr(subject, name))) for name in subject.__slots__) if subject else ""
+        frame = media.model_dump_json() if isinstance(media, VideoFrame) else _STILL
         names = ",".join(sorted(galleries))
         return derive_id("submission", image_sha256, source, purpose, case_ref, submitted_by, place, frame, names)
 
-    @model_validator(mode="after")
-    def _has_its_own_id(self) -> Self:
-        derived = self.derive(
-            image_sha256=self.image.sha256,
-            source=self.source,
-            purpose=self.purpose,
-            case_ref=self.case_ref,
-            submitted_by=self.submitted_by,
-            subject=self.subject,
-            media=self.media,
-            galleries=self.galleries,
+    @model_validator(mode="wrap")
+    @classmethod
+    def _has_its_own_id(cls, given: Any, validate: ModelWrapValidatorHandler[Self]) -> Self:  # noqa: ANN401 - untrusted
+        """Check what comes from outside; one that goes from an event into the next was checked when it was made."""
+        if isinstance(given, cls):
+            return given
+        submission = validate(given)
+        derived = cls.derive(
+            image_sha256=submission.image.sha256,
+            source=submission.source,
+            purpose=submission.purpose,
+            case_ref=submission.case_ref,
+            submitted_by=submission.submitted_by,
+            subject=submission.subject,
+            media=submission.media,
+            galleries=submission.galleries,
         )
-        if self.submission_id != derived:
+        if submission.submission_id != derived:
             msg = "submission_id: not the id that this request derives; a foreign id could end in another case"
             raise ValueError(msg)
-        return self
+        return submission
 
 
 class Quality(Value):
