@@ -1,0 +1,81 @@
+"""Quick work on the loop, slow work in threads; the results in the order of the items either way."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from time import perf_counter
+
+import pytest
+
+from rfr_stream.adapters._threads import SLICE_S, SMALL_BYTES, each
+
+LOOP = threading.main_thread().name
+
+
+@pytest.fixture
+def threads() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(3, thread_name_prefix="aside") as executor:
+        yield executor
+
+
+def weightless(_: object) -> int:
+    return 0
+
+
+def spin(seconds: float) -> str:
+    until = perf_counter() + seconds
+    while perf_counter() < until:
+        pass
+    return threading.current_thread().name
+
+
+async def test_quick_items_stay_on_the_loop(threads: ThreadPoolExecutor) -> None:
+    assert set(await each(lambda _: spin(0), range(50), threads=threads, bytes_of=weightless)) == {LOOP}
+
+
+async def test_what_follows_slow_items_goes_to_threads(threads: ThreadPoolExecutor) -> None:
+    where = await each(spin, [2 * SLICE_S] * 7, threads=threads, bytes_of=weightless)
+    assert where[0] == LOOP
+    assert LOOP not in where[1:]
+
+
+async def test_a_large_item_is_not_even_begun_on_the_loop(threads: ThreadPoolExecutor) -> None:
+    sizes = [1, SMALL_BYTES, SMALL_BYTES + 1, 1]
+    where = await each(lambda _: spin(0), sizes, threads=threads, bytes_of=int)
+    assert where[:2] == [LOOP, LOOP]
+    assert LOOP not in where[2:]
+
+
+async def test_the_loop_turns_between_slices_of_quick_work(threads: ThreadPoolExecutor) -> None:
+    turns = 0
+
+    async def count_turns() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    other = asyncio.create_task(count_turns())
+    await each(spin, [SLICE_S / 20] * 100, threads=threads, bytes_of=weightless)
+    other.cancel()
+    assert turns >= 3
+
+
+@pytest.mark.parametrize("seconds", [0.0, SLICE_S])
+async def test_results_keep_the_order_of_their_items(threads: ThreadPoolExecutor, seconds: float) -> None:
+    def numbered(number: int) -> int:
+        spin(seconds)
+        return number
+
+    assert await each(numbered, range(20), threads=threads, bytes_of=weightless) == list(range(20))
+
+
+async def test_no_items_are_no_work(threads: ThreadPoolExecutor) -> None:
+    assert await each(spin, [], threads=threads, bytes_of=weightless) == []
+
+
+async def test_an_error_is_the_callers_on_the_loop_and_in_threads_alike(threads: ThreadPoolExecutor) -> None:
+    for size in (0, SMALL_BYTES + 1):
+        with pytest.raises(ZeroDivisionError):
+            await each(lambda divisor: 1 // (divisor * 0), [size], threads=threads, bytes_of=int)
