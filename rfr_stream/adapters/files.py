@@ -56,6 +56,10 @@ class FileBlobs:
         self._threads.shutdown(cancel_futures=True)
 
     async def put(self, blobs: Sequence[NewBlob]) -> list[BlobRef]:
+        """Keep the bytes; once begun, it is finished even where the caller is cancelled: halves may show a person."""
+        return await asyncio.shield(self._put(blobs))
+
+    async def _put(self, blobs: Sequence[NewBlob]) -> list[BlobRef]:
         """Write all under other names, flush, rename, flush: a name always stands for whole, durable bytes."""
         refs = [refer(self._prefix, blob) for blob in blobs]
         latest = {blob.key: blob for blob in blobs}  # twice in one batch: the later one stays

@@ -1,5 +1,6 @@
 """What only a disk can do to a blob store: vanish, fill up, lie about where it leads, and lose power."""
 
+import asyncio
 import os
 import resource
 import subprocess
@@ -87,6 +88,20 @@ async def test_a_full_disk_is_unavailable_and_the_old_blob_stays(store: FileBlob
         await store.put([new(data=b"x" * 2_000)])
     assert await store.get([ref]) == [PIXELS]
     assert half_written(folder) == []
+
+
+async def test_a_put_that_is_cancelled_leaves_nothing_half_written(store: FileBlobs, folder: Path) -> None:
+    blobs = [new(f"a/{number}", b"x" * 200_000) for number in range(50)]
+    writing = asyncio.create_task(store.put(blobs))
+    while not half_written(folder):  # noqa: ASYNC110 - a disk sends no events
+        await asyncio.sleep(0)
+    writing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await writing
+    async with asyncio.timeout(20):
+        while half_written(folder) or not (folder / "a" / "49").exists():  # noqa: ASYNC110 - a disk sends no events
+            await asyncio.sleep(0.01)
+    assert len(list((folder / "a").iterdir())) == 50
 
 
 async def test_a_file_that_cannot_be_read_is_unavailable(store: FileBlobs, folder: Path) -> None:
