@@ -163,7 +163,7 @@ def _retrieve(acknowledgement: "asyncio.Future[object]") -> None:
 _SUBMISSION: Final = re.compile(rb"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 """A key that is a submission's id."""
 
-_remembered_hash = lru_cache(maxsize=8_192)(murmur2)
+_remembered_hash = lru_cache(maxsize=4_096)(murmur2)
 
 
 def _hash(key: bytes) -> int:
