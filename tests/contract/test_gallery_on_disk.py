@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import count
 from pathlib import Path
 from uuid import UUID
@@ -256,6 +257,18 @@ async def test_a_damaged_gallery_is_refused_and_not_taken_for_an_empty_one(tmp_p
     with pytest.raises(RfrError, match="CURRENT"):
         await EdgeGallery(tmp_path, OURS).__aenter__()
     assert holds_bytes(tmp_path, faces(1)[0])
+
+
+# --- the same answer ------------------------------------------------------------------------------------------------
+async def test_a_probe_gets_in_any_batch_the_very_hits_it_gets_alone(tmp_path: Path) -> None:
+    rows = faces(5_070)
+    templates, probes = rows[:5_000], rows[5_000:]
+    async with EdgeGallery(tmp_path, OURS) as gallery:
+        await gallery.enrol(CUSTODY, refs(5_000), templates, embedder=OURS)
+        ask = partial(gallery.search, CUSTODY, embedder=OURS, limit=10, threshold=-1.0)
+        together = await ask(probes)
+        assert (await ask(probes[::-1]))[::-1] == together
+        assert [hits for probe in probes for hits in await ask(probe[np.newaxis])] == together
 
 
 # --- the event loop -------------------------------------------------------------------------------------------------

@@ -233,6 +233,22 @@ async def test_a_list_that_nobody_can_displace_is_not_searched_for_again() -> No
     assert gallery.limits == [6]
 
 
+@settings(deadline=None, max_examples=40)
+@given(
+    st.lists(st.tuples(st.integers(0, 5), st.sampled_from([CUSTODY, MISSING]), st.booleans()), max_size=20),
+    st.integers(2, 5),
+)
+async def test_head_room_decides_how_often_is_searched_and_never_who_is_found(
+    held: list[tuple[int, GalleryName, bool]], head_room: int
+) -> None:
+    here = House()
+    for i, (person, gallery, restricted) in enumerate(held):
+        await hold(here, f"{person}", 0.95 - i / 50, gallery=gallery, image=f"{i}", restricted=restricted)
+    event = await probe(here, purpose=Purpose.MISSING)
+    without = await here.listed(event, rules=replace(RULES, head_room=1))
+    assert await here.listed(event, rules=replace(RULES, head_room=head_room)) == without
+
+
 async def test_only_the_probes_that_need_more_are_searched_again() -> None:
     here = House(gallery=(gallery := SpyGallery()))
     for i in range(8):
