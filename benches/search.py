@@ -38,11 +38,13 @@ from rfr_stream.adapters.memory.ledger import MemoryLedger
 from rfr_stream.adapters.qdrant.edge import EdgeGallery
 from rfr_stream.events import BlobRef, GalleryName, ModelIdentity, derive_id
 from rfr_stream.ports import Reference, References, Templates
+from rfr_stream.settings import SearchSettings
 from rfr_stream.stages.searching import SearchRules, _Searcher
 
 CUSTODY: Final = GalleryName.CUSTODY
 NOW: Final = datetime(2026, 3, 1, tzinfo=UTC)
-RULES: Final = SearchRules(threshold=0.4, list_length=10, head_room=3)
+DEFAULTS: Final = SearchSettings()
+RULES: Final = SearchRules(threshold=0.4, list_length=DEFAULTS.list_length, head_room=DEFAULTS.head_room)
 BATCH: Final = 64
 MIN_RECALL: Final = 0.99
 
