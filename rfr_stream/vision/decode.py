@@ -76,9 +76,8 @@ def decode(file: bytes, limits: Limits) -> Decoded:
         if image.format == "JPEG":
             _draft(image, needed_px)
         image.load()
-        # Whole factors: a mean over squares of pixels, several times as fast as any other good filter.
         upright = _upright(_to_rgb(image), image.getexif().get(ExifTags.Base.Orientation))
-        reduced = upright.reduce(max(1, max(upright.size) // needed_px))
+        reduced = _reduced(upright, needed_px)
         return Decoded(np.asarray(reduced), original_px / max(reduced.size))
 
 
@@ -157,6 +156,13 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 def _upright(image: Image.Image, orientation: object) -> Image.Image:
     turn = _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
     return image if turn is None else image.transpose(turn)
+
+
+def _reduced(image: Image.Image, needed_px: int) -> Image.Image:
+    """Shrink by a whole factor: a mean over squares of pixels, several times as fast as any other good filter."""
+    factor = max(image.size) // needed_px
+    # Reducing by one would copy the picture.
+    return image.reduce(factor) if factor > 1 else image
 
 
 def _stretch(image: Image.Image) -> Image.Image:

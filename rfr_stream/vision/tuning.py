@@ -18,6 +18,8 @@ from torch.fx.passes.shape_prop import ShapeProp
 from torch.nn import functional as F  # noqa: N812 - its usual name
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from rfr_stream.vision import winograd
+
 _ONEDNN: Final = torch.ops.mkldnn
 _SUMS: Final = (operator.add, operator.iadd, torch.add)
 
@@ -104,9 +106,9 @@ def _fuse_one(traced: fx.GraphModule, node: fx.Node, convolution: nn.Conv2d, mod
     before = node.args[0]
     if not isinstance(before, fx.Node):
         return
-    _set_module(traced, node, _Convolution(convolution, activation, before.meta["tensor_meta"].shape))
+    terms = (before, other) if len(chain) > 1 and chain[1].target in _SUMS else (before,)
+    _set_module(traced, node, _fast(convolution, activation, before.meta["tensor_meta"].shape, sums=len(terms) > 1))
     with traced.graph.inserting_before(chain[-1]):
-        terms = (before, other) if len(chain) > 1 and chain[1].target in _SUMS else (before,)
         fused = traced.graph.call_module(str(node.target), terms)
     fused.meta = chain[-1].meta
     chain[-1].replace_all_uses_with(fused)
@@ -133,6 +135,14 @@ def _activation(node: fx.Node | None, modules: dict[str, nn.Module]) -> _Activat
             return _Activation("hardtanh", (low, high))
         case _:
             return _Activation("none")
+
+
+def _fast(convolution: nn.Conv2d, activation: _Activation, shape: torch.Size, *, sums: bool) -> nn.Module:
+    """Return the fastest module for the convolution, the sum and the activation behind it."""
+    least = {"none": -torch.inf, "relu": 0.0}.get(activation.name)
+    if least is not None and not sums and winograd.pays(convolution, shape):
+        return winograd.WinogradConvolution(convolution, least=least)
+    return _Convolution(convolution, activation, shape)
 
 
 class _Convolution(nn.Module):
