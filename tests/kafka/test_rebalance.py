@@ -48,7 +48,7 @@ def in_order(here: Lab, found: dict[UUID, list[int]], n: int) -> bool:
 async def test_members_that_join_and_leave_in_order_lose_and_repeat_nothing(here: Lab) -> None:
     await here.say(here.decisions(range(2_000)))
     async with here.working(slowly, instance="0") as first:
-        await here.hear(range(100))
+        await here.hear_more(100)
         async with here.working(slowly, instance="1") as second:
             await lab.until(partial(times_assigned, first, second), lambda times: times >= (2, 1))
             assert await here.hear_more(100) < 2_000
