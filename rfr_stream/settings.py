@@ -71,6 +71,7 @@ class VisionSettings(Section):
     """Which model pack, and on what."""
 
     pack: str = "baseline"
+    pack_file: Path | None = Field(None, description="TOML that describes the `onnx` pack: models of your own")
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: Annotated[int, Field(ge=1, le=256)] = Field(
         1, description="of one model; processes scale better than threads"

@@ -51,10 +51,16 @@ class StageProcess:
 
     process: "subprocess.Popen[bytes]"
     log: Path
+    log_begins: int = 0
+    """Where this process's own lines begin; those before it wrote the same file."""
 
     @property
     def alive(self) -> bool:
         return self.process.poll() is None
+
+    def has_said(self, words: str) -> bool:
+        """Whether these words are in what it has logged."""
+        return words in self.log.read_bytes()[self.log_begins :].decode()
 
     def kill(self) -> None:
         """Kill it without a warning, and return once it is gone."""
@@ -72,6 +78,8 @@ class Chain:
     """One installation: a cluster, a data directory, and stages that are started and killed at will."""
 
     settings: Settings
+    late_s: float = 0.0
+    """How long a record of a stage is under way before it is sent."""
     started: list[StageProcess] = field(default_factory=list)
 
     @property
@@ -83,11 +91,20 @@ class Chain:
         settings = self.settings.model_copy(update={"instance": instance})
         log = self.settings.data_dir / f"{'-'.join(stages) or 'all'}-{instance}.log"
         with log.open("ab") as errors:
+            begins = errors.tell()
             process = subprocess.Popen(
-                ["env", *variables(settings), "OMP_NUM_THREADS=1", sys.executable, str(STAGES), *stages],
+                [
+                    "env",
+                    *variables(settings),
+                    "OMP_NUM_THREADS=1",
+                    sys.executable,
+                    str(STAGES),
+                    str(self.late_s),
+                    *stages,
+                ],
                 stderr=errors,
             )
-        self.started.append(StageProcess(process, log))
+        self.started.append(StageProcess(process, log, begins))
         return self.started[-1]
 
     def logs(self) -> str:
@@ -235,14 +252,19 @@ async def listening(settings: Settings) -> AsyncIterator[Ear]:
 
 
 @contextmanager
-def running(folder: Path, **sections: Any) -> Iterator[tuple[Chain, EmbeddedKafka]]:  # noqa: ANN401
+def running(
+    folder: Path,
+    *,
+    late_s: float = 0.0,
+    **sections: Any,  # noqa: ANN401
+) -> Iterator[tuple[Chain, EmbeddedKafka]]:
     """Start a broker of its own with every topic; end whatever was started on it, and then the broker."""
     kafka = EmbeddedKafka(folder)
     asyncio.run(kafka.start())
     try:
         cluster = KafkaSettings(bootstrap_servers=kafka.bootstrap_servers)
         asyncio.run(admin.apply(cluster))
-        chain = Chain(Settings(data_dir=folder, kafka=cluster, **sections))
+        chain = Chain(Settings(data_dir=folder, kafka=cluster, **sections), late_s)
         try:
             yield chain, kafka
         finally:

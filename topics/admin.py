@@ -18,7 +18,7 @@ from aiokafka.errors import KafkaError, for_code
 import topics
 from rfr_stream.errors import Unavailable
 from rfr_stream.settings import KafkaSettings
-from topics._client import client_options
+from topics._client import client_options, let_in
 from topics._compatibility import compatible
 from topics._schemas import export
 from topics._topic import DAY_MS, MAX_EVENT_BYTES
@@ -138,14 +138,11 @@ async def _admin(settings: KafkaSettings) -> AsyncIterator[AIOKafkaAdminClient]:
     if settings.bootstrap_servers is None:
         msg = "RFR_KAFKA__BOOTSTRAP_SERVERS: which cluster?"
         raise ValueError(msg)
-    client = AIOKafkaAdminClient(
-        bootstrap_servers=settings.bootstrap_servers,
-        client_id="rfr-topics",
-        request_timeout_ms=REQUEST_TIMEOUT_MS,
-        **client_options(settings),
-    )
+    options = {"bootstrap_servers": settings.bootstrap_servers, "client_id": "rfr-topics", **client_options(settings)}
+    client = AIOKafkaAdminClient(request_timeout_ms=REQUEST_TIMEOUT_MS, **options)
     try:
-        await client.start()
+        async with let_in(options):
+            await client.start()
         yield client
     except (KafkaError, TimeoutError) as error:
         msg = f"Kafka at {settings.bootstrap_servers}: {type(error).__name__}: {error}"

@@ -24,7 +24,7 @@ from faststream.security import BaseSecurity, SASLPlaintext, SASLScram256, SASLS
 from rfr_stream.events import Event
 from rfr_stream.settings import KafkaSettings, Settings
 from topics import Record, topic_of
-from topics._client import client_options
+from topics._client import client_options, let_in
 
 SEND_TIMEOUT_S: Final = 60
 """How long a record may wait for its acknowledgement; a broker's restart fits in."""
@@ -117,7 +117,7 @@ class Bus:
             raise SendFailed(type(error).__name__) from error
 
     async def __aenter__(self) -> Self:
-        self._producer = AIOKafkaProducer(
+        producer = AIOKafkaProducer(
             **self.options,
             acks="all",
             enable_idempotence=True,
@@ -127,7 +127,13 @@ class Bus:
             request_timeout_ms=SEND_TIMEOUT_S * 1000,
             partitioner=_partition,
         )
-        await self._producer.start()
+        async with let_in(self.options):
+            try:
+                await producer.start()
+            except BaseException:
+                await producer.stop()  # it is half open
+                raise
+        self._producer = producer
         return self
 
     async def __aexit__(

@@ -45,7 +45,7 @@ def open_vision(settings: VisionSettings, weights_dir: Path, *, load: Collection
         BadPack: there is no such pack.
 
     """
-    return Vision(settings, weights_dir, packs.pack(settings.pack), load=load)
+    return Vision(settings, weights_dir, packs.pack(settings.pack, settings.pack_file), load=load)
 
 
 class Vision:
@@ -101,10 +101,11 @@ class Vision:
         """Load the models; runs on the device's own thread, where torch's settings must be made too."""
         if self._pack.name != "null":
             _configure_torch(self._settings.threads)
+        pack, folder, device, threads = self._pack, self._weights_dir, self._settings.device, self._settings.threads
         if "detector" in self._load:
-            self.detector.model = loading.detector(self._pack.detector, self._weights_dir, device=self._settings.device)
+            self.detector.model = loading.detector(pack.detector, folder, device=device, threads=threads)
         if "embedder" in self._load:
-            self.embedder.model = loading.embedder(self._pack.embedder, self._weights_dir, device=self._settings.device)
+            self.embedder.model = loading.embedder(pack.embedder, folder, device=device, threads=threads)
 
     async def _prove(self) -> None:
         """Send one picture through everything that is loaded, by the way that every other picture takes.

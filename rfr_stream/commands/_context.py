@@ -62,7 +62,6 @@ async def open_bus(settings: Settings) -> AsyncIterator[Bus]:
         try:
             await stack.enter_async_context(bus)
         except KafkaError as error:
-            await bus.__aexit__(None, None, None)  # its producer is half open
             msg = f"{bus.options['bootstrap_servers']}: no Kafka answers there; is the house up? (`rfr up`)"
             raise Unavailable(msg) from error
         yield bus

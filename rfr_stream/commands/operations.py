@@ -58,7 +58,7 @@ def _print_differences(differences: tuple[admin.Difference, ...]) -> None:
 @models_app.command("list")
 def list_models(context: typer.Context) -> None:
     """List the packs, their licences and whether their weights are here."""
-    for pack in weights.list_packs():
+    for pack in weights.list_packs(settings_of(context).vision.pack_file):
         CONSOLE.print(pack.name, style="bold", end="")
         say(f"  (threshold {pack.threshold:g}, aligner {pack.aligner})")
         states = weights.status(pack, _weights_dir(context))
@@ -73,7 +73,7 @@ def list_models(context: typer.Context) -> None:
 @models_app.command("verify")
 def verify(context: typer.Context, pack: str) -> None:
     """Check every digest of a pack."""
-    weights.verify(packs.pack(pack), _weights_dir(context))
+    weights.verify(_pack(context, pack), _weights_dir(context))
     say(f"{pack}: every file is the one that the pack names.")
 
 
@@ -89,7 +89,7 @@ def pull(
     trust_sha256: Annotated[str | None, typer.Option(help="vouch for a file whose publisher names no digest")] = None,
 ) -> None:
     """Bring a pack's weights here, from their publisher or from a file, and check their digest."""
-    chosen = packs.pack(pack)
+    chosen = _pack(context, pack)
     folder = _weights_dir(context)
     if file:
         say(str(weights.install(chosen, role, file, folder, trust_sha256=trust_sha256)))
@@ -121,6 +121,10 @@ async def _compact(settings: Settings) -> None:
     embedder = opening.vision(settings, load=()).embedder.identity
     async with EdgeGallery(settings.gallery_dir, embedder=embedder) as gallery:
         await gallery.compact()
+
+
+def _pack(context: typer.Context, name: str) -> packs.Pack:
+    return packs.pack(name, settings_of(context).vision.pack_file)
 
 
 def _weights_dir(context: typer.Context) -> Path:

@@ -1,6 +1,7 @@
 """Brings faces upright: a similarity transform of five landmarks onto an embedder's own template."""
 
 from math import ceil, floor, hypot
+from types import MappingProxyType
 from typing import Final
 
 import numpy as np
@@ -19,6 +20,9 @@ DLIB_150_MTCNN: Final = np.array(
 )
 """Where dlib's own chips (150 px, padding 0.25) hold MTCNN's landmarks: medians over the 1,619 faces of an LFW subset
 that dlib's own detector and five-point predictor found too. Worth 0.2 points of LFW accuracy."""
+
+TEMPLATES: Final = MappingProxyType({"dlib-150-mtcnn": (DLIB_150_MTCNN, 150), "arcface-112": (ARCFACE_112, 112)})
+"""Each template by its name, and the side of its chips in pixels."""
 
 _ALIASES_FROM: Final = 1.5
 """Image pixels per chip pixel from which the image is averaged down before it is turned; below, one pass is sharper."""

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from rfr_stream.faces import Face, ImageHwc, Landmarks
 from rfr_stream.vision import align, null
+from rfr_stream.vision.pack_file import OnnxPart
 from rfr_stream.vision.packs import Pack, Part
 from rfr_stream.vision.weights import verified_paths
 
@@ -36,28 +37,38 @@ def aligner(pack: Pack) -> AlignerModel:
     """Return the function that brings faces upright for the pack's embedder."""
     if pack.aligner == "null-16":
         return lambda image, _landmarks: null.align(image)
-    template, chip_px = _TEMPLATES[pack.aligner]
+    template, chip_px = align.TEMPLATES[pack.aligner]
     return lambda image, landmarks: align.align(image, landmarks, template, chip_px=chip_px)
 
 
-def detector(part: Part, weights_dir: Path, *, device: str) -> DetectorModel:
-    """Load a detector.
+def detector(part: Part, weights_dir: Path, *, device: str, threads: int = 1) -> DetectorModel:
+    """Load a detector. `threads` are ONNX Runtime's; torch has one setting for all its models.
 
     Raises:
         BadPack: its weights are absent or not those that the pack names.
 
     """
-    return _DETECTORS[part.architecture](part, verified_paths(part, weights_dir), device)
+    paths = verified_paths(part, weights_dir)
+    if isinstance(part, OnnxPart):
+        from rfr_stream.vision import onnx
+
+        return onnx.detector(part, paths[0], device=device, threads=threads)
+    return _DETECTORS[part.architecture](part, paths, device)
 
 
-def embedder(part: Part, weights_dir: Path, *, device: str) -> EmbedderModel:
-    """Load an embedder.
+def embedder(part: Part, weights_dir: Path, *, device: str, threads: int = 1) -> EmbedderModel:
+    """Load an embedder. `threads` are ONNX Runtime's; torch has one setting for all its models.
 
     Raises:
         BadPack: its weights are absent or not those that the pack names.
 
     """
-    return _EMBEDDERS[part.architecture](part, verified_paths(part, weights_dir), device)
+    paths = verified_paths(part, weights_dir)
+    if isinstance(part, OnnxPart):
+        from rfr_stream.vision import onnx
+
+        return onnx.embedder(part, paths[0], device=device, threads=threads)
+    return _EMBEDDERS[part.architecture](part, paths, device)
 
 
 # torch is imported where a model that runs on it is built, so that the null pack and the search stage do without.
@@ -96,12 +107,6 @@ def _mobilefacenet(part: Part, paths: Sequence[Path], device: str) -> EmbedderMo
     return embedding.NetworkEmbedder(network, normalisation.IMAGENET_RGB, tuning.runtime(device), part)
 
 
-_TEMPLATES: Final = MappingProxyType(
-    {
-        "dlib-150-mtcnn": (align.DLIB_150_MTCNN, 150),
-        "arcface-112": (align.ARCFACE_112, 112),
-    }
-)
 _DETECTORS: Final[MappingProxyType[str, Callable[[Part, Sequence[Path], str], DetectorModel]]] = MappingProxyType(
     {
         "mtcnn": _mtcnn,

@@ -16,7 +16,8 @@ Role: TypeAlias = Literal["detector", "embedder"]
 
 ROLES: Final[tuple[Role, ...]] = ("detector", "embedder")
 
-UNKNOWN: Final = "unknown"
+ONNX: Final = "onnx"
+"""The pack whose models the operator brings, and describes in a file."""
 
 
 class BadPack(RfrError):
@@ -28,7 +29,8 @@ class Weights:
     """One file of weights.
 
     `sha256` None: no digest is published, and the operator vouches for one when installing the file.
-    `package`: the installed Python package that carries the file at `path`; None: it lies in the weights directory.
+    `package`: the installed Python package that carries the file at `path`.
+    `path` without a package: where the operator says that it lies; without either, it lies in the weights directory.
     `url`: where its publisher offers it; None: bring the file.
     """
 
@@ -164,20 +166,27 @@ PACKS: Final = MappingProxyType(
         )
     }
 )
-"""Every pack by its name."""
+"""Every pack that is known by its name alone."""
 
 
-def pack(name: str) -> Pack:
-    """Return the pack of this name.
+def pack(name: str, pack_file: Path | None = None) -> Pack:
+    """Return the pack of this name; `onnx` is what the operator's own file describes.
 
     Raises:
-        BadPack: there is none.
+        BadPack: there is none, or the file does not describe one.
 
     """
+    if name == ONNX:
+        from rfr_stream.vision.pack_file import read_pack
+
+        if pack_file is None:
+            msg = "vision.pack_file: where is the file that describes the onnx pack?"
+            raise BadPack(msg)
+        return read_pack(pack_file)
     try:
         return PACKS[name]
     except KeyError:
-        msg = f"vision.pack: must be one of {', '.join(PACKS)}"
+        msg = f"vision.pack: must be one of {', '.join(PACKS)}, {ONNX}"
         raise BadPack(msg) from None
 
 
@@ -189,7 +198,7 @@ def locate(weights: Weights, weights_dir: Path) -> Path:
 
     """
     if weights.package is None:
-        return weights_dir / weights.name
+        return weights_dir / (weights.path or weights.name)
     spec = find_spec(weights.package)
     if spec is None or not spec.submodule_search_locations:
         msg = f"{weights.name}: the package {weights.package} that carries it is not installed"

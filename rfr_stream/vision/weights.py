@@ -16,7 +16,7 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 from rfr_stream.errors import Unavailable
-from rfr_stream.vision.packs import PACKS, BadPack, Pack, Part, Role, Weights, locate
+from rfr_stream.vision.packs import ONNX, PACKS, BadPack, Pack, Part, Role, Weights, locate, pack
 
 MAX_DOWNLOAD_BYTES: Final = 2**30
 _CHUNK_BYTES: Final = 2**20
@@ -33,9 +33,14 @@ class Status:
     fault: str | None
 
 
-def list_packs() -> list[Pack]:
-    """Return every pack, by name."""
-    return [PACKS[name] for name in sorted(PACKS)]
+def list_packs(pack_file: Path | None = None) -> list[Pack]:
+    """Return every pack, by name; the operator's own only where its file is given.
+
+    Raises:
+        BadPack: the file does not describe a pack.
+
+    """
+    return [pack(name, pack_file) for name in sorted([*PACKS, *([ONNX] if pack_file else [])])]
 
 
 def status(pack: Pack, weights_dir: Path) -> list[Status]:
@@ -117,7 +122,7 @@ def pull(pack: Pack, role: Role, weights_dir: Path, *, trust_sha256: str | None 
 
 
 def _pull(weights: Weights, weights_dir: Path, trust_sha256: str | None) -> Path:
-    if weights.package:
+    if weights.path:
         return _checked(weights, weights_dir)
     if weights.url is None:
         msg = f"{weights.name}: its publisher offers no direct address; bring the file with --from FILE"
@@ -176,13 +181,14 @@ def _copy(source: BinaryIO, out: BinaryIO) -> str:
 
 def _wanted(part: Part, file: Path) -> Weights:
     """Return which of the part's files this is: the only one, or the one of the same name."""
-    choices = [weights for weights in part.weights if weights.package is None]
+    choices = [weights for weights in part.weights if weights.path is None]
     if len(choices) == 1:
         return choices[0]
     for weights in choices:
         if weights.name == file.name:
             return weights
-    msg = f"{part.architecture}: takes no file of this name; its weights come with an installed package"
+    elsewhere = "its weights come with an installed package, or lie where its pack file says"
+    msg = f"{part.architecture}: takes no file of this name; {elsewhere}"
     raise BadPack(msg)
 
 
@@ -196,7 +202,8 @@ def _status(role: Role, weights: Weights, weights_dir: Path) -> Status:
 def _checked(weights: Weights, weights_dir: Path) -> Path:
     path = locate(weights, weights_dir)
     if not path.is_file():
-        msg = f"{weights.name}: absent; install it with `rfr models pull` or `rfr models pull --from FILE`"
+        remedy = "install it with `rfr models pull` or `rfr models pull --from FILE`"
+        msg = f"{weights.name}: absent; {f'nothing lies at {path}' if weights.path else remedy}"
         raise BadPack(msg)
     expected = _expected(weights, weights_dir)
     with path.open("rb") as file:

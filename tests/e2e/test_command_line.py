@@ -61,7 +61,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         _wait_for(folder / "data" / "house.json", up, folder / "up.log")
         yield House(folder / "data", paint(folder / "pictures"))
         assert "Stopped." in _run("--data-dir", folder / "data", "down").said
-        assert up.wait(5) == 0, (folder / "up.log").read_text()
+        assert up.wait(30) == 0, (folder / "up.log").read_text()
         assert "Nothing of erased references is left" in _run("--data-dir", folder / "data", "gallery", "compact").said
     finally:
         if up.poll() is None:

@@ -26,6 +26,9 @@ from topics.bus import Bus, SendFailed
 from topics.embedded import EmbeddedKafka
 from topics.tail import read_tail
 
+UNHURRIED_S = 1.0
+"""How long a batch takes where something must happen in mid-work: the work left takes many times the looking."""
+
 
 @pytest.fixture
 async def here(broker: EmbeddedKafka, tmp_path: Path) -> AsyncIterator[Lab]:
@@ -141,15 +144,17 @@ async def outcomes(here: Lab) -> list[SubmissionClosed]:
 async def test_a_dependency_that_is_away_longer_than_the_poll_interval_costs_neither_order_nor_membership(
     here: Lab,
 ) -> None:
-    back_at = asyncio.get_running_loop().time() + 8
-    calls = 0
+    back, calls = asyncio.Event(), 0
 
     async def until_back(events: Sequence[ReviewDecided]) -> Sequence[Result]:
         nonlocal calls
         calls += 1
-        if asyncio.get_running_loop().time() < back_at:
+        if not back.is_set():
             raise Unavailable
         return await lab.answer(events)
+
+    async def both_ready() -> bool:
+        return one.ready and other.ready
 
     impatient = replace(lab.BRIEF, max_poll_interval_ms=2_000)
     await here.say(here.decisions(range(100)))
@@ -157,11 +162,12 @@ async def test_a_dependency_that_is_away_longer_than_the_poll_interval_costs_nei
         here.working(until_back, membership=impatient, instance="0") as one,
         here.working(until_back, membership=impatient, instance="1") as other,
     ):
-        await asyncio.sleep(4)
+        await lab.until(both_ready, bool)
         given = one.times_assigned + other.times_assigned
-        assert one.ready
-        assert other.ready
+        await asyncio.sleep(6)  # three times as long as a member that does not poll would be kept
+        assert await both_ready()
         assert REGISTRY.get_sample_value("rfr_ready", {"group": here.group}) == 1
+        back.set()
         found = await here.hear(range(100))
         await here.settle(100)
         assert one.times_assigned + other.times_assigned == given
@@ -224,18 +230,18 @@ async def test_a_bug_ends_the_process_and_leaves_the_offset(here: Lab) -> None:
 
 
 async def test_what_was_in_flight_at_a_kill_comes_again(here: Lab) -> None:
-    await here.say(here.decisions(range(600)))
+    await here.say(here.decisions(range(400)))
     for _ in range(3):
-        process = here.member(work_s=0.05)
-        assert await here.hear_more(40) < 600
+        process = here.member(work_s=UNHURRIED_S)
+        assert await here.hear_more(20) < 400
         process.kill()
         process.wait()
     process = here.member()
-    found = await here.hear(range(600), within_s=60)
+    found = await here.hear(range(400), within_s=60)
     process.terminate()
     assert await asyncio.to_thread(process.wait, 15) == 0
     for n, key in enumerate(here.keys):
-        assert lab.without_repeats(found[key]) == list(range(n, 600, 8))
+        assert lab.without_repeats(found[key]) == list(range(n, 400, 8))
     assert not await here.dead()
 
 
@@ -271,8 +277,8 @@ async def test_a_stage_beside_the_one_that_is_killed_is_not_taken_for_the_culpri
 async def test_a_term_signal_drains_within_ten_seconds_and_nothing_is_lost_or_doubled(here: Lab) -> None:
     await here.say(here.decisions(range(400)))
     for _ in range(2):
-        process = here.member(work_s=0.05)
-        assert await here.hear_more(40) < 400
+        process = here.member(work_s=UNHURRIED_S)
+        assert await here.hear_more(20) < 400
         process.terminate()
         assert await asyncio.to_thread(process.wait, 10) == 0
     process = here.member()
@@ -287,11 +293,11 @@ async def test_a_broker_that_dies_and_comes_back_loses_nothing(here: Lab, broker
     await here.say(here.decisions(range(200)))
 
     async def slowly(events: Sequence[ReviewDecided]) -> Sequence[Result]:
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(UNHURRIED_S)
         return await lab.answer(events)
 
     async with here.working(slowly):
-        await here.hear(range(20))
+        assert await here.hear_more(20) < 200
         await asyncio.to_thread(broker.kill)
         await broker.restart()
         found = await here.hear(range(200), within_s=60)

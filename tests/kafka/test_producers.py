@@ -31,6 +31,7 @@ from test_producers import hand_in
 async def main() -> None:
     async for report in hand_in(Path(sys.argv[1]), sys.argv[2], sys.argv[3]):
         print(report.derived_id, flush=True)
+        await asyncio.sleep(0.02)  # slow enough to be killed long before the end
 
 asyncio.run(main())
 """

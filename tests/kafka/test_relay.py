@@ -21,6 +21,7 @@ from rfr_stream.errors import Rejected, Unavailable
 from rfr_stream.events import CandidatesReady, Outcome
 from rfr_stream.ports import Change, Outbox, Outgoing, Transition
 from topics import Record, Topic
+from topics.bus import Bus, SendFailed
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -129,6 +130,16 @@ async def test_a_death_between_sending_and_marking_repeats_nothing(talk: Talk) -
     async with relaying(talk, Fragile(talk.ledger, marking=[Died()])) as dies:
         with pytest.raises(Died):
             await dies
+
+    async with relaying(talk):
+        await told_once(talk, lists)
+
+
+async def test_a_send_that_fails_leaves_all_of_it_owed(talk: Talk) -> None:
+    lists = found(5)
+    await confirm(talk, *lists)
+    with pytest.raises(SendFailed):
+        await Relay(Bus.from_settings(talk.chain.settings, client_id="never-opened"), talk.ledger).run()
 
     async with relaying(talk):
         await told_once(talk, lists)

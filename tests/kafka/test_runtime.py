@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import lab
@@ -78,19 +79,26 @@ async def test_poison_is_dead_lettered_even_where_its_headers_are_no_text(here: 
 
 
 async def test_an_outage_longer_than_the_poll_interval_costs_neither_order_nor_membership(here: Lab) -> None:
-    back_at = asyncio.get_running_loop().time() + 7
+    back, asked = asyncio.Event(), set[str]()
 
-    async def until_back(event: ReviewDecided) -> Result:
-        if asyncio.get_running_loop().time() < back_at:
+    async def until_back(event: ReviewDecided, *, member: str) -> Result:
+        asked.add(member)
+        if not back.is_set():
             raise Unavailable
         return await one_at_a_time(event)
+
+    async def who_asked() -> set[str]:
+        return asked
 
     impatient = replace(lab.BRIEF, max_poll_interval_ms=2_000)
     await here.say(here.decisions(range(40)))
     async with (
-        subscribed(here, until_back, instance="0", membership=impatient),
-        subscribed(here, until_back, instance="1", membership=impatient),
+        subscribed(here, partial(until_back, member="0"), instance="0", membership=impatient),
+        subscribed(here, partial(until_back, member="1"), instance="1", membership=impatient),
     ):
+        await lab.until(who_asked, lambda members: members == {"0", "1"})
+        await asyncio.sleep(6)  # three times as long as a member that does not poll would be kept
+        back.set()
         found = await here.hear(range(40))
         await here.settle(40)
     assert found == {key: list(range(n, 40, 8)) for n, key in enumerate(here.keys)}
@@ -124,7 +132,7 @@ async def test_a_message_that_kills_three_times_is_set_aside(here: Lab) -> None:
 
 async def test_a_term_signal_ends_it_in_order(here: Lab) -> None:
     await here.say(here.decisions(range(200)))
-    process = here.member(by_subscription=True, work_s=0.02)
+    process = here.member(by_subscription=True, work_s=0.2)
     assert await here.hear_more(20) < 200
     process.terminate()
     assert await asyncio.to_thread(process.wait, 10) == 0
@@ -175,8 +183,8 @@ async def test_when_one_stage_fails_the_others_are_drained_and_the_process_ends_
 ) -> None:
     async with lab.opened(broker.bootstrap_servers, tmp_path) as other:
         await other.say(other.decisions(range(200)))
-        process = here.member(work_s=0.02, beside=other.topic.noun)
-        await other.hear_more(20)
+        process = here.member(work_s=0.5, beside=other.topic.noun)
+        assert await other.hear_more(20) < 200
         await here.say([lab.decision(here.keys[0], 0, "bug")])
         assert await asyncio.to_thread(process.wait, 20) == 1
         assert await other.committed() == sum(map(len, (await other.heard()).values()))

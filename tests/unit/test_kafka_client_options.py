@@ -12,7 +12,7 @@ from cryptography.x509.oid import NameOID
 from pydantic import SecretStr
 
 from rfr_stream.settings import KafkaSettings
-from topics._client import client_options
+from topics._client import NotLetIn, client_options
 
 CREDENTIALS = KafkaSettings(
     security_protocol="SASL_SSL", sasl_username="rfr-search", sasl_password=SecretStr("correct horse")
@@ -69,8 +69,17 @@ def test_a_clients_certificate_is_loaded_with_its_key(pem: tuple[Path, Path]) ->
     cert_file, key_file = pem
     settings = KafkaSettings(security_protocol="SSL", cert_file=cert_file, key_file=key_file)
     assert isinstance(client_options(settings)["ssl_context"], ssl.SSLContext)
-    with pytest.raises(ssl.SSLError):
+    with pytest.raises(NotLetIn, match="RFR_KAFKA__CERT_FILE and RFR_KAFKA__KEY_FILE"):
         client_options(settings.model_copy(update={"key_file": cert_file}))
+
+
+@pytest.mark.parametrize("content", [None, "no certificate"])
+def test_an_authority_that_cannot_be_read_is_named(tmp_path: Path, content: str | None) -> None:
+    file = tmp_path / "authority.pem"
+    if content:
+        file.write_text(content)
+    with pytest.raises(NotLetIn, match=r"RFR_KAFKA__CA_FILE: .*authority\.pem"):
+        client_options(KafkaSettings(security_protocol="SSL", ca_file=file))
 
 
 def test_a_key_without_its_certificate_is_refused(pem: tuple[Path, Path]) -> None:
