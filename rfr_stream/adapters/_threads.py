@@ -44,14 +44,19 @@ async def each(
 async def in_threads(function: Callable[[T], R], items: Sequence[T], threads: ThreadPoolExecutor) -> list[R]:
     """Apply the function to every item in threads; results in the order of the items.
 
-    Items are dealt out like cards, one hand to a thread: a hop costs as much as a small item.
+    Items are dealt out like cards, one hand to a thread: a hop costs as much as a small item. If one fails, its error
+    is raised once no thread is at work any more.
     """
     hands = min(len(items), threads._max_workers)  # noqa: SLF001 - the executor does not tell otherwise
     loop = asyncio.get_running_loop()
     played = await asyncio.gather(
-        *(loop.run_in_executor(threads, _apply, function, items[hand::hands]) for hand in range(hands))
+        *(loop.run_in_executor(threads, _apply, function, items[hand::hands]) for hand in range(hands)),
+        return_exceptions=True,
     )
-    return [played[place % hands][place // hands] for place in range(len(items))]
+    for hand in played:
+        if isinstance(hand, BaseException):
+            raise hand
+    return [played[place % hands][place // hands] for place in range(len(items))]  # type: ignore[index]  # none failed
 
 
 def _apply(function: Callable[[T], R], items: Sequence[T]) -> list[R]:

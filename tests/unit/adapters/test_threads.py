@@ -4,7 +4,7 @@ import asyncio
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from time import perf_counter
+from time import perf_counter, sleep
 
 import pytest
 
@@ -79,3 +79,17 @@ async def test_an_error_is_the_callers_on_the_loop_and_in_threads_alike(threads:
     for size in (0, SMALL_BYTES + 1):
         with pytest.raises(ZeroDivisionError):
             await each(lambda divisor: 1 // (divisor * 0), [size], threads=threads, bytes_of=int)
+
+
+async def test_an_error_is_raised_once_no_thread_is_at_work_any_more(threads: ThreadPoolExecutor) -> None:
+    finished: list[int] = []
+
+    def fail_at_once_or_finish_late(number: int) -> None:
+        if number == 0:
+            raise LookupError
+        sleep(0.05)
+        finished.append(number)
+
+    with pytest.raises(LookupError):
+        await each(fail_at_once_or_finish_late, range(3), threads=threads, bytes_of=lambda _: SMALL_BYTES + 1)
+    assert sorted(finished) == [1, 2]
