@@ -3,9 +3,10 @@
 Only protocol, certificates and credentials; the address is the caller's, since it may be the embedded broker's.
 """
 
+import asyncio
 import ssl
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
 
 from aiokafka.conn import collect_hosts, create_conn
@@ -22,6 +23,10 @@ from rfr_stream.settings import KafkaSettings
 
 _OF_ANOTHER_HOST: Final = frozenset({62, 64})
 """OpenSSL's numbers for a certificate that is in order, but of another name or address."""
+
+
+_ASKING_S: Final = 10.0
+"""How long all servers together may take to say why; after that it stays a cluster that is away."""
 
 
 class NotLetIn(RfrError, ValueError):
@@ -57,7 +62,10 @@ async def let_in(options: Mapping[str, Any]) -> AsyncIterator[None]:
         yield
     except KafkaError as error:
         # aiokafka logs why it was refused, and raises that no server answers; so one connection is tried again.
-        refusal = await _refusal(options)
+        refusal = None
+        with suppress(Exception):  # whatever happens while asking must not hide what it is about
+            async with asyncio.timeout(_ASKING_S):
+                refusal = await _refusal(options)
         if refusal is not None:
             raise NotLetIn(refusal) from error
         raise
@@ -92,7 +100,7 @@ def _reason(error: Exception, server: str, options: Mapping[str, Any]) -> str | 
         case ssl.SSLCertVerificationError(verify_code=code, verify_message=said) if code in _OF_ANOTHER_HOST:
             reason = f"RFR_KAFKA__BOOTSTRAP_SERVERS: the certificate of {server} is another server's ({said})"
         case ssl.SSLCertVerificationError(verify_message=said):
-            reason = f"RFR_KAFKA__CA_FILE: whoever signed the certificate of {server} is not trusted ({said})"
+            reason = f"RFR_KAFKA__CA_FILE: by it, the certificate of {server} is not to be trusted ({said})"
         case UnsupportedSaslMechanismError():
             reason = f"RFR_KAFKA__SASL_MECHANISM: {server} does not offer {options['sasl_mechanism']}"
         case SaslAuthenticationFailed():
@@ -101,7 +109,7 @@ def _reason(error: Exception, server: str, options: Mapping[str, Any]) -> str | 
             wanted = "does it want SASL, or a client's certificate?"
             reason = f"RFR_KAFKA__SECURITY_PROTOCOL or RFR_KAFKA__CERT_FILE: {server} ends the connection; {wanted}"
         case ssl.SSLError() | ConnectionResetError() | KafkaConnectionError():
-            reason = f"RFR_KAFKA__SECURITY_PROTOCOL: {server} does not seem to speak {protocol}"
+            reason = f"RFR_KAFKA__SECURITY_PROTOCOL: {server} does not speak {protocol}, or is only just starting"
     return reason
 
 

@@ -10,7 +10,6 @@ from functools import lru_cache
 from typing import Final, TypeAlias
 
 from pydantic import ValidationError
-from pydantic_core import to_json
 
 from rfr_stream.errors import Malformed
 from rfr_stream.events import Event
@@ -89,7 +88,7 @@ class Topic:
         )
         trace = (("traceparent", traceparent.encode()),) if traceparent else ()
         headers = (*_same_for_all(self.name, type(event), event.demo), *own, *trace)
-        value = to_json(event)
+        value = event.model_dump_json().encode()
         if len(value) > MAX_EVENT_BYTES:
             msg = f"value: {len(value)} bytes, more than {MAX_EVENT_BYTES}; shorten what was written in it"
             raise Malformed(msg)

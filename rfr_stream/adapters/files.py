@@ -44,6 +44,7 @@ class FileBlobs:
         self._known: dict[Path, tuple[int, int]] = {}
         self._names = map("-".join, zip(repeat(token_hex(8)), map(str, count())))
         self._threads = ThreadPoolExecutor(4, thread_name_prefix="rfr-blobs")
+        self._putting: set[asyncio.Task[list[BlobRef]]] = set()
 
     async def __aenter__(self) -> Self:
         await asyncio.to_thread(self._open)
@@ -52,12 +53,16 @@ class FileBlobs:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Let the running calls finish and end the threads; nothing else is held open."""
+        """Let what was begun be finished, and end the threads; nothing else is held open."""
+        await asyncio.gather(*self._putting, return_exceptions=True)
         self._threads.shutdown(cancel_futures=True)
 
     async def put(self, blobs: Sequence[NewBlob]) -> list[BlobRef]:
         """Keep the bytes; once begun, it is finished even where the caller is cancelled: halves may show a person."""
-        return await asyncio.shield(self._put(blobs))
+        putting = asyncio.create_task(self._put(blobs))
+        self._putting.add(putting)
+        putting.add_done_callback(self._putting.discard)
+        return await asyncio.shield(putting)
 
     async def _put(self, blobs: Sequence[NewBlob]) -> list[BlobRef]:
         """Write all under other names, flush, rename, flush: a name always stands for whole, durable bytes."""
@@ -102,7 +107,7 @@ class FileBlobs:
         try:
             yield halves
         finally:
-            for half in halves.values():
+            for half in list(halves.values()):
                 Path(half).unlink(missing_ok=True)
 
     def _name(self, halves: dict[Path, str]) -> None:

@@ -14,7 +14,7 @@ from typing import Final, Self, TypeVar
 
 import numpy as np
 
-from rfr_stream.adapters._threads import each
+from rfr_stream.adapters._threads import SMALL_BYTES, each
 from rfr_stream.errors import Rejected, settle
 from rfr_stream.events import ModelIdentity
 from rfr_stream.faces import Face, ImageHwc, Landmarks
@@ -138,7 +138,7 @@ class PillowCodec:
 
     async def decode(self, files: Sequence[bytes]) -> list[Picture | Rejected]:
         """Open image files that nobody vouches for; a bad one's place holds `BadImage`."""
-        return await each(self._decode, files, threads=self._threads, bytes_of=len)
+        return await each(self._decode, files, threads=self._threads, bytes_of=_bytes_opened)
 
     async def encode(self, images: Sequence[ImageHwc]) -> list[bytes]:
         """Return PNG files without metadata."""
@@ -211,6 +211,11 @@ def _identity(part: Part, weights_dir: Path) -> ModelIdentity:
 
 async def _call(threads: ThreadPoolExecutor, function: Callable[[], R]) -> R:
     return await asyncio.get_running_loop().run_in_executor(threads, function)
+
+
+def _bytes_opened(file: bytes) -> int:
+    """Return what a file weighs once it is open: a small one may hold a large picture."""
+    return len(file) if len(file) > SMALL_BYTES else decode.bytes_opened(file)
 
 
 def _bytes_of(image: ImageHwc) -> int:

@@ -81,6 +81,15 @@ def decode(file: bytes, limits: Limits) -> Decoded:
         return Decoded(np.asarray(reduced), original_px / max(reduced.size))
 
 
+def bytes_opened(file: bytes) -> int:
+    """Return how many bytes the whole picture in a file would take in RGB, by its header; 0 if it is no picture."""
+    try:
+        with Image.open(BytesIO(file), formats=FORMATS) as image:
+            return 3 * image.width * image.height
+    except Exception:  # noqa: BLE001 - `decode` says what is wrong with it
+        return 0
+
+
 def encode(pixels: ImageHwc) -> bytes:
     """Return a BMP: lossless, without metadata, and without the time that compressing a chip takes.
 

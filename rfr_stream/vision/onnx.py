@@ -69,10 +69,10 @@ def embedder(part: OnnxPart, path: Path, *, device: str, threads: int) -> "OnnxE
     if len(session.get_outputs()) != 1:
         _refuse("embedder.file", f"the model gives {', '.join(_names(session.get_outputs()))}, and one is needed")
     loaded = OnnxEmbedder(session, part)
-    chip = np.zeros((part.input_px, part.input_px, 3), np.uint8)
-    shape = _first("embedder.file", lambda: loaded.embed([chip]).shape)
-    if shape != (1, part.dimension):
-        _refuse("embedder.dimension", f"the model answers one chip with {list(shape)}, not [1, {part.dimension}]")
+    chips = [np.zeros((part.input_px, part.input_px, 3), np.uint8)] * 2  # two: some models only seem to take batches
+    shape = _first("embedder.file", lambda: loaded.embed(chips).shape)
+    if shape != (2, part.dimension):
+        _refuse("embedder.dimension", f"the model answers two chips with {list(shape)}, not [2, {part.dimension}]")
     return loaded
 
 
@@ -95,7 +95,10 @@ class OnnxDetector:
         frame, scale = shrink(image, self._input_px, _CPU)  # [1, 3, h, w]
         batch = self._prepared(frame)  # [1, 3, H', W']
         boxes, scores, points = self._decoder.decode(self._answers(batch), *batch.shape[2:])  # [A, 4], [A], [A, 5, 2]
-        (likely,) = torch.where(scores >= MIN_SCORE)
+        possible = (
+            torch.isfinite(boxes).all(1) & torch.isfinite(points).all((1, 2)) & (boxes[:, 2:] > boxes[:, :2]).all(1)
+        )
+        (likely,) = torch.where(possible & (scores >= MIN_SCORE))
         likely = likely[scores[likely].argsort(descending=True)[:_MAX_CANDIDATES]]  # [N]
         kept = likely[nms(boxes[likely], scores[likely], _NMS_IOU)]
         rows = zip((boxes[kept] * scale).tolist(), scores[kept].tolist(), (points[kept] * scale).tolist(), strict=True)
@@ -133,7 +136,8 @@ class OnnxEmbedder:
     def _forward(self, chips: Sequence[ImageHwc]) -> NDArray[np.float32]:
         levels = np.stack(chips)[..., self._channels]  # [N, S, S, 3]
         batch = ((levels - self._mean) / self._std).transpose(0, 3, 1, 2)  # [N, 3, S, S]
-        (answer,) = self._session.run(None, {self._input: np.ascontiguousarray(batch)})
+        (said,) = self._session.run(None, {self._input: np.ascontiguousarray(batch)})
+        answer = said.astype(np.float32, copy=False)
         norms = np.linalg.norm(answer, axis=-1, keepdims=True)
         templates: NDArray[np.float32] = answer / np.maximum(norms, np.float32(1e-12))  # [N, D]
         return templates

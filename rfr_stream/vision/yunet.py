@@ -41,7 +41,7 @@ def _grid(answers: Mapping[str, Tensor], stride: int, rows: int, columns: int) -
     y, x = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
     cells = torch.stack([x, y], dim=2).view(-1, 2)  # [cells, 2]
     centres = (cells + boxes[:, :2]) * stride
-    halves = boxes[:, 2:].clamp(-4, 8).exp() * stride / 2  # no answer, however odd, makes a box impossible
+    halves = boxes[:, 2:].clamp(-4, 8).exp() * stride / 2  # e^8 strides are wider than any picture
     scores = (classes.clamp(0, 1) * objects.clamp(0, 1)).sqrt()[:, 0]  # [cells]
     landmarks = (cells[:, None] + points.view(-1, 5, 2)) * stride  # [cells, 5, 2]
     return torch.cat([centres - halves, centres + halves], dim=1), scores, landmarks

@@ -90,6 +90,15 @@ async def test_a_full_disk_is_unavailable_and_the_old_blob_stays(store: FileBlob
     assert half_written(folder) == []
 
 
+async def test_a_disk_that_fills_up_under_several_threads_is_unavailable_and_keeps_no_half(
+    store: FileBlobs, folder: Path
+) -> None:
+    blobs = [new(f"a/{number}", b"x" * (100_000 if number == 7 else 200_000)) for number in range(24)]
+    with a_disk_that_holds_only(150_000), pytest.raises(Unavailable, match="too large"):
+        await store.put(blobs)
+    assert half_written(folder) == []
+
+
 async def test_a_put_that_is_cancelled_leaves_nothing_half_written(store: FileBlobs, folder: Path) -> None:
     blobs = [new(f"a/{number}", b"x" * 200_000) for number in range(50)]
     writing = asyncio.create_task(store.put(blobs))

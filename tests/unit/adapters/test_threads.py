@@ -8,6 +8,7 @@ from time import perf_counter, sleep
 
 import pytest
 
+from rfr_stream.adapters import _threads
 from rfr_stream.adapters._threads import SLICE_S, SMALL_BYTES, each
 
 LOOP = threading.main_thread().name
@@ -30,7 +31,8 @@ def spin(seconds: float) -> str:
     return threading.current_thread().name
 
 
-async def test_quick_items_stay_on_the_loop(threads: ThreadPoolExecutor) -> None:
+async def test_quick_items_stay_on_the_loop(threads: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_threads, "SLICE_S", 60.0)  # however busy the machine is
     assert set(await each(lambda _: spin(0), range(50), threads=threads, bytes_of=weightless)) == {LOOP}
 
 
@@ -40,7 +42,16 @@ async def test_what_follows_slow_items_goes_to_threads(threads: ThreadPoolExecut
     assert LOOP not in where[1:]
 
 
-async def test_a_large_item_is_not_even_begun_on_the_loop(threads: ThreadPoolExecutor) -> None:
+async def test_one_slow_item_among_quick_ones_is_the_last_on_the_loop(threads: ThreadPoolExecutor) -> None:
+    where = await each(spin, [0.0, 2 * SLICE_S, 0.0, 0.0], threads=threads, bytes_of=weightless)
+    assert where[:2] == [LOOP, LOOP]
+    assert LOOP not in where[2:]
+
+
+async def test_a_large_item_is_not_even_begun_on_the_loop(
+    threads: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_threads, "SLICE_S", 60.0)
     sizes = [1, SMALL_BYTES, SMALL_BYTES + 1, 1]
     where = await each(lambda _: spin(0), sizes, threads=threads, bytes_of=int)
     assert where[:2] == [LOOP, LOOP]

@@ -10,7 +10,7 @@ from PIL import Image
 
 from rfr_stream.errors import BadImage
 from rfr_stream.faces import ImageHwc
-from rfr_stream.vision.decode import FORMATS, MEDIA_TYPE, Limits, decode, encode
+from rfr_stream.vision.decode import FORMATS, MEDIA_TYPE, Limits, bytes_opened, decode, encode
 
 LIMITS = Limits(max_bytes=10_000_000, max_pixels=1_000_000)
 ORIENTATION = 0x0112
@@ -103,6 +103,13 @@ def bomb(width: int, height: int) -> bytes:
 def test_a_decompression_bomb_is_refused_by_its_header(side: int) -> None:
     with pytest.raises(BadImage, match="pixels"):
         decode(bomb(side, side), LIMITS)
+
+
+def test_a_file_weighs_what_its_picture_takes_and_rubbish_weighs_nothing() -> None:
+    assert bytes_opened(bomb(9_000, 9_000)) == 3 * 9_000 * 9_000
+    assert bytes_opened(saved(Image.fromarray(quarters()), "PNG")) == quarters().nbytes
+    assert bytes_opened(b"no picture") == 0
+    assert bytes_opened(b"") == 0
 
 
 def test_pillows_own_limit_does_not_stand_in_the_way_of_a_larger_one() -> None:

@@ -61,7 +61,7 @@ def test_chips_go_as_many_at_a_time_as_the_model_takes(folder: Path, batch: int 
 
 def test_a_model_of_another_dimension_is_refused(folder: Path) -> None:
     brought.save_embedder(folder, dimension=64)
-    with pytest.raises(BadPack, match=r"embedder\.dimension: .*\[1, 64\], not \[1, 128\]"):
+    with pytest.raises(BadPack, match=r"embedder\.dimension: .*\[2, 64\], not \[2, 128\]"):
         load(folder, "embedder")
 
 
