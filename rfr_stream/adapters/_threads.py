@@ -18,6 +18,8 @@ SLICE_S: Final = 0.005
 """After how long the loop turns."""
 QUICK: Final = 5
 """So many items must fit into a slice: one that takes a millisecond is worth a hop."""
+SLOW_S: Final = 0.05
+"""What a single item may take: ten times as long as it may wait for the interpreter lock, so it waited for a disk."""
 SMALL_BYTES: Final = 131_072
 """What is larger is never begun on the loop; a picture of 200 x 200 is smaller, and so is every embedder's chip."""
 
@@ -47,10 +49,11 @@ async def each(
             if in_slice < QUICK:
                 break
             await asyncio.sleep(0)
-            slice_began, in_slice = began, 0
+            slice_began = began = perf_counter()
+            in_slice = 0
         done.append(function(item))
         in_slice += 1
-        if perf_counter() - began > SLICE_S:
+        if perf_counter() - began > SLOW_S:
             break
     return done + await _in_threads(function, items[len(done) :], threads)
 
