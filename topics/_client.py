@@ -23,8 +23,6 @@ from rfr_stream.settings import KafkaSettings
 
 _OF_ANOTHER_HOST: Final = frozenset({62, 64})
 """OpenSSL's numbers for a certificate that is in order, but of another name or address."""
-
-
 _ASKING_S: Final = 10.0
 """How long all servers together may take to say why; after that it stays a cluster that is away."""
 

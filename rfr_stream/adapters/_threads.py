@@ -2,7 +2,7 @@
 
 A hop into a thread and back costs more than a small file does; and a thread that makes many short calls waits for the
 interpreter lock after each of them while the loop works, and makes the loop wait in turn. So what is quick is done
-where it stands, in slices between which the loop turns; once an item turns out to be slow, the rest goes to threads.
+where it stands, in slices between which the loop turns; once items turn out to be slow, the rest goes to threads.
 """
 
 import asyncio
@@ -18,8 +18,6 @@ SLICE_S: Final = 0.005
 """After how long the loop turns."""
 QUICK: Final = 5
 """So many items must fit into a slice: one that takes a millisecond is worth a hop."""
-SLOW_S: Final = 0.05
-"""What a single item may take: ten times as long as it may wait for the interpreter lock, so it waited for a disk."""
 SMALL_BYTES: Final = 131_072
 """What is larger is never begun on the loop; a picture of 200 x 200 is smaller, and so is every embedder's chip."""
 
@@ -44,17 +42,13 @@ async def each(
     for item in items:
         if bytes_of(item) > SMALL_BYTES:
             break
-        began = perf_counter()
-        if began - slice_began > SLICE_S:
+        if perf_counter() - slice_began > SLICE_S:
             if in_slice < QUICK:
                 break
             await asyncio.sleep(0)
-            slice_began = began = perf_counter()
-            in_slice = 0
+            slice_began, in_slice = perf_counter(), 0
         done.append(function(item))
         in_slice += 1
-        if perf_counter() - began > SLOW_S:
-            break
     return done + await _in_threads(function, items[len(done) :], threads)
 
 

@@ -71,14 +71,19 @@ class FileBlobs:
         with _disk():
             self._require_base()
             with self._half_written() as halves:
-                await each(partial(self._write, halves), list(latest.values()), threads=self._threads, bytes_of=_size)
+                await each(
+                    partial(self._write, halves),
+                    list(latest.values()),
+                    threads=self._threads,
+                    bytes_of=lambda blob: len(blob.data),
+                )
                 await self._flush()
                 self._name(halves)
             await self._flush()
         return refs
 
     async def get(self, refs: Sequence[BlobRef]) -> list[bytes | Rejected]:
-        return await each(self._fetch, refs, threads=self._threads, bytes_of=_size_of_ref)
+        return await each(self._fetch, refs, threads=self._threads, bytes_of=lambda ref: ref.bytes)
 
     async def delete(self, refs: Sequence[BlobRef]) -> None:
         """Remove the bytes for good.
@@ -107,7 +112,7 @@ class FileBlobs:
         try:
             yield halves
         finally:
-            for half in list(halves.values()):
+            for half in halves.values():
                 Path(half).unlink(missing_ok=True)
 
     def _name(self, halves: dict[Path, str]) -> None:
@@ -213,14 +218,6 @@ def _disk() -> Iterator[None]:
     except OSError as error:
         msg = f"file store: {error.strerror or type(error).__name__}"
         raise Unavailable(msg) from error
-
-
-def _size(blob: NewBlob) -> int:
-    return len(blob.data)
-
-
-def _size_of_ref(ref: BlobRef) -> int:
-    return ref.bytes
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

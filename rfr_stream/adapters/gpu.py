@@ -1,4 +1,4 @@
-"""The vision ports over a model pack: decode and align in threads, everything on the device in one thread of its own.
+"""The vision ports over a model pack: decode and align in threads where large, all on the device in one of its own.
 
 One thread for the device means that its work is serial by construction and that the event loop never waits for it.
 """
@@ -101,11 +101,10 @@ class Vision:
         """Load the models; runs on the device's own thread, where torch's settings must be made too."""
         if self._pack.name != "null":
             _configure_torch(self._settings.threads)
-        pack, folder, device, threads = self._pack, self._weights_dir, self._settings.device, self._settings.threads
         if "detector" in self._load:
-            self.detector.model = loading.detector(pack.detector, folder, device=device, threads=threads)
+            self.detector.model = loading.detector(self._pack.detector, self._weights_dir, device=self._settings.device)
         if "embedder" in self._load:
-            self.embedder.model = loading.embedder(pack.embedder, folder, device=device, threads=threads)
+            self.embedder.model = loading.embedder(self._pack.embedder, self._weights_dir, device=self._settings.device)
 
     async def _prove(self) -> None:
         """Send one picture through everything that is loaded, by the way that every other picture takes.
@@ -129,7 +128,7 @@ class Vision:
 
 
 class PillowCodec:
-    """Image files in and out, in threads."""
+    """Image files in and out."""
 
     media_type = decode.MEDIA_TYPE
 
@@ -141,7 +140,7 @@ class PillowCodec:
         return await each(self._decode, files, threads=self._threads, bytes_of=_bytes_opened)
 
     async def encode(self, images: Sequence[ImageHwc]) -> list[bytes]:
-        """Return PNG files without metadata."""
+        """Return BMP files without metadata."""
         return await each(decode.encode, images, threads=self._threads, bytes_of=_bytes_of)
 
     def _decode(self, file: bytes) -> Picture | Rejected:

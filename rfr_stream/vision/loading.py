@@ -41,8 +41,8 @@ def aligner(pack: Pack) -> AlignerModel:
     return lambda image, landmarks: align.align(image, landmarks, template, chip_px=chip_px)
 
 
-def detector(part: Part, weights_dir: Path, *, device: str, threads: int = 1) -> DetectorModel:
-    """Load a detector. `threads` are ONNX Runtime's; torch has one setting for all its models.
+def detector(part: Part, weights_dir: Path, *, device: str) -> DetectorModel:
+    """Load a detector; it uses as many threads as torch is set to.
 
     Raises:
         BadPack: its weights are absent or not those that the pack names.
@@ -52,12 +52,12 @@ def detector(part: Part, weights_dir: Path, *, device: str, threads: int = 1) ->
     if isinstance(part, OnnxPart):
         from rfr_stream.vision import onnx
 
-        return onnx.detector(part, paths[0], device=device, threads=threads)
+        return onnx.detector(part, paths[0], device=device)
     return _DETECTORS[part.architecture](part, paths, device)
 
 
-def embedder(part: Part, weights_dir: Path, *, device: str, threads: int = 1) -> EmbedderModel:
-    """Load an embedder. `threads` are ONNX Runtime's; torch has one setting for all its models.
+def embedder(part: Part, weights_dir: Path, *, device: str) -> EmbedderModel:
+    """Load an embedder; it uses as many threads as torch is set to.
 
     Raises:
         BadPack: its weights are absent or not those that the pack names.
@@ -67,7 +67,7 @@ def embedder(part: Part, weights_dir: Path, *, device: str, threads: int = 1) ->
     if isinstance(part, OnnxPart):
         from rfr_stream.vision import onnx
 
-        return onnx.embedder(part, paths[0], device=device, threads=threads)
+        return onnx.embedder(part, paths[0], device=device)
     return _EMBEDDERS[part.architecture](part, paths, device)
 
 

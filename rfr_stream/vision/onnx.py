@@ -10,41 +10,35 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - its usual name
-from torchvision.ops import nms
 
-from rfr_stream.faces import Box, Face, ImageHwc, Landmarks
+from rfr_stream.faces import Face, ImageHwc
 from rfr_stream.vision import yunet
 from rfr_stream.vision.normalisation import Normalisation
 from rfr_stream.vision.pack_file import OnnxPart
 from rfr_stream.vision.packs import BadPack
 from rfr_stream.vision.resize import shrink
+from rfr_stream.vision.suppression import likely, one_each
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
 T = TypeVar("T")
 
-MIN_SCORE: Final = 0.1
-"""Faces below this are not reported; what a probe needs is the stage's own, higher, setting."""
-
 BATCH: Final = 16
 """Most chips in one forward, where the model does not take one at a time."""
 
-_NMS_IOU: Final = 0.4
-_MAX_CANDIDATES: Final = 5_000
-"""Kept before suppression, best first: it is quadratic, and a hostile texture must not cost minutes."""
 _CPU: Final = torch.device("cpu")
 _DECODERS: Final = MappingProxyType({"yunet": yunet})
 
 
-def detector(part: OnnxPart, path: Path, *, device: str, threads: int) -> "OnnxDetector":
+def detector(part: OnnxPart, path: Path, *, device: str) -> "OnnxDetector":
     """Load a detector.
 
     Raises:
         BadPack: the model is not what the pack file says; the message names the field.
 
     """
-    session = _session("detector", path, device=device, threads=threads)
+    session = _session("detector", path, device=device)
     height, width = _sides("detector", session)
     if part.input_px > min(height or part.input_px, width or part.input_px):
         _refuse("detector.input_px", f"the model takes pictures of {width} x {height}")
@@ -56,14 +50,14 @@ def detector(part: OnnxPart, path: Path, *, device: str, threads: int) -> "OnnxD
     return loaded
 
 
-def embedder(part: OnnxPart, path: Path, *, device: str, threads: int) -> "OnnxEmbedder":
+def embedder(part: OnnxPart, path: Path, *, device: str) -> "OnnxEmbedder":
     """Load an embedder.
 
     Raises:
         BadPack: the model is not what the pack file says; the message names the field.
 
     """
-    session = _session("embedder", path, device=device, threads=threads)
+    session = _session("embedder", path, device=device)
     if any(side not in {None, part.input_px} for side in _sides("embedder", session)):
         _refuse("embedder.input_px", f"the model takes chips of {session.get_inputs()[0].shape}")
     if len(session.get_outputs()) != 1:
@@ -95,14 +89,8 @@ class OnnxDetector:
         frame, scale = shrink(image, self._input_px, _CPU)  # [1, 3, h, w]
         batch = self._prepared(frame)  # [1, 3, H', W']
         boxes, scores, points = self._decoder.decode(self._answers(batch), *batch.shape[2:])  # [A, 4], [A], [A, 5, 2]
-        possible = (
-            torch.isfinite(boxes).all(1) & torch.isfinite(points).all((1, 2)) & (boxes[:, 2:] > boxes[:, :2]).all(1)
-        )
-        (likely,) = torch.where(possible & (scores >= MIN_SCORE))
-        likely = likely[scores[likely].argsort(descending=True)[:_MAX_CANDIDATES]]  # [N]
-        kept = likely[nms(boxes[likely], scores[likely], _NMS_IOU)]
-        rows = zip((boxes[kept] * scale).tolist(), scores[kept].tolist(), (points[kept] * scale).tolist(), strict=True)
-        return [Face(Box(*box), Landmarks.from_array(five), score) for box, score, five in rows]
+        places = likely(scores)  # [N]
+        return one_each(boxes[places], scores[places], points[places], scale=scale)
 
     def _prepared(self, frame: Tensor) -> Tensor:
         """Normalise, and pad right and below: to the model's own size, or to a multiple of the coarsest stride."""
@@ -143,7 +131,7 @@ class OnnxEmbedder:
         return templates
 
 
-def _session(role: str, path: Path, *, device: str, threads: int) -> "InferenceSession":
+def _session(role: str, path: Path, *, device: str) -> "InferenceSession":
     if device == "cuda":
         _refuse("vision.device", "the onnx pack runs on the CPU")
     try:
@@ -151,7 +139,7 @@ def _session(role: str, path: Path, *, device: str, threads: int) -> "InferenceS
     except ImportError:
         _refuse("vision.pack", "onnx needs ONNX Runtime: pip install 'rfr-stream[onnx]'")
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.intra_op_num_threads, options.inter_op_num_threads = torch.get_num_threads(), 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # ruinous where cores are shared
     options.log_severity_level = 4  # what goes wrong is raised
     try:

@@ -11,24 +11,18 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - its usual name
-from torchvision.ops import nms
 
-from rfr_stream.faces import Box, Face, ImageHwc, Landmarks
+from rfr_stream.faces import Face, ImageHwc
 from rfr_stream.vision.normalisation import Normalisation
 from rfr_stream.vision.packs import Part
 from rfr_stream.vision.resize import shrink
+from rfr_stream.vision.suppression import MIN_SCORE, likely, one_each
 from rfr_stream.vision.tuning import Runtime, tuned
-
-MIN_SCORE: Final = 0.1
-"""Faces below this are not reported; what a probe needs is the stage's own, higher, setting."""
 
 _STRIDES_PX: Final = (8, 16, 32)
 _ANCHORS_PX: Final = ((16, 32), (64, 128), (256, 512))
 _CENTRE_VARIANCE: Final = 0.1
 _SIZE_VARIANCE: Final = 0.2
-_NMS_IOU: Final = 0.4
-_MAX_CANDIDATES: Final = 5_000
-"""Kept before suppression, best first: it is quadratic, and a hostile texture must not cost minutes."""
 _USUAL_SHAPE: Final = (1, 3, 480, 640)
 
 
@@ -61,13 +55,11 @@ class RetinaFace:
         batch = self._prepared(frame)  # [1, 3, H', W']
         boxes, classes, landmarks = self._network(batch)  # [1, A, 4], [1, A, 2], [1, A, 10]
         scores = classes[0].float().softmax(dim=1)[:, 1]  # [A]
-        (likely,) = torch.where(scores >= self._min_score)
-        likely = likely[scores[likely].argsort(descending=True)[:_MAX_CANDIDATES]]  # [N]
-        anchors = _anchors(batch.shape[2], batch.shape[3], self._runtime.device)[likely]  # [N, 4]
-        found = _boxes(boxes[0, likely].float(), anchors)  # [N, 4]
-        kept = nms(found, scores[likely], _NMS_IOU)
-        points = _landmarks(landmarks[0, likely].float(), anchors)  # [N, 5, 2]
-        return _faces(found[kept] * scale, scores[likely][kept], points[kept] * scale)
+        places = likely(scores, self._min_score)  # [N]
+        anchors = _anchors(batch.shape[2], batch.shape[3], self._runtime.device)[places]  # [N, 4]
+        found = _boxes(boxes[0, places].float(), anchors)  # [N, 4]
+        points = _landmarks(landmarks[0, places].float(), anchors)  # [N, 5, 2]
+        return one_each(found, scores[places], points, scale=scale)
 
     def _prepared(self, frame: Tensor) -> Tensor:
         """Normalise, and pad right and below to a multiple of the coarsest stride with what the weights call black."""
@@ -104,8 +96,3 @@ def _boxes(shifts: Tensor, anchors: Tensor) -> Tensor:
 def _landmarks(shifts: Tensor, anchors: Tensor) -> Tensor:
     """Return float [N, 5, 2], x y, in pixels of the frame."""
     return anchors[:, None, :2] + shifts.view(-1, 5, 2) * _CENTRE_VARIANCE * anchors[:, None, 2:]
-
-
-def _faces(boxes: Tensor, scores: Tensor, landmarks: Tensor) -> list[Face]:
-    rows = zip(boxes.tolist(), scores.tolist(), landmarks.tolist(), strict=True)
-    return [Face(Box(*box), Landmarks.from_array(points), min(1.0, score)) for box, score, points in rows]

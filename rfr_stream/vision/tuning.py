@@ -107,7 +107,9 @@ def _fuse_one(traced: fx.GraphModule, node: fx.Node, convolution: nn.Conv2d, mod
     if not isinstance(before, fx.Node):
         return
     terms = (before, other) if len(chain) > 1 and chain[1].target in _SUMS else (before,)
-    _set_module(traced, node, _fast(convolution, activation, before.meta["tensor_meta"].shape, sums=len(terms) > 1))
+    shape = before.meta["tensor_meta"].shape
+    module = _lone(convolution, activation, shape) if len(terms) == 1 else _Convolution(convolution, activation, shape)
+    _set_module(traced, node, module)
     with traced.graph.inserting_before(chain[-1]):
         fused = traced.graph.call_module(str(node.target), terms)
     fused.meta = chain[-1].meta
@@ -137,10 +139,10 @@ def _activation(node: fx.Node | None, modules: dict[str, nn.Module]) -> _Activat
             return _Activation("none")
 
 
-def _fast(convolution: nn.Conv2d, activation: _Activation, shape: torch.Size, *, sums: bool) -> nn.Module:
-    """Return the fastest module for the convolution, the sum and the activation behind it."""
+def _lone(convolution: nn.Conv2d, activation: _Activation, shape: torch.Size) -> nn.Module:
+    """Return the fastest module for a convolution with no sum behind it, and its activation."""
     least = {"none": -torch.inf, "relu": 0.0}.get(activation.name)
-    if least is not None and not sums and winograd.pays(convolution, shape):
+    if least is not None and winograd.pays(convolution, shape):
         return winograd.WinogradConvolution(convolution, least=least)
     return _Convolution(convolution, activation, shape)
 

@@ -9,7 +9,7 @@ from time import perf_counter, sleep
 import pytest
 
 from rfr_stream.adapters import _threads
-from rfr_stream.adapters._threads import SLICE_S, SLOW_S, SMALL_BYTES, each
+from rfr_stream.adapters._threads import SLICE_S, SMALL_BYTES, each
 
 LOOP = threading.main_thread().name
 
@@ -40,15 +40,6 @@ async def test_what_follows_slow_items_goes_to_threads(threads: ThreadPoolExecut
     where = await each(spin, [2 * SLICE_S] * 7, threads=threads, bytes_of=weightless)
     assert where[0] == LOOP
     assert LOOP not in where[1:]
-
-
-async def test_one_slow_item_among_quick_ones_is_the_last_on_the_loop(
-    threads: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(_threads, "SLICE_S", 60.0)
-    where = await each(spin, [*[0.0] * 10, SLOW_S, 0.0, 0.0], threads=threads, bytes_of=weightless)
-    assert where[10] == LOOP
-    assert LOOP not in where[11:]
 
 
 async def test_a_large_item_is_not_even_begun_on_the_loop(

@@ -51,7 +51,9 @@ def test_an_embedder_gets_the_pixels_that_its_pack_file_promises(folder: Path) -
 
 
 @pytest.mark.parametrize("batch", ["n", 1])
-def test_chips_go_as_many_at_a_time_as_the_model_takes(folder: Path, batch: int | str) -> None:
+def test_every_chip_has_its_template_in_order_whatever_number_the_model_takes_at_a_time(
+    folder: Path, batch: int | str
+) -> None:
     brought.save_embedder(folder, shape=(batch, 3, 112, 112))
     chips = [np.full((112, 112, 3), (level, 0, 255 - level), np.uint8) for level in range(40)]
     templates = load(folder, "embedder").embed(chips)
