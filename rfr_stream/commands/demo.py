@@ -171,7 +171,7 @@ async def _enrol(play: _Play) -> None:
 
         await _until(settled, f"all {len(ids)} references are enrolled, or refused")
     enrolled = [each for each in ids if each not in refused]
-    say(f"Gallery: {len(enrolled)} references of {len(play.script.people)} people enrolled.")
+    say(f"Gallery: references enrolled: {len(enrolled)}, of people: {len(play.script.people)}.")
     for reason, n in Counter(refused[each] for each in ids if each in refused).items():
         say(f"         {n} refused: {reason}")
 
