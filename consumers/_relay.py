@@ -13,7 +13,7 @@ from typing import Final, TypeVar
 from consumers._dead_letters import refusal
 from consumers._patience import patiently
 from rfr_stream.ports import Outbox, Outgoing
-from topics import DECISIONS, IDENTIFICATIONS, OUTCOMES, topic_of
+from topics import DECISIONS, IDENTIFICATIONS, OUTCOMES, SUBMISSIONS, topic_of
 from topics.bus import Bus
 from topics.tail import read_tail
 
@@ -64,7 +64,7 @@ class Relay:
             return
         tails = [
             await read_tail(self._bus.options, name, last=TAIL_RECORDS)
-            for name in (IDENTIFICATIONS.name, OUTCOMES.name, DECISIONS.dead(GROUP))
+            for name in (IDENTIFICATIONS.name, OUTCOMES.name, SUBMISSIONS.name, DECISIONS.dead(GROUP))
         ]
         there = {(kept.record.topic, kept.record.header("ce_id")) for tail in tails for kept in tail}
         await self._outbox.published([row.event.event_id for row in owed if _lies_in(there, row)])

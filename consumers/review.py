@@ -1,11 +1,11 @@
-"""Stages 4 and 5 of 5: CANDIDATES, OUTCOMES, DECISIONS -> IDENTIFICATIONS, OUTCOMES. Needs ledger, verifier.
+"""Stages 4 and 5 of 5: CANDIDATES, OUTCOMES, DECISIONS, ACKNOWLEDGEMENTS -> IDENTIFICATIONS, OUTCOMES, SUBMISSIONS.
 
-Three readers, each with its own group, so that a burst of lists never delays a decision; one relay, which alone
-writes what the ledger has promised.
+Needs ledger and verifier. Four readers, each with its own group, so that a burst of lists never delays a decision; one
+relay, which alone writes what the ledger has promised.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -20,21 +20,22 @@ from consumers._relay import Relay
 from consumers._runtime import Task, serve, subscribe
 from rfr_stream import stages
 from rfr_stream.adapters import opening
-from rfr_stream.events import CandidatesReady, ReviewDecided, SubmissionClosed
-from rfr_stream.ports import Cases, Ledger, Verifier
+from rfr_stream.events import CandidatesReady, LeadAcknowledged, Signed, SubjectUnclear, SubmissionClosed
+from rfr_stream.ports import Ledger, Verifier
 from rfr_stream.settings import ReviewSettings, Settings
 from topics.bus import Bus
 
 (HOLD_GROUP,) = topics.CANDIDATES.groups
 (NOTE_GROUP,) = topics.OUTCOMES.groups
 (REVIEW_GROUP,) = topics.DECISIONS.groups
+(ACKNOWLEDGEMENT_GROUP,) = topics.ACKNOWLEDGEMENTS.groups
 
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """Closes cases that waited too long for people."""
+    """What time brings: cases expire, seeds are sown, and subscribers are reminded of withdrawals."""
 
-    cases: Cases
+    ledger: Ledger
     relay: Relay
     settings: ReviewSettings
 
@@ -43,33 +44,45 @@ class Sweep:
         while True:
             now = datetime.now(UTC)
             opened_before = now - timedelta(days=self.settings.expire_after_days)
-            expire = partial(stages.expire, cases=self.cases, opened_before=opened_before, now=now)
-            if await patiently(expire, group=REVIEW_GROUP, let_go=asyncio.Event()):
+            expire = partial(stages.expire, cases=self.ledger, opened_before=opened_before, now=now)
+            expired = await _patiently(expire)
+            sown = await _patiently(partial(self.ledger.sow, self.settings.seeded_share))
+            unanswered = now - timedelta(hours=self.settings.remind_after_hours)
+            reminded = await _patiently(partial(self.ledger.remind, unanswered))
+            if expired or sown or reminded:
                 self.relay.wake()
-            else:
+            if not expired:
                 await asyncio.sleep(self.settings.sweep_every_s)
+
+
+async def _patiently(attempt: Callable[[], Awaitable[int]]) -> int:
+    return await patiently(attempt, group=REVIEW_GROUP, let_go=asyncio.Event())
 
 
 def mount(bus: Bus, settings: Settings, *, ledger: Ledger, verifier: Verifier) -> list[Task]:
     """Wire the stage to its topics; returns what must run."""
     relay = Relay(bus, ledger)
 
-    async def hold(batch: Sequence[CandidatesReady]) -> Sequence[Result]:
-        held = await stages.hold(batch, cases=ledger, now=datetime.now(UTC))
+    async def hold(batch: Sequence[CandidatesReady | SubjectUnclear]) -> Sequence[Result]:
+        held = await stages.hold(batch, ledger=ledger, now=datetime.now(UTC))
         relay.wake()
         return held
 
     async def note(batch: Sequence[SubmissionClosed]) -> Sequence[Result]:
         return await stages.note(batch, cases=ledger, now=datetime.now(UTC))
 
-    async def decide(decision: ReviewDecided) -> None:
-        await stages.decide(decision, ledger=ledger, verifier=verifier, now=datetime.now(UTC))
+    async def acknowledge(batch: Sequence[LeadAcknowledged]) -> Sequence[Result]:
+        return await stages.acknowledge(batch, subscribers=ledger)
+
+    async def decide(said: Signed) -> None:
+        await stages.decide(said, ledger=ledger, verifier=verifier, now=datetime.now(UTC))
         relay.wake()
 
     subscribe(bus, topics.DECISIONS, REVIEW_GROUP, decide, settings=settings)
     return [
         mount_stage(bus, Stage(HOLD_GROUP, topics.CANDIDATES, hold), settings),
         mount_stage(bus, Stage(NOTE_GROUP, topics.OUTCOMES, note), settings),
+        mount_stage(bus, Stage(ACKNOWLEDGEMENT_GROUP, topics.ACKNOWLEDGEMENTS, acknowledge), settings),
         relay,
         Sweep(ledger, relay, settings.review),
     ]
@@ -83,6 +96,6 @@ def create_app() -> FastStream:
     return serve(
         bus,
         ledger,
-        tasks=mount(bus, settings, ledger=ledger, verifier=opening.verifier()),
+        tasks=mount(bus, settings, ledger=ledger, verifier=opening.verifier(settings)),
         metrics_port=settings.metrics_port,
     )

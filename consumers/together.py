@@ -53,7 +53,7 @@ def create_app(settings: Settings | None = None, only: Collection[str] = STAGES)
             if name in only:
                 tasks.append(stage.mount(bus, settings, blobs=blobs, vision=vision, gallery=gallery, references=ledger))
     if "review" in only:
-        tasks += review.mount(bus, settings, ledger=ledger, verifier=opening.verifier())
+        tasks += review.mount(bus, settings, ledger=ledger, verifier=opening.verifier(settings))
     return serve(bus, *resources, tasks=tasks, metrics_port=settings.metrics_port)
 
 

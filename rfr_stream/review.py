@@ -1,14 +1,15 @@
 """The review of a submission as a state machine, pure: what came, and what it makes of the case.
 
-    awaiting_candidates     known, but its list has not come       -> awaiting_subject | awaiting_review | closed
-    awaiting_subject        somebody must say whom it is about     -> awaiting_review | closed | expired
-    awaiting_review         nobody has decided                     -> awaiting_second_review | expired
-    awaiting_second_review  one person has                         -> confirmed | not_confirmed | inconclusive | expired
-    confirmed               two people named the same person       -> withdrawn
+    awaiting_candidates     known, but its list has not come    -> awaiting_subject | awaiting_review | closed
+    awaiting_subject        somebody must say who is meant      -> awaiting_candidates, or closed | expired
+    awaiting_review         nobody has decided                  -> awaiting_second_review | expired
+    awaiting_second_review  one person has                      -> awaiting_third_review, or an end
+    awaiting_third_review   two have, and disagree              -> an end
+    confirmed               two people named the same person    -> withdrawn
     closed                  ended before any review; if a message of it was set aside  -> awaiting_candidates
-    not_confirmed, inconclusive, expired, withdrawn                the end
 
-`NEXT` is this table, and nothing moves past it. Only people's decisions lead from `awaiting_review` towards
+The ends of a review are confirmed, not_confirmed, inconclusive and expired; of a case with a known answer, assessed
+alone. `NEXT` is this table, and nothing moves past it. Only people's decisions lead from `awaiting_review` towards
 `confirmed`; a service, a score or a clock can end a case, never confirm it.
 
 Each function of the second part returns a `Transition`. All can stand the same event twice, though the ledger
@@ -26,44 +27,47 @@ from rfr_stream.events import (
     Event,
     IdentificationConfirmed,
     IdentificationWithdrawn,
+    ImageSubmitted,
     Outcome,
     ReviewDecided,
     ReviewSummary,
+    SubjectChoice,
+    SubjectChosen,
+    SubjectUnclear,
     SubmissionClosed,
+    WithdrawalOrdered,
 )
-from rfr_stream.policy import objection, require_competent, verdict
-from rfr_stream.ports import Case, CaseState, Reviewer, Step, Transition
+from rfr_stream.policy import LEAD_SUPPORT, QUORUM, objection, require_competent, standing, verdict
+from rfr_stream.ports import Case, CaseState, Duty, Reviewer, Step, Transition
 
 _S = CaseState
 
+_ENDS: Final = frozenset({_S.CONFIRMED, _S.NOT_CONFIRMED, _S.INCONCLUSIVE, _S.EXPIRED, _S.ASSESSED})
+
 NEXT: Final[dict[CaseState, frozenset[CaseState]]] = {
     _S.AWAITING_CANDIDATES: frozenset({_S.AWAITING_SUBJECT, _S.AWAITING_REVIEW, _S.CLOSED}),
-    _S.AWAITING_SUBJECT: frozenset({_S.AWAITING_REVIEW, _S.CLOSED, _S.EXPIRED}),
+    _S.AWAITING_SUBJECT: frozenset({_S.AWAITING_CANDIDATES, _S.AWAITING_REVIEW, _S.CLOSED, _S.EXPIRED}),
     _S.AWAITING_REVIEW: frozenset({_S.AWAITING_SECOND_REVIEW, _S.EXPIRED}),
-    _S.AWAITING_SECOND_REVIEW: frozenset({_S.CONFIRMED, _S.NOT_CONFIRMED, _S.INCONCLUSIVE, _S.EXPIRED}),
+    _S.AWAITING_SECOND_REVIEW: _ENDS | {_S.AWAITING_THIRD_REVIEW},
+    _S.AWAITING_THIRD_REVIEW: _ENDS,
     _S.CONFIRMED: frozenset({_S.WITHDRAWN}),
     _S.CLOSED: frozenset({_S.AWAITING_CANDIDATES}),
     _S.NOT_CONFIRMED: frozenset(),
     _S.INCONCLUSIVE: frozenset(),
     _S.EXPIRED: frozenset(),
     _S.WITHDRAWN: frozenset(),
+    _S.ASSESSED: frozenset(),
 }
 """What leads where."""
 
-UNDER_REVIEW: Final = frozenset({_S.AWAITING_REVIEW, _S.AWAITING_SECOND_REVIEW})
+UNDER_REVIEW: Final = frozenset({_S.AWAITING_REVIEW, _S.AWAITING_SECOND_REVIEW, _S.AWAITING_THIRD_REVIEW})
 """The states in which people may decide."""
 
 CAN_EXPIRE: Final = frozenset(state for state, following in NEXT.items() if _S.EXPIRED in following)
 """The states that wait for people. `awaiting_candidates` waits for a machine: a list that is late must not find its
 door shut because of a premature decision."""
 
-EARLY: Final[dict[Outcome, CaseState]] = {
-    Outcome.REFUSED: _S.CLOSED,
-    Outcome.UNREADABLE: _S.CLOSED,
-    Outcome.NO_FACE: _S.CLOSED,
-    Outcome.UNSUITABLE_QUALITY: _S.CLOSED,
-    Outcome.SUBJECT_SELECTION_REQUIRED: _S.AWAITING_SUBJECT,
-}
+EARLY: Final = frozenset({Outcome.REFUSED, Outcome.UNREADABLE, Outcome.NO_FACE, Outcome.UNSUITABLE_QUALITY})
 """What the stages before review can say; every other outcome is said here, and only comes back round."""
 
 SET_ASIDE: Final = frozenset({Outcome.REFUSED, Outcome.UNREADABLE})
@@ -71,6 +75,7 @@ SET_ASIDE: Final = frozenset({Outcome.REFUSED, Outcome.UNREADABLE})
 whatever comes of it then counts as if it came for the first time; a result, such as `no_face`, stands."""
 
 _END: Final[dict[Outcome, tuple[CaseState, str]]] = {
+    Outcome.NO_FACE: (_S.CLOSED, "no face was found in the image"),
     Outcome.NO_CANDIDATES: (_S.CLOSED, "nobody in the galleries searched reached the threshold"),
     Outcome.CONFIRMED: (_S.CONFIRMED, "two reviewers support the same lead; it needs corroboration"),
     Outcome.NOT_CONFIRMED: (_S.NOT_CONFIRMED, "the reviewers support no lead"),
@@ -82,21 +87,64 @@ _END: Final[dict[Outcome, tuple[CaseState, str]]] = {
 
 
 # --- what may come --------------------------------------------------------------------------------------------------
-def candidates_ready(event: CandidatesReady, now: datetime) -> Transition:
+def candidates_ready(event: CandidatesReady, now: datetime, *, seeded: bool = False) -> Transition:
     """A list came: people may look at it, and parked decisions are weighed in the order in which they came.
 
-    The list of a case never changes: the same list again changes nothing, another one is refused.
+    The list of a case never changes: the same list again changes nothing, another one is refused. `seeded`: the answer
+    is known, and the case ends without a word to anybody.
     """
 
     def transition(case: Case | None) -> Step:
         if case and case.candidates:
             _require(case.candidates.list_digest == event.list_digest, "list_digest: the case has another list")
             return Step(case)
-        known = _known(case, event.submission.submission_id, event, now)
+        known = replace(_known(case, event.submission.submission_id, event, now), faces=None, seeded=seeded)
         if not event.candidates:
             return _end(replace(known, candidates=event), Outcome.NO_CANDIDATES, now)
         shown = _move(known, CaseState.AWAITING_REVIEW)
         return _weigh_parked(replace(shown, candidates=event, opened_at=now, outcome=None), event, now)
+
+    return transition
+
+
+def subject_unclear(event: SubjectUnclear, now: datetime) -> Transition:
+    """The image does not say whose face is meant: somebody must, before anybody is embedded; its sender is told."""
+
+    def transition(case: Case | None) -> Step:
+        if case and (case.faces or case.choice):
+            return Step(case)
+        known = _move(_known(case, event.submission.submission_id, event, now), CaseState.AWAITING_SUBJECT)
+        outcome = Outcome.SUBJECT_SELECTION_REQUIRED
+        told = _told(known, outcome, f"faces found: {len(event.faces)}; somebody must say which one is meant", now)
+        return Step(replace(known, faces=event, outcome=outcome), emit=(told,))
+
+    return transition
+
+
+def subject_chosen(choice: SubjectChosen, reviewer: Reviewer | None, now: datetime) -> Transition:
+    """A person said which face is meant, and the signature is good; or that none is, and the case ends.
+
+    The first word stands: whose face was embedded is not undone by another opinion.
+    """
+
+    def transition(case: Case | None) -> Step:
+        require_competent(choice, reviewer, now)
+        known = _existing(case)
+        _require(known.demo == choice.demo, "demo: a demonstration's choice and an operational case never meet")
+        if known.state is not CaseState.AWAITING_SUBJECT or known.faces is None:
+            msg = "submission_id: nobody needs to say which face this is about"
+            raise NotPermitted(msg)
+        told = replace(known, choice=choice)
+        if choice.subject is None:
+            step = _end(told, Outcome.NO_FACE, now, "somebody looked: none of the faces is the one meant")
+            return replace(step, case=replace(step.case, faces=None))
+        again = ImageSubmitted(
+            occurred_at=now,
+            demo=known.demo,
+            submission=known.faces.submission,
+            choice=SubjectChoice(subject=choice.subject, chosen_by=choice.reviewer_id),
+        )
+        return Step(replace(_move(told, CaseState.AWAITING_CANDIDATES), faces=None, outcome=None), emit=(again,))
 
     return transition
 
@@ -135,8 +183,7 @@ def closed(event: SubmissionClosed, now: datetime) -> Transition:
         known = _known(case, event.submission_id, event, now)
         if case and case.outcome is event.outcome:
             return Step(case)
-        after = replace(_move(known, EARLY[event.outcome]), outcome=event.outcome)
-        return _refuse_parked(after) if after.state is CaseState.CLOSED else Step(after)
+        return _refuse_parked(replace(_move(known, CaseState.CLOSED), outcome=event.outcome))
 
     return transition
 
@@ -150,26 +197,16 @@ def expired(now: datetime) -> Transition:
     return transition
 
 
-def withdrawn(reason: str, by: str, now: datetime) -> Transition:
-    """A lead that was given out must be recalled."""
+def withdrawn(order: WithdrawalOrdered, supervisor: Reviewer | None, now: datetime) -> Transition:
+    """A supervisor recalls a lead that was given out, and the signature is good."""
 
     def transition(case: Case | None) -> Step:
+        require_competent(order, supervisor, now, Duty.SUPERVISE)
         known = _existing(case)
-        if known.candidates is None:
-            msg = "submission_id: the case has no list, so no lead was given out"
-            raise NotPermitted(msg)
-        step = _end(known, Outcome.WITHDRAWN, now)
-        (person,) = {decision.person_id for decision in known.decisions if decision.person_id}
-        recall = IdentificationWithdrawn(
-            occurred_at=now,
-            demo=known.demo,
-            case_ref=known.candidates.submission.case_ref,
-            submission_id=known.submission_id,
-            person_id=person,
-            reason=reason,
-            withdrawn_by=by,
-        )
-        return replace(step, emit=(recall, *step.emit))
+        _require(known.demo == order.demo, "demo: a demonstration's order and an operational case never meet")
+        if known.state is CaseState.WITHDRAWN:
+            return Step(known)
+        return _recall(replace(known, withdrawal=order), order.reason, order.ordered_by, now)
 
     return transition
 
@@ -200,21 +237,54 @@ def _refuse_parked(case: Case) -> Step:
 
 
 def _why_not(case: Case, decision: ReviewDecided, found: CandidatesReady) -> str | None:
-    if case.state not in UNDER_REVIEW:
+    if case.state not in UNDER_REVIEW and decision.version == 1:
         return "submission_id: the case has ended"
     return objection(decision, found, case.decisions)
 
 
 def _count(case: Case, decision: ReviewDecided, found: CandidatesReady, now: datetime) -> Step:
-    """Add a decision to which there is no objection, and end the case once there are enough."""
+    """Add a decision to which there is no objection, and end the case once there are enough.
+
+    A new version after the end is kept. It can take a lead back, and never give one out.
+    """
     judged = replace(case, decisions=(*case.decisions, decision))
     outcome = verdict(judged.decisions)
+    if case.state not in UNDER_REVIEW:
+        lost = case.state is CaseState.CONFIRMED and outcome is not Outcome.CONFIRMED
+        return _recall(judged, decision.reason or "", decision.reviewer_id, now) if lost else Step(judged)
     if outcome is None:
-        return Step(_move(judged, CaseState.AWAITING_SECOND_REVIEW))
+        return Step(_await_next(judged))
+    if judged.seeded:
+        return Step(_move(judged, CaseState.ASSESSED))
     step = _end(judged, outcome, now)
     if outcome is Outcome.CONFIRMED:
         step = replace(step, emit=(_lead(judged, found, now), *step.emit))
     return step
+
+
+def _await_next(case: Case) -> Case:
+    """A new version of what was said keeps the case where it is, unless it now disagrees with somebody else's."""
+    said_n = len(standing(case.decisions))
+    state = CaseState.AWAITING_SECOND_REVIEW if said_n < QUORUM else CaseState.AWAITING_THIRD_REVIEW
+    return case if case.state is state else _move(case, state)
+
+
+def _recall(case: Case, reason: str, by: str, now: datetime) -> Step:
+    """Take a lead back, and tell everybody who was told of it."""
+    step = _end(case, Outcome.WITHDRAWN, now)
+    if case.candidates is None:  # no state but `confirmed` comes this far, and none is confirmed without a list
+        msg = "submission_id: the case has no list, so no lead was given out"
+        raise NotPermitted(msg)
+    recall = IdentificationWithdrawn(
+        occurred_at=now,
+        demo=case.demo,
+        case_ref=case.candidates.submission.case_ref,
+        submission_id=case.submission_id,
+        person_id=_named(case),
+        reason=reason,
+        withdrawn_by=by,
+    )
+    return replace(step, emit=(recall, *step.emit))
 
 
 # --- moving ---------------------------------------------------------------------------------------------------------
@@ -243,13 +313,16 @@ def _move(case: Case, state: CaseState) -> Case:
     return replace(case, state=state)
 
 
-def _end(case: Case, outcome: Outcome, now: datetime) -> Step:
+def _end(case: Case, outcome: Outcome, now: datetime, why: str = "") -> Step:
     state, detail = _END[outcome]
     step = _refuse_parked(replace(_move(case, state), outcome=outcome))
-    told = SubmissionClosed(
+    return step if case.seeded else replace(step, emit=(_told(case, outcome, why or detail, now),))
+
+
+def _told(case: Case, outcome: Outcome, detail: str, now: datetime) -> SubmissionClosed:
+    return SubmissionClosed(
         occurred_at=now, submission_id=case.submission_id, outcome=outcome, detail=detail, demo=case.demo
     )
-    return replace(step, emit=(told,))
 
 
 def _require(permitted: bool, otherwise: str) -> None:  # noqa: FBT001 - reads as the sentence it is
@@ -258,8 +331,19 @@ def _require(permitted: bool, otherwise: str) -> None:  # noqa: FBT001 - reads a
 
 
 # --- what is said ---------------------------------------------------------------------------------------------------
+def _named(case: Case) -> str:
+    """Return whom a confirmed case named when it was confirmed, whatever was said since."""
+    said = next(
+        said
+        for n in range(1, len(case.decisions) + 1)
+        if verdict(said := standing(case.decisions[:n])) is Outcome.CONFIRMED
+    )
+    (person,) = {decision.person_id for decision in said if decision.support in LEAD_SUPPORT}
+    return str(person)
+
+
 def _lead(case: Case, found: CandidatesReady, now: datetime) -> IdentificationConfirmed:
-    (person,) = {decision.person_id for decision in case.decisions}
+    person = _named(case)
     (shown,) = (candidate for candidate in found.candidates if candidate.person_id == person)
     return IdentificationConfirmed(
         occurred_at=now,
@@ -270,7 +354,7 @@ def _lead(case: Case, found: CandidatesReady, now: datetime) -> IdentificationCo
         reference_id=shown.reference_id,
         gallery=shown.gallery,
         subject_category=found.submission.purpose,
-        reviews=tuple(map(_summary, case.decisions)),
+        reviews=tuple(map(_summary, standing(case.decisions))),
         candidates_shown=len(found.candidates),
         probe_sha256=found.submission.image.sha256,
         quality=found.face.quality,

@@ -106,6 +106,30 @@ class ReviewSettings(Section):
 
     expire_after_days: Annotated[float, Field(gt=0)] = 30.0
     sweep_every_s: Annotated[float, Field(gt=0)] = 60.0
+    seeded_share: Annotated[float, Field(ge=0, le=0.5)] = Field(
+        0.05, description="of what comes to people: submissions whose answer is known, as far as there are any"
+    )
+    remind_after_hours: Annotated[float, Field(gt=0)] = Field(
+        24.0, description="until a withdrawal is sent again to subscribers who have not acknowledged it"
+    )
+
+
+class DeskSettings(Section):
+    """The review desk: where it is, and how people come in."""
+
+    public_url: str = Field(
+        "http://127.0.0.1:8470", pattern=r"^https?://[^/\s]+$", description="as browsers name it; http on loopback only"
+    )
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65_535)] = 8470
+    lease_minutes: Annotated[float, Field(gt=0, le=480)] = 20.0
+    idle_minutes: Annotated[float, Field(gt=0, le=480)] = 30.0
+    session_hours: Annotated[float, Field(gt=0, le=24)] = 8.0
+    oidc_issuer: str | None = Field(None, description="of the OpenID Connect provider; none: local accounts")
+    oidc_client_id: str | None = None
+    oidc_client_secret: SecretStr | None = None
+    oidc_account_claim: str = Field("preferred_username", description="becomes the account's reference")
+    oidc_roles_claim: str = Field("rfr_roles", description="a list of roles")
 
 
 class PipelineSettings(Section):
@@ -142,6 +166,7 @@ class Settings(BaseSettings):
     detection: DetectionSettings = DetectionSettings()
     search: SearchSettings = SearchSettings()
     review: ReviewSettings = ReviewSettings()
+    desk: DeskSettings = DeskSettings()
     pipeline: PipelineSettings = PipelineSettings()
 
     @property

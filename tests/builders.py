@@ -7,23 +7,29 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
-from producers import console
+from producers.console import signing
 from rfr_stream.adapters import keys
 from rfr_stream.events import (
     BlobRef,
     Candidate,
     CandidatesReady,
+    CompetenceCertified,
+    Component,
+    Event,
+    Examination,
     FaceDetected,
     FaceEmbedded,
+    Feature,
+    Finding,
     GalleryName,
     HoldRecord,
     IdentificationConfirmed,
     IdentificationWithdrawn,
     ImageSubmitted,
+    LeadAcknowledged,
     ModelIdentity,
     Outcome,
     Purpose,
@@ -32,15 +38,21 @@ from rfr_stream.events import (
     ReferenceSubmitted,
     ReviewDecided,
     ReviewSummary,
+    Signed,
     Source,
+    SubjectChosen,
     SubjectFace,
     SubjectTemplate,
+    SubjectUnclear,
     Submission,
     SubmissionClosed,
     Support,
+    WithdrawalOrdered,
 )
 from rfr_stream.faces import Box, Landmarks, Point
-from rfr_stream.ports import Reference, Reviewer
+from rfr_stream.ports import Duty, Reference, Reviewer
+
+S = TypeVar("S", bound=Signed)
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 LATER = NOW + timedelta(hours=1)
@@ -191,15 +203,105 @@ def decision(found: CandidatesReady | None = None, *, by: str = "reviewer-a", **
         "person_id": "person-1" if names_somebody else None,
         "similarities": ("shape of the left ear", "scar over the right brow"),
         "dissimilarities": ("none found in ears, brow, nose, mouth",),
+        "features": features(),
+        "examination": examination(),
         "occurred_at": NOW,
         "demo": found.demo,
     }
-    return signed(private_key(by), **{**concluded, **fields, "reviewer_id": by})
+    return signed(ReviewDecided(signature=signing.UNSIGNED, **{**concluded, **fields, "reviewer_id": by}), by)
 
 
-def signed(key: keys.Ed25519PrivateKey, **concluded: Any) -> ReviewDecided:  # noqa: ANN401 - whatever the event holds
-    """Return this conclusion with the signature of this key, sealed as at the reviewers' door."""
-    return console.seal(ReviewDecided(signature=console.UNSIGNED, **concluded), partial(keys.sign_bytes, key))
+def signed(unsigned: S, by: str) -> S:
+    """Return these words with the signature of this person's key, sealed as at the desk."""
+    return signing.seal(unsigned, keys.sign_bytes(private_key(by), unsigned.signed_bytes))
+
+
+def features(**findings: Finding) -> tuple[Feature, ...]:
+    """Return what the comparison of every component found: two are similar, the others cannot be seen."""
+    found = {Component.EARS: Finding.SIMILAR, Component.SCARS: Finding.SIMILAR}
+    found |= {Component(name): finding for name, finding in findings.items()}
+    return tuple(Feature(component=each, finding=found.get(each, Finding.NOT_VISIBLE)) for each in Component)
+
+
+def examination(**fields: Any) -> Examination:  # noqa: ANN401
+    """Return how somebody looked who took a minute for the probe and two for the candidates."""
+    looked = {
+        "analysed_at": NOW - timedelta(minutes=2),
+        "shown_at": NOW - timedelta(minutes=2),
+        "order_seed": sha256("order"),
+        "compared_s": 120.0,
+        "viewed_n": 3,
+        "zoomed": True,
+    }
+    return Examination(**{**looked, **fields})
+
+
+def subject_unclear(about: Submission | None = None, *, demo: bool = False) -> SubjectUnclear:
+    """Return the question which of two faces is meant."""
+    return SubjectUnclear(
+        occurred_at=NOW,
+        submission=about or submission(),
+        faces=(Box(10, 10, 90, 95), Box(110, 12, 180, 94)),
+        detector=identity("detector", dimension=0),
+        demo=demo,
+    )
+
+
+def subject_chosen(
+    about: Submission | None = None,
+    *,
+    by: str = "reviewer-a",
+    subject: Point | None = Point(50, 50),
+    demo: bool = False,
+) -> SubjectChosen:
+    """Return a signed answer to that question."""
+    words = SubjectChosen(
+        occurred_at=NOW,
+        submission_id=(about or submission()).submission_id,
+        reviewer_id=by,
+        subject=subject,
+        signature=signing.UNSIGNED,
+        demo=demo,
+    )
+    return signed(words, by)
+
+
+def supervisor(reviewer_id: str = "supervisor-1", *, competent_until: datetime = MUCH_LATER) -> Reviewer:
+    return replace(reviewer(reviewer_id, competent_until=competent_until), duty=Duty.SUPERVISE)
+
+
+def withdrawal(about: Submission | None = None, *, by: str = "supervisor-1", demo: bool = False) -> WithdrawalOrdered:
+    """Return a supervisor's signed order."""
+    words = WithdrawalOrdered(
+        occurred_at=LATER,
+        submission_id=(about or submission()).submission_id,
+        ordered_by=by,
+        reason="new evidence excludes this person",
+        signature=signing.UNSIGNED,
+        demo=demo,
+    )
+    return signed(words, by)
+
+
+def certified(reviewer_id: str = "reviewer-a", *, by: str = "supervisor-1") -> CompetenceCertified:
+    """Return a supervisor's word for a reviewer."""
+    words = CompetenceCertified(
+        occurred_at=NOW,
+        reviewer_id=reviewer_id,
+        public_key=keys.public_text(private_key(reviewer_id)),
+        competent_until=MUCH_LATER,
+        certified_by=by,
+        signature=signing.UNSIGNED,
+    )
+    return signed(words, by)
+
+
+def acknowledged(lead: Event, *, subscriber: str = "case-system-1") -> LeadAcknowledged:
+    """Return a subscriber's word that a lead, or its withdrawal, has reached it."""
+    about = getattr(lead, "submission_id")  # noqa: B009 - of both kinds of event
+    return LeadAcknowledged(
+        occurred_at=LATER, subscriber=subscriber, submission_id=about, acknowledged=lead.event_id, demo=lead.demo
+    )
 
 
 def review_summary(by: str = "reviewer-a", *, support: Support = Support.STRONG_SAME) -> ReviewSummary:

@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 import builders
 
 from rfr_stream import stages
-from rfr_stream.adapters.keys import Ed25519Verifier
+from rfr_stream.adapters.keys import KeyVerifier
 from rfr_stream.adapters.memory.blobs import MemoryBlobs
 from rfr_stream.adapters.memory.gallery import MemoryGallery
 from rfr_stream.adapters.memory.ledger import MemoryLedger
@@ -34,7 +34,7 @@ from rfr_stream.events import (
     ImageSubmitted,
     ReferenceErased,
     ReferenceSubmitted,
-    ReviewDecided,
+    Signed,
     SubmissionClosed,
 )
 from rfr_stream.faces import Box, Point
@@ -183,8 +183,8 @@ class House:
             max_image_bytes=max_image_bytes,
         )
 
-    async def decide(self, decision: ReviewDecided, *, now: datetime = builders.NOW) -> None:
-        await stages.decide(decision, ledger=self.ledger, verifier=Ed25519Verifier(), now=now)
+    async def decide(self, said: Signed, *, now: datetime = builders.NOW) -> None:
+        await stages.decide(said, ledger=self.ledger, verifier=KeyVerifier(), now=now)
 
     # several stages at once
     async def detected(self, *people: PlantedFace, **fields: Any) -> FaceDetected:  # noqa: ANN401

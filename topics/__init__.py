@@ -1,27 +1,33 @@
 """The bus: the only room that knows how Kafka is laid out. This file is the table of topics.
 
 Partition counts, retention and readers stand here and nowhere else; `rfr topics plan` compares it with a cluster.
-Only IDENTIFICATIONS and OUTCOMES are for subscribers outside.
+Only IDENTIFICATIONS and OUTCOMES are for subscribers outside, who answer on ACKNOWLEDGEMENTS.
 """
 
 from typing import Final
 
 from rfr_stream.events import (
     CandidatesReady,
+    CompetenceCertified,
     Event,
     FaceDetected,
     FaceEmbedded,
     IdentificationConfirmed,
     IdentificationWithdrawn,
     ImageSubmitted,
+    LeadAcknowledged,
     ReferenceErased,
     ReferenceSubmitted,
     ReviewDecided,
+    SubjectChosen,
+    SubjectUnclear,
     SubmissionClosed,
+    WithdrawalOrdered,
 )
 from topics._topic import FAULT, Record, Topic
 
 __all__ = [
+    "ACKNOWLEDGEMENTS",
     "ALL",
     "CANDIDATES",
     "DECISIONS",
@@ -60,16 +66,16 @@ TEMPLATES: Final = Topic(
 )
 CANDIDATES: Final = Topic(
     "candidates",
-    (CandidatesReady,),
+    (CandidatesReady, SubjectUnclear),
     key="submission_id",
-    purpose="the machine's leads, for people",
+    purpose="the machine's leads, and its questions, for people",
     groups=("rfr-hold",),
 )
 DECISIONS: Final = Topic(
     "decisions",
-    (ReviewDecided,),
-    key="submission_id",
-    purpose="signed conclusions of reviewers",
+    (ReviewDecided, SubjectChosen, WithdrawalOrdered, CompetenceCertified),
+    key="submission_id or reviewer_id",
+    purpose="what people signed: conclusions, choices, withdrawals, and who may decide",
     retention_days=30,
     groups=("rfr-review",),
 )
@@ -89,6 +95,14 @@ OUTCOMES: Final = Topic(
     retention_days=30,
     groups=("rfr-note",),
 )
+ACKNOWLEDGEMENTS: Final = Topic(
+    "acknowledgements",
+    (LeadAcknowledged,),
+    key="submission_id",
+    purpose="which subscriber has received which lead, or its withdrawal",
+    partitions=6,
+    groups=("rfr-acknowledgement",),
+)
 ENROLMENTS: Final = Topic(
     "enrolments",
     (ReferenceSubmitted, ReferenceErased),
@@ -97,7 +111,17 @@ ENROLMENTS: Final = Topic(
     groups=("rfr-enrolment",),
 )
 
-ALL: Final = (SUBMISSIONS, FACES, TEMPLATES, CANDIDATES, DECISIONS, IDENTIFICATIONS, OUTCOMES, ENROLMENTS)
+ALL: Final = (
+    SUBMISSIONS,
+    FACES,
+    TEMPLATES,
+    CANDIDATES,
+    DECISIONS,
+    IDENTIFICATIONS,
+    OUTCOMES,
+    ACKNOWLEDGEMENTS,
+    ENROLMENTS,
+)
 
 
 def topic_of(event: Event) -> Topic:

@@ -1,4 +1,4 @@
-"""Ed25519: reviewers' keys and signatures, with `cryptography`.
+"""Reviewers' keys and signatures: Ed25519 with `cryptography`, and passkeys.
 
 A public key is base64 of its 32 raw bytes. A private key leaves memory only as a PEM file (PKCS#8) that a passphrase
 encrypts and that only its owner may read.
@@ -17,11 +17,13 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
+from rfr_stream.adapters import passkeys
 from rfr_stream.errors import Malformed, NotPermitted
+from rfr_stream.events import Signed
 
 __all__ = [
     "Ed25519PrivateKey",
-    "Ed25519Verifier",
+    "KeyVerifier",
     "checked_public_text",
     "generate",
     "load",
@@ -31,17 +33,29 @@ __all__ = [
 ]
 
 
-class Ed25519Verifier:
-    """Checks signatures; whatever is malformed is not valid."""
+class KeyVerifier:
+    """Checks signatures, of Ed25519 keys and of passkeys; whatever is malformed is not valid.
 
-    def verify(self, public_key: str, message: bytes, signature: str) -> bool:
-        """Whether the signature (base64, 64 bytes) of the message is of this key (base64, 32 bytes)."""
+    Args:
+        desk_url: where reviewers sign; a passkey's signature is bound to it. None: passkeys are not valid.
+
+    """
+
+    def __init__(self, desk_url: str | None = None) -> None:
+        """Remember where people sign."""
+        self._desk_url = desk_url
+
+    def verify(self, public_key: str, said: Signed) -> bool:
+        """Whether what was said is signed by this key (base64: 32 bytes of Ed25519, or a passkey's COSE key)."""
         try:
-            key = Ed25519PublicKey.from_public_bytes(_strictly(public_key))
-            key.verify(_strictly(signature), message)
+            if said.passkey is None:
+                key = Ed25519PublicKey.from_public_bytes(_strictly(public_key))
+                key.verify(_strictly(said.signature), said.signed_bytes)
+                return True
+            url, cose_key, signature = self._desk_url, _strictly(public_key), _strictly(said.signature)
+            return url is not None and passkeys.verify(cose_key, said, signature, desk_url=url)
         except (InvalidSignature, ValueError):
             return False
-        return True
 
 
 def generate() -> Ed25519PrivateKey:

@@ -71,8 +71,8 @@ def gallery(settings: Settings, pack: "Vision") -> OpenGallery:
     return EdgeGallery(settings.gallery_dir, embedder=embedder)
 
 
-def verifier() -> Verifier:
+def verifier(settings: Settings) -> Verifier:
     """Return the checker of reviewers' signatures."""
-    from rfr_stream.adapters.keys import Ed25519Verifier
+    from rfr_stream.adapters.keys import KeyVerifier
 
-    return Ed25519Verifier()
+    return KeyVerifier(settings.desk.public_url)

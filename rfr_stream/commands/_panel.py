@@ -4,17 +4,17 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from mimetypes import guess_extension
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from producers import console as reviewing
+from producers.console import signing
+from rfr_stream import policy
 from rfr_stream.adapters import keys, opening
 from rfr_stream.commands._blind import print_case, shuffled
 from rfr_stream.commands._context import CONSOLE, say
 from rfr_stream.errors import Rejected, RfrError
-from rfr_stream.events import BlobRef, CandidatesReady, Support
+from rfr_stream.events import BlobRef, CandidatesReady, Component, Examination, Feature, Finding, Support
 from rfr_stream.ports import Reviewer, Reviewers
 from rfr_stream.settings import Settings
 from topics.bus import Bus
@@ -34,8 +34,10 @@ async def hear(found: CandidatesReady, choose: Choose, *, settings: Settings, bu
     for name, key in signers.items():
         CONSOLE.rule(f"{name}: look at the probe, then at each candidate")
         print_case(found, name, places=await _laid_out(settings, found, name))
-        judgement = _judgement(name, await choose(found, name))
-        await reviewing.decide(found, judgement, sign=partial(keys.sign_bytes, key), publish=bus.publish)
+        shown_at = datetime.now(UTC)
+        judgement = await _judgement(name, await choose(found, name), shown_at)
+        words = signing.draft(found, judgement, datetime.now(UTC))
+        await bus.publish([signing.seal(words, keys.sign_bytes(key, words.signed_bytes))])
 
 
 async def ask(found: CandidatesReady, reviewer: str) -> str | None:
@@ -57,16 +59,24 @@ async def choose_first(found: CandidatesReady, reviewer: str) -> str | None:
     return named
 
 
-def _judgement(reviewer: str, person_id: str | None) -> reviewing.Judgement:
+async def _judgement(reviewer: str, person_id: str | None, shown_at: datetime) -> signing.Judgement:
     if person_id is None:
-        return reviewing.Judgement(reviewer_id=reviewer, support=Support.MODERATE_DIFFERENT)
-    return reviewing.Judgement(
+        return signing.Judgement(reviewer_id=reviewer, support=Support.MODERATE_DIFFERENT)
+    seen = {Component.EYEBROWS: Finding.SIMILAR, Component.MOUTH: Finding.SIMILAR}
+    features = tuple(Feature(component=each, finding=seen.get(each, Finding.NOT_VISIBLE)) for each in Component)
+    await asyncio.sleep(max(0.0, policy.MIN_COMPARED_S - _since(shown_at)))  # a scripted reviewer is held to it too
+    examination = Examination(analysed_at=shown_at, shown_at=shown_at, order_seed="0" * 64, compared_s=_since(shown_at))
+    return signing.Judgement(
         reviewer_id=reviewer,
         support=Support.MODERATE_SAME,
         person_id=person_id,
-        similarities=("demonstration: shape of the brow and of the mouth",),
-        dissimilarities=("demonstration: lighting and compression, explained by the camera",),
+        features=features,
+        examination=examination,
     )
+
+
+def _since(moment: datetime) -> float:
+    return (datetime.now(UTC) - moment).total_seconds()
 
 
 async def _laid_out(settings: Settings, found: CandidatesReady, reviewer: str) -> dict[str, str]:

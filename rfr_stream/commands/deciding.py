@@ -1,7 +1,6 @@
-"""`rfr reviewers`, `cases`, `show`, `decide`, `status` and `watch`: for those who decide, and those who wait for it."""
+"""`rfr reviewers`, `cases`, `status` and `watch`: for those who decide, and those who wait for it."""
 
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 from uuid import UUID
@@ -11,15 +10,11 @@ from rich.live import Live
 from rich.table import Table
 
 import topics
-from producers import console as reviewing
 from rfr_stream import policy, review
-from rfr_stream.adapters import keys, opening
-from rfr_stream.commands._blind import places_of, print_case
+from rfr_stream.adapters import keys
 from rfr_stream.commands._board import FOLLOWED, Board
 from rfr_stream.commands._context import CONSOLE, open_bus, open_ledger, run, say, settings_of
-from rfr_stream.errors import NotPermitted
-from rfr_stream.events import CandidatesReady, ReviewDecided, Support
-from rfr_stream.ports import Case, CaseState, Reviewer
+from rfr_stream.ports import Case, CaseState, Duty, Reviewer
 from rfr_stream.settings import Settings
 from topics.tail import follow
 
@@ -48,14 +43,15 @@ def add(
     ] = None,
     key: Annotated[Path | None, typer.Option(help="instead: a key file on this machine, made if need be")] = None,
     passphrase: Annotated[str | None, typer.Option(help="of the key file; asked for where it is not given")] = None,
+    duty: Annotated[Duty, typer.Option(help="what the key may sign")] = Duty.REVIEW,
 ) -> None:
-    """Register a reviewer by the public half of their key, or renew their training date."""
+    """Register a person by the public half of their key, or renew their training date."""
     if (public_key is None) == (key is None):
         msg = "give either --public-key or --key"
         raise typer.BadParameter(msg)
     public = keys.checked_public_text(public_key) if public_key else _public_half(key or Path(), passphrase)
-    run(_register(settings_of(context), Reviewer(reviewer_id, public, competent_until.replace(tzinfo=UTC))))
-    say(f"{reviewer_id} may decide until {competent_until:%Y-%m-%d}.")
+    run(_register(settings_of(context), Reviewer(reviewer_id, public, competent_until.replace(tzinfo=UTC), duty)))
+    say(f"{reviewer_id} may {duty} until {competent_until:%Y-%m-%d}.")
 
 
 def _public_half(file: Path, passphrase: str | None) -> str:
@@ -102,79 +98,6 @@ def _standing(case: Case) -> str:
 async def _cases(settings: Settings, limit: int) -> list[Case]:
     async with open_ledger(settings) as ledger:
         return await ledger.cases(sorted(review.CAN_EXPIRE), limit=limit)
-
-
-def show(
-    context: typer.Context, submission_id: UUID, *, reviewer: Annotated[str, typer.Option(help="who is looking")]
-) -> None:
-    """Show one case as a reviewer may see it: the probe, then the candidates, shuffled, without scores."""
-    settings = settings_of(context)
-    found = run(list_of(settings, submission_id))
-    print_case(found, reviewer, places=places_of(settings, found))
-
-
-async def list_of(settings: Settings, submission_id: UUID) -> CandidatesReady:
-    """Return a list that people can look at.
-
-    Raises:
-        NotPermitted: there is none of this id, or its list has not come.
-
-    """
-    async with open_ledger(settings) as ledger:
-        case = await ledger.case(submission_id)
-    if case is None or case.candidates is None:
-        msg = "submission_id: no case of this id has a candidate list"
-        raise NotPermitted(msg)
-    return case.candidates
-
-
-def decide(  # noqa: PLR0917 - options of the command line
-    context: typer.Context,
-    submission_id: UUID,
-    reviewer: Annotated[str, typer.Option()],
-    key: Annotated[Path, typer.Option(exists=True, dir_okay=False)],
-    support: Annotated[Support, typer.Option(help="the conclusion, in words")],
-    person: Annotated[str | None, typer.Option(help="from the list; only with support for the same person")] = None,
-    similar: Annotated[list[str] | None, typer.Option(help="a similarity; may be given several times")] = None,
-    dissimilar: Annotated[list[str] | None, typer.Option(help="a dissimilarity; may be given several times")] = None,
-    passphrase: Annotated[str, typer.Option(prompt=True, hide_input=True, help="of the key file")] = "",
-) -> None:
-    """Sign one reviewer's conclusion about one case and send it; the review stage checks and counts it."""
-    judgement = reviewing.Judgement(
-        reviewer_id=reviewer,
-        support=support,
-        person_id=person,
-        similarities=tuple(similar or ()),
-        dissimilarities=tuple(dissimilar or ()),
-    )
-    private = keys.load(key, passphrase=passphrase)
-    run(_decide(settings_of(context), submission_id, judgement, partial(keys.sign_bytes, private)))
-    say(f"Signed and sent. `rfr status {submission_id}` shows what became of it.")
-
-
-async def _decide(
-    settings: Settings, submission_id: UUID, judgement: reviewing.Judgement, sign: reviewing.Sign
-) -> None:
-    found = await list_of(settings, submission_id)
-    decision = reviewing.seal(reviewing.draft(found, judgement), sign)
-    await _require_acceptable(settings, decision)
-    async with open_bus(settings) as bus:
-        await bus.publish([decision])
-
-
-async def _require_acceptable(settings: Settings, decision: ReviewDecided) -> None:
-    """Tell the reviewer now what the review stage would refuse later.
-
-    Raises:
-        NotPermitted: they are not registered, their training has lapsed, or the key is not theirs.
-
-    """
-    async with open_ledger(settings) as ledger:
-        registered = await ledger.reviewer(decision.reviewer_id)
-    reviewer = policy.require_competent(decision, registered, datetime.now(UTC))
-    if not opening.verifier().verify(reviewer.public_key, decision.signed_bytes, decision.signature):
-        msg = "--key: not the key that this reviewer is registered with"
-        raise NotPermitted(msg)
 
 
 def status(

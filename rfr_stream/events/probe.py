@@ -10,6 +10,7 @@ from rfr_stream.events.values import (
     BlobRef,
     Event,
     GalleryName,
+    Harm,
     Instant,
     ModelIdentity,
     Outcome,
@@ -63,6 +64,7 @@ class Submission(Value):
     submitted_by: Ref
     submitted_at: Instant
     image: BlobRef
+    harm: Harm = Harm.OTHER
 
     @staticmethod
     def derive(
@@ -136,6 +138,9 @@ class SubjectFace(Value):
         Ref, Field(description="how the crop was brought upright; an embedder takes the chips of one aligner")
     ]
     detector: ModelIdentity
+    masks: Annotated[
+        tuple[Box, ...], Field(max_length=256, description="where other people are, so that nobody is shown them")
+    ] = ()
 
 
 class SubjectTemplate(Value):
@@ -170,10 +175,36 @@ class SubmissionEvent(Event):
         return str(self.submission.submission_id)
 
 
+class SubjectChoice(Value):
+    """The face that a person pointed at, after the image had come without saying which."""
+
+    subject: Box | Point
+    chosen_by: Ref
+
+
 class ImageSubmitted(SubmissionEvent):
-    """Somebody asks who this may be."""
+    """Somebody asks who this may be; with a `choice`, for the second time, after somebody said which face is meant."""
 
     ce_type = "rfr.image-submitted.v1"
+    choice: SubjectChoice | None = None
+
+    @property
+    def event_id(self) -> UUID:
+        about = self.submission.submission_id
+        return derive_id(self.ce_type, about, "chosen") if self.choice else derive_event_id(self.ce_type, about)
+
+    @property
+    def subject(self) -> Box | Point | None:
+        """Which face is meant, by whoever said so last."""
+        return self.choice.subject if self.choice else self.submission.subject
+
+
+class SubjectUnclear(SubmissionEvent):
+    """Nobody has said which of these faces is meant, or none is where it was said: where they are, and nothing more."""
+
+    ce_type = "rfr.subject-unclear.v1"
+    faces: Annotated[tuple[Box, ...], Field(min_length=1, max_length=256)]
+    detector: ModelIdentity
 
 
 class FaceDetected(SubmissionEvent):

@@ -75,6 +75,15 @@ class Purpose(StrEnum):
     DECEASED = "deceased"
 
 
+class Harm(StrEnum):
+    """What may happen if nobody looks soon; it orders the queue, and is not shown beside a face."""
+
+    CHILD_AT_RISK = "child_at_risk"
+    LIFE_AT_RISK = "life_at_risk"
+    SERIOUS = "serious_harm"
+    OTHER = "other"
+
+
 class GalleryName(StrEnum):
     """A set of lawfully held references with one regime; each is its own collection."""
 
@@ -110,6 +119,38 @@ class Support(StrEnum):
     MODERATE_DIFFERENT = "moderate_support_different"
     STRONG_DIFFERENT = "strong_support_different"
     UNSUITABLE = "unsuitable"
+
+
+class Component(StrEnum):
+    """The parts of a face that a comparison goes through, one by one (after the feature list of FISWG, ASTM E3149)."""
+
+    SKIN = "skin"
+    OUTLINE = "face_outline"
+    COMPOSITION = "face_composition"
+    HAIRLINE = "hairline"
+    FOREHEAD = "forehead"
+    EYEBROWS = "eyebrows"
+    EYES = "eyes"
+    CHEEKS = "cheeks"
+    NOSE = "nose"
+    EARS = "ears"
+    MOUTH = "mouth"
+    CHIN = "chin_and_jawline"
+    NECK = "neck"
+    FACIAL_HAIR = "facial_hair"
+    LINES = "facial_lines"
+    SCARS = "scars"
+    MARKS = "facial_marks"
+    ALTERATIONS = "alterations"
+
+
+class Finding(StrEnum):
+    """What a comparison of one component found."""
+
+    SIMILAR = "similar"
+    DISSIMILAR = "dissimilar"
+    EXPLAINED = "dissimilar_but_explained"
+    NOT_VISIBLE = "not_visible"
 
 
 class Value(BaseModel):

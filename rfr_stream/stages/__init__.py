@@ -13,13 +13,14 @@ from rfr_stream.stages._outcomes import closed_by
 from rfr_stream.stages.detection import ProbeRules, detect
 from rfr_stream.stages.embedding import TEMPLATE_MEDIA_TYPE, embed
 from rfr_stream.stages.enrolment import as_held, enrol
-from rfr_stream.stages.reviewing import decide, expire, hold, note
+from rfr_stream.stages.reviewing import acknowledge, decide, expire, hold, note
 from rfr_stream.stages.searching import SearchRules, search
 
 __all__ = [
     "TEMPLATE_MEDIA_TYPE",
     "ProbeRules",
     "SearchRules",
+    "acknowledge",
     "as_held",
     "closed_by",
     "decide",

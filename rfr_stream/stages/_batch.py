@@ -4,12 +4,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeAlias, TypeVar
 
 from rfr_stream.errors import Rejected, settle
-from rfr_stream.events import SubmissionClosed
+from rfr_stream.events import SubjectUnclear, SubmissionClosed
 
 T = TypeVar("T")
 U = TypeVar("U")
 
-Settled: TypeAlias = Rejected | SubmissionClosed
+Settled: TypeAlias = Rejected | SubmissionClosed | SubjectUnclear
 """The fate of an item that is known already; later steps pass it by."""
 
 

@@ -21,10 +21,11 @@ BYTES_IN_HAND: Final = 256 * 2**20
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """The chosen face, in the pixels of the decoded picture."""
+    """The chosen face and those beside it, in the pixels of the decoded picture."""
 
     picture: Picture
     face: Face
+    others: Sequence[Face] = ()
 
 
 @dataclass(frozen=True, slots=True)

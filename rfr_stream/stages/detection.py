@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from typing import Final
 
 from rfr_stream import policy
 from rfr_stream.events import (
@@ -14,13 +15,17 @@ from rfr_stream.events import (
     Outcome,
     Quality,
     SubjectFace,
+    SubjectUnclear,
     SubmissionClosed,
 )
-from rfr_stream.faces import Face
+from rfr_stream.faces import Box, Face
 from rfr_stream.ports import Aligner, BlobStore, Chip, Codec, Detector, Picture
 from rfr_stream.stages._batch import Settled, in_batch, one_by_one, paired
 from rfr_stream.stages._faces import Opening, Subject, bring_upright, derived_blob, find_faces, is_blank, wanted_face
 from rfr_stream.stages._outcomes import close
+
+MAX_FACES: Final = 256
+"""Of one image, highest score first, that a person is asked about or not shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +47,14 @@ async def detect(
     rules: ProbeRules,
     now: datetime,
 ) -> list[FaceDetected | Settled]:
-    """Find the subject's face, bring it upright, measure and store it. Bystanders are never cropped or stored."""
+    """Find the subject's face, bring it upright, measure and store it. Bystanders are never cropped or stored.
+
+    Of an image with several people and no word on who is meant, it says where faces are, and that somebody must choose.
+    """
     images = one_by_one(_permitted_image, batch)
     pictures = await Opening(blobs, codec, rules.max_image_bytes).pictures(images)
     faces = await in_batch(partial(find_faces, detector, rules.min_score), pictures)
-    subjects = one_by_one(partial(_choose, rules, now), paired(paired(batch, pictures), faces))
+    subjects = one_by_one(partial(_choose, rules, detector.identity, now), paired(paired(batch, pictures), faces))
     upright = await in_batch(partial(bring_upright, aligner), subjects)
     chips = one_by_one(partial(_measured, now), paired(batch, upright))
     crops = await in_batch(partial(_store_crops, blobs, codec), paired(batch, chips))
@@ -60,20 +68,26 @@ def _permitted_image(event: ImageSubmitted) -> BlobRef:
 
 
 def _choose(
-    rules: ProbeRules, now: datetime, row: tuple[tuple[ImageSubmitted, Picture], list[Face]]
-) -> Subject | SubmissionClosed:
+    rules: ProbeRules, detector: ModelIdentity, now: datetime, row: tuple[tuple[ImageSubmitted, Picture], list[Face]]
+) -> Subject | Settled:
     (event, picture), faces = row
     end = partial(_end, now, event)
     if not faces:
         return end(Outcome.NO_FACE, "no face was found in the image")
-    face = wanted_face(faces, event.submission.subject, picture)
+    face = wanted_face(faces, event.subject, picture)
+    if face is None and event.choice:
+        return end(Outcome.NO_FACE, "no face was found where somebody pointed")
     if face is None:
-        detail = f"faces found: {len(faces)}; say which one is meant by a point or a box on it"
-        return end(Outcome.SUBJECT_SELECTION_REQUIRED, detail)
+        return _ask_which(event, [each.box.scaled(picture.scale) for each in faces], detector, now)
     if face.landmarks.interocular_px * picture.scale < rules.min_interocular_px:
         detail = f"the eyes are less than {rules.min_interocular_px:g} pixels apart: send a larger original"
         return end(Outcome.UNSUITABLE_QUALITY, detail)
-    return Subject(picture, face)
+    return Subject(picture, face, [other for other in faces if other is not face])
+
+
+def _ask_which(event: ImageSubmitted, boxes: Sequence[Box], detector: ModelIdentity, now: datetime) -> SubjectUnclear:
+    faces = tuple(boxes[:MAX_FACES])
+    return SubjectUnclear(submission=event.submission, faces=faces, detector=detector, occurred_at=now, demo=event.demo)
 
 
 def _measured(now: datetime, row: tuple[ImageSubmitted, Chip]) -> Chip | SubmissionClosed:
@@ -117,5 +131,6 @@ def _face_detected(
         crop=crop,
         aligner=aligner,
         detector=detector,
+        masks=tuple(other.box.scaled(subject.picture.scale) for other in subject.others[:MAX_FACES]),
     )
     return FaceDetected(submission=event.submission, face=described, occurred_at=now, demo=event.demo)

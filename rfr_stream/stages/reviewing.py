@@ -8,13 +8,37 @@ from uuid import UUID
 
 from rfr_stream import policy, review
 from rfr_stream.errors import NotPermitted, Rejected
-from rfr_stream.events import CandidatesReady, ReviewDecided, SubmissionClosed, derive_id
-from rfr_stream.ports import Cases, Change, Ledger, Transition, Verifier
+from rfr_stream.events import (
+    CandidatesReady,
+    CompetenceCertified,
+    Event,
+    LeadAcknowledged,
+    ReviewDecided,
+    Signed,
+    SubjectChosen,
+    SubjectUnclear,
+    SubmissionClosed,
+    WithdrawalOrdered,
+    derive_id,
+)
+from rfr_stream.ports import Cases, Change, Duty, Ledger, Reviewer, Subscribers, Transition, Verifier
 
 
-async def hold(batch: Sequence[CandidatesReady], *, cases: Cases, now: datetime) -> list[Rejected | None]:
-    """Hold each candidate list until people release it; an empty list closes its submission as an honest blank."""
-    return await _apply(batch, partial(review.candidates_ready, now=now), cases=cases)
+async def hold(
+    batch: Sequence[CandidatesReady | SubjectUnclear], *, ledger: Ledger, now: datetime
+) -> list[Rejected | None]:
+    """Hold each candidate list until people release it; an empty list closes its submission as an honest blank.
+
+    Where an image shows several people, its case waits until somebody says which is meant.
+    """
+    seeded = await ledger.seeded([event.submission.submission_id for event in batch])
+
+    def transition(event: CandidatesReady | SubjectUnclear) -> Transition:
+        if isinstance(event, SubjectUnclear):
+            return review.subject_unclear(event, now)
+        return review.candidates_ready(event, now, seeded=event.submission.submission_id in seeded)
+
+    return await _apply(batch, transition, cases=ledger)
 
 
 async def note(batch: Sequence[SubmissionClosed], *, cases: Cases, now: datetime) -> list[Rejected | None]:
@@ -27,23 +51,58 @@ async def note(batch: Sequence[SubmissionClosed], *, cases: Cases, now: datetime
     return [next(verdicts) if event.outcome in review.EARLY else None for event in batch]
 
 
-async def decide(decision: ReviewDecided, *, ledger: Ledger, verifier: Verifier, now: datetime) -> None:
-    """Count one reviewer's signed decision.
+async def decide(said: Signed, *, ledger: Ledger, verifier: Verifier, now: datetime) -> None:
+    """Count what one person signed: a decision, which face is meant, a lead's withdrawal, who may decide.
 
     Raises:
-        NotPermitted: it is not signed by a registered, competent reviewer, or may not count; it changed nothing.
+        NotPermitted: it is not signed by somebody registered for it and competent, or may not count; nothing changed.
 
     """
-    reviewer = await ledger.reviewer(decision.reviewer_id)
-    if reviewer and not verifier.verify(reviewer.public_key, decision.signed_bytes, decision.signature):
-        msg = "signature: not this reviewer's signature of this decision"
+    signer = await ledger.reviewer(said.signer)
+    if signer and not verifier.verify(signer.public_key, said):
+        msg = "signature: not this person's signature of these words"
         raise NotPermitted(msg)
+    if isinstance(said, CompetenceCertified):
+        await ledger.register(certified(said, signer, now))
+        return
     # Who may decide is asked behind the inbox: a decision that counted once is not refused when it comes again.
-    lapsed = await _lapsed(decision, ledger, now)
-    transition = review.decided(decision, reviewer, now, lapsed=lapsed)
-    (verdict,) = await ledger.apply([Change(decision.submission_id, decision.event_id, transition)])
+    transition = await _transition(said, signer, ledger, now)
+    (verdict,) = await ledger.apply([Change(UUID(said.key), said.event_id, transition)])
     if isinstance(verdict, Rejected):
         raise verdict
+
+
+def certified(said: CompetenceCertified, supervisor: Reviewer | None, now: datetime) -> Reviewer:
+    """Return the reviewer whom a supervisor vouches for.
+
+    Raises:
+        NotPermitted: whoever says so is no supervisor, or vouches for themselves.
+
+    """
+    policy.require_competent(said, supervisor, now, Duty.SUPERVISE)
+    if said.reviewer_id == said.certified_by:
+        msg = "reviewer_id: nobody certifies themselves"
+        raise NotPermitted(msg)
+    return Reviewer(said.reviewer_id, said.public_key, said.competent_until)
+
+
+async def _transition(said: Signed, signer: Reviewer | None, ledger: Ledger, now: datetime) -> Transition:
+    match said:
+        case ReviewDecided():
+            return review.decided(said, signer, now, lapsed=await _lapsed(said, ledger, now))
+        case SubjectChosen():
+            return review.subject_chosen(said, signer, now)
+        case WithdrawalOrdered():
+            return review.withdrawn(said, signer, now)
+        case _:
+            msg = f"nothing follows from {type(said).__name__}"
+            raise TypeError(msg)
+
+
+async def acknowledge(batch: Sequence[LeadAcknowledged], *, subscribers: Subscribers) -> list[Rejected | None]:
+    """Remember who has received which lead, or its withdrawal."""
+    await subscribers.acknowledge(batch)
+    return [None] * len(batch)
 
 
 async def _lapsed(decision: ReviewDecided, ledger: Ledger, now: datetime) -> str | None:
@@ -67,7 +126,7 @@ async def expire(*, cases: Cases, opened_before: datetime, now: datetime, limit:
     return len([verdict for verdict in await cases.apply(changes) if not isinstance(verdict, Rejected)])
 
 
-E = TypeVar("E", CandidatesReady, SubmissionClosed)
+E = TypeVar("E", bound=Event)
 
 
 async def _apply(batch: Sequence[E], transition: Callable[[E], Transition], *, cases: Cases) -> list[Rejected | None]:

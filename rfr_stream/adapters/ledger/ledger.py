@@ -2,12 +2,25 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import wraps
 from typing import Any, Final, ParamSpec, Self, TypeVar
 from uuid import UUID
 
-from sqlalchemy import Column, Connection, RowMapping, Table, delete, false, func, insert, select, update
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    RowMapping,
+    Table,
+    and_,
+    delete,
+    false,
+    func,
+    insert,
+    select,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
@@ -16,6 +29,7 @@ from rfr_stream.adapters.ledger import records
 from rfr_stream.adapters.ledger.database import Database
 from rfr_stream.adapters.ledger.lookup import among, by_key
 from rfr_stream.adapters.ledger.tables import (
+    acknowledgements,
     cases,
     decisions,
     erased_references,
@@ -23,12 +37,25 @@ from rfr_stream.adapters.ledger.tables import (
     inbox,
     outbox,
     reviewers,
+    seeds,
 )
 from rfr_stream.errors import NotPermitted, Rejected, Unavailable
-from rfr_stream.ports import Case, CaseState, Change, Outgoing, Reference, Reviewer
+from rfr_stream.events import (
+    IdentificationConfirmed,
+    IdentificationWithdrawn,
+    ImageSubmitted,
+    LeadAcknowledged,
+)
+from rfr_stream.ports import Case, CaseState, Change, Outgoing, Reference, Reviewer, Seed
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+_WRITTEN_ONCE: Final = ("candidates", "urgency", "source", "purpose", "submitted_by")
+"""What is known of a case from the event that opened it."""
+
+_SOWING: Final = UUID("8a9e4f3a-1f57-5c1e-b1f4-9a1c5be0a001")
+"""The name of the lock under which seeds are counted and promised."""
 
 _again: Final = retry(
     retry=retry_if_exception_type(Unavailable),
@@ -115,11 +142,11 @@ class SqlLedger:
             _add(connection, reviewers, [row])
             renewed = connection.execute(
                 update(reviewers)
-                .where(reviewers.c.reviewer_id == reviewer.reviewer_id, reviewers.c.public_key == reviewer.public_key)
+                .where(*(reviewers.c[name] == row[name] for name in ("reviewer_id", "public_key", "duty")))
                 .values(competent_until=reviewer.competent_until)
             )
             if renewed.rowcount != 1:
-                msg = "public_key: one reviewer, one key, for good; a new key needs a new reviewer_id"
+                msg = "public_key: one person, one key, one duty, for good; a new key needs a new reviewer_id"
                 raise NotPermitted(msg)
 
         await self._database.write(add_or_renew)
@@ -129,7 +156,7 @@ class SqlLedger:
         def find(connection: Connection) -> Reviewer | None:
             wanted = select(reviewers).where(reviewers.c.reviewer_id == reviewer_id)
             row = connection.execute(wanted).mappings().one_or_none()
-            return Reviewer(**row) if row else None
+            return records.to_reviewer(row) if row else None
 
         return await self._database.read(find)
 
@@ -186,9 +213,63 @@ class SqlLedger:
     async def published(self, event_ids: Sequence[UUID]) -> None:
         def mark(connection: Connection) -> None:
             sent = among(outbox.c.event_id, event_ids, connection.dialect)
-            connection.execute(update(outbox).where(sent).values(published=True))
+            connection.execute(update(outbox).where(sent).values(published=True, published_at=datetime.now(UTC)))
 
         await self._database.write(mark)
+
+    # --- known answers ----------------------------------------------------------------------------------------------
+    @_patiently
+    async def plant(self, planted: Sequence[Seed]) -> None:
+        rows = [
+            {
+                "submission_id": seed.event.submission.submission_id,
+                "person_id": seed.person_id,
+                "event": seed.event.model_dump_json(),
+            }
+            for seed in planted
+        ]
+        await self._database.write(lambda connection: _add(connection, seeds, rows))
+
+    @_patiently
+    async def seeded(self, ids: Sequence[UUID]) -> set[UUID]:
+        return await self._database.read(lambda connection: _present(connection, seeds, set(ids)))
+
+    @_patiently
+    async def sow(self, share: float) -> int:
+        def promise(connection: Connection) -> int:
+            self._database.lock(connection, [_SOWING])
+            due = _due(connection, share)
+            wanted = select(seeds).where(seeds.c.sown == false()).limit(due)
+            rows = connection.execute(wanted.order_by(seeds.c.submission_id)).mappings().all() if due else []
+            for row in rows:
+                event = ImageSubmitted.model_validate_json(row["event"])
+                _add(connection, outbox, [records.outgoing_row(row["submission_id"], Outgoing(event))])
+            sown = among(seeds.c.submission_id, [row["submission_id"] for row in rows], connection.dialect)
+            connection.execute(update(seeds).where(sown).values(sown=True))
+            return len(rows)
+
+        return await self._database.write(promise)
+
+    # --- who was told -----------------------------------------------------------------------------------------------
+    @_patiently
+    async def acknowledge(self, received: Sequence[LeadAcknowledged]) -> None:
+        rows = [
+            {
+                "acknowledged": each.acknowledged,
+                "subscriber": each.subscriber,
+                "submission_id": each.submission_id,
+                "at": each.occurred_at,
+            }
+            for each in received
+        ]
+        await self._database.write(lambda connection: _add(connection, acknowledgements, rows))
+
+    @_patiently
+    async def remind(self, before: datetime) -> int:
+        def promise_again(connection: Connection) -> int:
+            return connection.execute(update(outbox).where(_is_lacking(before)).values(published=False)).rowcount
+
+        return await self._database.write(promise_again)
 
 
 def _load(connection: Connection, ids: Collection[UUID]) -> dict[UUID, Case]:
@@ -214,7 +295,7 @@ def _with_decisions(connection: Connection, rows: Sequence[RowMapping]) -> dict[
 def _store(connection: Connection, folded: Folded, before: Mapping[UUID, Case]) -> None:
     """Write a batch; cases and decisions first, since the outbox's constraint looks at them."""
     changed = [(case, before.get(submission_id)) for submission_id, case in folded.cases.items()]
-    _upsert(connection, cases, [records.case_row(case, was) for case, was in changed], keep=("candidates",))
+    _upsert(connection, cases, [records.case_row(case, was) for case, was in changed], keep=_WRITTEN_ONCE)
     added = [row for case, was in changed for row in records.decision_rows(case, was)]
     if added:
         connection.execute(insert(decisions), added)
@@ -222,6 +303,32 @@ def _store(connection: Connection, folded: Folded, before: Mapping[UUID, Case]) 
     if folded.applied:
         arrived = [{"event_id": event, "submission_id": about} for event, about in folded.applied.items()]
         connection.execute(insert(inbox), arrived)
+
+
+def _due(connection: Connection, share: float) -> int:
+    """Return how many seeds must follow to be `share` of all that came to people."""
+    real = select(func.count()).select_from(cases).where(cases.c.seeded == false(), cases.c.candidates.is_not(None))
+    sown = select(func.count()).select_from(seeds).where(seeds.c.sown)
+    wanted = int(connection.execute(real).scalar_one() * share / (1 - share))
+    return max(0, wanted - int(connection.execute(sown).scalar_one()))
+
+
+def _is_lacking(before: datetime) -> ColumnElement[bool]:
+    """Whether a row is a withdrawal, said before then, that somebody who acknowledged the lead has not."""
+    lead, had, has = outbox.alias(), acknowledgements.alias(), acknowledgements.alias()
+    received = select(has).where(has.c.acknowledged == outbox.c.event_id, has.c.subscriber == had.c.subscriber)
+    owed = select(had).where(
+        had.c.submission_id == outbox.c.submission_id,
+        had.c.acknowledged == lead.c.event_id,
+        lead.c.type == IdentificationConfirmed.ce_type,
+        ~received.exists(),
+    )
+    return and_(
+        outbox.c.type == IdentificationWithdrawn.ce_type,
+        outbox.c.published,
+        outbox.c.published_at < before,
+        owed.exists(),
+    )
 
 
 def _present(connection: Connection, table: Table, ids: Collection[UUID]) -> set[UUID]:

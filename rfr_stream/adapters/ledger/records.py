@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import Any, Final, TypeAlias
 from uuid import UUID
 
-from pydantic import TypeAdapter
+from pydantic import BaseModel, TypeAdapter
 from sqlalchemy import RowMapping
 
 from rfr_stream.errors import BadImage, Malformed, MissingBlob, NotPermitted, Poisonous, Rejected
@@ -16,18 +16,29 @@ from rfr_stream.events import (
     GalleryName,
     IdentificationConfirmed,
     IdentificationWithdrawn,
+    ImageSubmitted,
     Outcome,
     ReviewDecided,
+    SubjectChosen,
+    SubjectUnclear,
     SubmissionClosed,
+    WithdrawalOrdered,
 )
-from rfr_stream.ports import Case, CaseState, Outgoing, Reference
+from rfr_stream.policy import urgency
+from rfr_stream.ports import Case, CaseState, Duty, Outgoing, Reference, Reviewer
 
 Row: TypeAlias = dict[str, Any]
 
 _PARKED: Final = TypeAdapter(tuple[ReviewDecided, ...])
 _PROMISABLE: Final[dict[str, type[Event]]] = {
     contract.ce_type: contract
-    for contract in (IdentificationConfirmed, IdentificationWithdrawn, SubmissionClosed, ReviewDecided)
+    for contract in (
+        IdentificationConfirmed,
+        IdentificationWithdrawn,
+        ImageSubmitted,
+        SubmissionClosed,
+        ReviewDecided,
+    )
 }
 _REFUSALS: Final[dict[str, type[Rejected]]] = {
     kind.reason: kind for kind in (Rejected, Malformed, BadImage, MissingBlob, NotPermitted, Poisonous)
@@ -45,6 +56,27 @@ def case_row(case: Case, before: Case | None) -> Row:
         "demo": case.demo,
         "candidates": case.candidates.model_dump_json() if case.candidates and is_new else None,
         "parked": _PARKED.dump_json(case.parked).decode() if case.parked else "[]",
+        "faces": _json(case.faces),
+        "choice": _json(case.choice),
+        "withdrawal": _json(case.withdrawal),
+        "seeded": case.seeded,
+        **_queued(case),
+    }
+
+
+def _json(value: BaseModel | None) -> str | None:
+    return value.model_dump_json() if value else None
+
+
+def _queued(case: Case) -> Row:
+    """Return what the queue sorts and filters by."""
+    about = case.candidates or case.faces
+    submission = about.submission if about else None
+    return {
+        "urgency": urgency(submission) if submission else None,
+        "source": submission.source.value if submission else None,
+        "purpose": submission.purpose.value if submission else None,
+        "submitted_by": submission.submitted_by if submission else None,
     }
 
 
@@ -58,6 +90,10 @@ def to_case(row: RowMapping, decisions: Sequence[str]) -> Case:
         decisions=tuple(map(ReviewDecided.model_validate_json, decisions)),
         parked=_PARKED.validate_json(row["parked"]),
         outcome=Outcome(row["outcome"]) if row["outcome"] else None,
+        faces=SubjectUnclear.model_validate_json(row["faces"]) if row["faces"] else None,
+        choice=SubjectChosen.model_validate_json(row["choice"]) if row["choice"] else None,
+        withdrawal=WithdrawalOrdered.model_validate_json(row["withdrawal"]) if row["withdrawal"] else None,
+        seeded=row["seeded"],
         demo=row["demo"],
     )
 
@@ -69,6 +105,7 @@ def decision_rows(case: Case, before: Case | None) -> list[Row]:
         {
             "submission_id": case.submission_id,
             "reviewer_id": decision.reviewer_id,
+            "version": decision.version,
             "ordinal": ordinal,
             "person_id": decision.person_id,
             "body": decision.model_dump_json(),
@@ -99,6 +136,11 @@ def to_outgoing(row: RowMapping) -> Outgoing:
     """Return the promise of a row."""
     event = _PROMISABLE[row["type"]].model_validate_json(row["body"])
     return Outgoing(event, _REFUSALS[row["refusal"]](row["refusal_message"]) if row["refusal"] else None)
+
+
+def to_reviewer(row: RowMapping) -> Reviewer:
+    """Return the registered person of a row."""
+    return Reviewer(**{**row, "duty": Duty(row["duty"])})
 
 
 def reference_row(reference: Reference) -> Row:

@@ -18,6 +18,7 @@ from sqlalchemy import (
     TypeDecorator,
     Uuid,
     false,
+    text,
 )
 
 metadata: Final = MetaData()
@@ -51,13 +52,35 @@ cases: Final = Table(
     Column("demo", Boolean, nullable=False),
     Column("candidates", Text),
     Column("parked", Text, nullable=False),
+    Column("faces", Text),
+    Column("choice", Text),
+    Column("withdrawal", Text),
+    Column("seeded", Boolean, nullable=False, server_default=false()),
+    # What the queue sorts and filters by, from the submission.
+    Column("urgency", Integer),
+    Column("source", String(32)),
+    Column("purpose", String(32)),
+    Column("submitted_by", String(128)),
     Index("cases_by_state", "state", "opened_at"),
+)
+WAITING: Final = text(
+    "state IN ('awaiting_subject', 'awaiting_review', 'awaiting_second_review', 'awaiting_third_review')"
+)
+"""What the queue asks for, in the very words of its partial index."""
+Index(
+    "cases_waiting",
+    cases.c.urgency,
+    cases.c.opened_at,
+    cases.c.submission_id,
+    sqlite_where=WAITING,
+    postgresql_where=WAITING,
 )
 decisions: Final = Table(
     "decisions",
     metadata,
     Column("submission_id", Uuid, ForeignKey("cases.submission_id"), primary_key=True),
     Column("reviewer_id", String(128), primary_key=True),
+    Column("version", Integer, primary_key=True),
     Column("ordinal", Integer, nullable=False),
     Column("person_id", String(128)),
     Column("body", Text, nullable=False),
@@ -80,6 +103,7 @@ outbox: Final = Table(
     Column("refusal", String(32)),
     Column("refusal_message", Text),
     Column("published", Boolean, nullable=False, server_default=false()),
+    Column("published_at", Instant),
 )
 Index(
     "outbox_unpublished",
@@ -106,6 +130,103 @@ reviewers: Final = Table(
     "reviewers",
     metadata,
     Column("reviewer_id", String(128), primary_key=True),
-    Column("public_key", String(64), nullable=False, unique=True),
+    Column("public_key", String(2048), nullable=False, unique=True),
     Column("competent_until", Instant, nullable=False),
+    Column("duty", String(16), nullable=False, server_default="review"),
+)
+seeds: Final = Table(
+    "seeds",
+    metadata,
+    Column("submission_id", Uuid, primary_key=True),
+    Column("person_id", String(128)),
+    Column("event", Text, nullable=False),
+    Column("sown", Boolean, nullable=False, server_default=false()),
+)
+# --- the desk: people at work ---------------------------------------------------------------------------------------
+accounts: Final = Table(
+    "accounts",
+    metadata,
+    Column("account_id", String(128), primary_key=True),
+    Column("roles", Text, nullable=False),
+    Column("password_hash", Text),
+    Column("subject", String(1024), unique=True),
+    Column("invitation_sha256", String(64), unique=True),
+    Column("invited_until", Instant),
+    Column("public_key", String(2048)),
+    Column("wrapped_key", Text),
+    Column("credential_id", String(2048)),
+    Column("disabled", Boolean, nullable=False, server_default=false()),
+    Column("created_at", Instant, nullable=False),
+)
+sessions: Final = Table(
+    "sessions",
+    metadata,
+    Column("token_sha256", String(64), primary_key=True),
+    Column("account_id", String(128), nullable=False),
+    Column("opened_at", Instant, nullable=False),
+    Column("seen_at", Instant, nullable=False),
+)
+claims: Final = Table(
+    "claims",
+    metadata,
+    Column("submission_id", Uuid, primary_key=True),
+    Column("account_id", String(128), nullable=False, index=True),
+    Column("until", Instant, nullable=False),
+)
+analyses: Final = Table(
+    "analyses",
+    metadata,
+    Column("submission_id", Uuid, primary_key=True),
+    Column("account_id", String(128), primary_key=True),
+    Column("version", Integer, primary_key=True),
+    Column("body", Text, nullable=False),
+    Column("at", Instant, nullable=False),
+)
+examinations: Final = Table(
+    "examinations",
+    metadata,
+    Column("submission_id", Uuid, primary_key=True),
+    Column("account_id", String(128), primary_key=True),
+    Column("order_seed", String(64), nullable=False),
+    Column("shown_at", Instant, nullable=False),
+    Column("looks", Text, nullable=False),
+    Column("draft", Text),
+    Column("sent_at", Instant),
+    Column("revealed_at", Instant),
+)
+access_log: Final = Table(
+    "access_log",
+    metadata,
+    Column("sequence", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("at", Instant, nullable=False),
+    Column("account_id", String(128), nullable=False),
+    Column("operation", String(32), nullable=False),
+    Column("about", String(256), nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("digest", String(64), nullable=False),
+    Index("access_log_about", "about", "sequence"),
+)
+alerts: Final = Table(
+    "alerts",
+    metadata,
+    Column("sequence", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("at", Instant, nullable=False),
+    Column("kind", String(32), nullable=False),
+    Column("account_id", String(128), nullable=False),
+    Column("submission_id", Uuid),
+    Column("detail", Text, nullable=False),
+)
+subscribers: Final = Table(
+    "subscribers",
+    metadata,
+    Column("subscriber", String(128), primary_key=True),
+    Column("since", Instant, nullable=False),
+)
+acknowledgements: Final = Table(
+    "acknowledgements",
+    metadata,
+    Column("acknowledged", Uuid, primary_key=True),
+    Column("subscriber", String(128), primary_key=True),
+    Column("submission_id", Uuid, nullable=False, index=True),
+    Column("at", Instant, nullable=False),
 )

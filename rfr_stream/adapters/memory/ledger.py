@@ -1,12 +1,13 @@
 """`Ledger` in memory: for tests, and for whoever tests against this house. Nothing survives the process."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from uuid import UUID
 
 from rfr_stream.adapters._fold import fold
 from rfr_stream.errors import NotPermitted, Rejected
-from rfr_stream.ports import Case, CaseState, Change, Outgoing, Reference, Reviewer
+from rfr_stream.events import IdentificationConfirmed, IdentificationWithdrawn, LeadAcknowledged, derive_id
+from rfr_stream.ports import Case, CaseState, Change, Outgoing, Reference, Reviewer, Seed
 
 
 class MemoryLedger:
@@ -20,7 +21,10 @@ class MemoryLedger:
         self._cases: dict[UUID, Case] = {}
         self._inbox: set[UUID] = set()
         self._promised: dict[UUID, Outgoing] = {}
-        self._published: set[UUID] = set()
+        self._published: dict[UUID, datetime] = {}
+        self._seeds: dict[UUID, Seed] = {}
+        self._sown: set[UUID] = set()
+        self._acknowledged: dict[tuple[UUID, str], LeadAcknowledged] = {}
 
     # References
     async def hold(self, references: Sequence[Reference]) -> None:
@@ -46,9 +50,10 @@ class MemoryLedger:
             known
             for known in self._reviewers.values()
             if (known.reviewer_id == reviewer.reviewer_id) != (known.public_key == reviewer.public_key)
+            or (known.reviewer_id == reviewer.reviewer_id and known.duty is not reviewer.duty)
         ]
         if others:
-            msg = "public_key: one reviewer, one key, for good; a new key needs a new reviewer_id"
+            msg = "public_key: one person, one key, one duty, for good; a new key needs a new reviewer_id"
             raise NotPermitted(msg)
         self._reviewers[reviewer.reviewer_id] = reviewer
 
@@ -83,4 +88,42 @@ class MemoryLedger:
         return waiting[:limit]
 
     async def published(self, event_ids: Sequence[UUID]) -> None:
-        self._published.update(event_ids)
+        self._published |= dict.fromkeys(event_ids, datetime.now(UTC))
+
+    # Known answers
+    async def plant(self, planted: Sequence[Seed]) -> None:
+        for seed in planted:
+            self._seeds.setdefault(seed.event.submission.submission_id, seed)
+
+    async def seeded(self, ids: Sequence[UUID]) -> set[UUID]:
+        return self._seeds.keys() & set(ids)
+
+    async def sow(self, share: float) -> int:
+        real = sum(1 for case in self._cases.values() if case.candidates and not case.seeded)
+        due = max(0, int(real * share / (1 - share)) - len(self._sown))
+        waiting = sorted(self._seeds.keys() - self._sown)[:due]
+        for id_ in waiting:
+            outgoing = Outgoing(self._seeds[id_].event)
+            self._promised.setdefault(outgoing.event.event_id, outgoing)
+        self._sown.update(waiting)
+        return len(waiting)
+
+    # Who was told
+    async def acknowledge(self, received: Sequence[LeadAcknowledged]) -> None:
+        for each in received:
+            self._acknowledged.setdefault((each.acknowledged, each.subscriber), each)
+
+    async def remind(self, before: datetime) -> int:
+        lacking = [id_ for id_, at in self._published.items() if at < before and self._is_lacking(id_)]
+        for id_ in lacking:
+            del self._published[id_]
+        return len(lacking)
+
+    def _is_lacking(self, event_id: UUID) -> bool:
+        """Whether this is a withdrawal that somebody who acknowledged the lead has not."""
+        event = self._promised[event_id].event
+        if not isinstance(event, IdentificationWithdrawn):
+            return False
+        lead = derive_id(IdentificationConfirmed.ce_type, event.submission_id)
+        had = {subscriber for id_, subscriber in self._acknowledged if id_ == lead}
+        return any((event_id, subscriber) not in self._acknowledged for subscriber in had)

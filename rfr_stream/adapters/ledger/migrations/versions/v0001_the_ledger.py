@@ -5,6 +5,8 @@ from typing import Final
 import sqlalchemy as sa
 from alembic import op
 
+from rfr_stream.adapters.ledger.migrations.guards import guard
+
 revision = "0001"
 down_revision = None
 branch_labels = None
@@ -47,7 +49,6 @@ def upgrade() -> None:
     _cases()
     _boxes()
     _registers()
-    guard = _guard_sqlite if op.get_bind().dialect.name == "sqlite" else _guard_postgresql
     for name, (when, forbidden, why) in _GUARDS.items():
         guard(name, when, forbidden, why)
 
@@ -119,16 +120,3 @@ def _registers() -> None:
         sa.Column("public_key", sa.String(64), nullable=False, unique=True),
         sa.Column("competent_until", sa.BigInteger, nullable=False),
     )
-
-
-def _guard_sqlite(name: str, when: str, forbidden: str, why: str) -> None:
-    op.execute(f"CREATE TRIGGER {name} {when} WHEN {forbidden} BEGIN SELECT RAISE(ABORT, '{why}'); END")
-
-
-def _guard_postgresql(name: str, when: str, forbidden: str, why: str) -> None:
-    op.execute(
-        f"CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
-        f"IF {forbidden} THEN RAISE EXCEPTION '{why}' USING ERRCODE = 'integrity_constraint_violation'; END IF; "
-        f"RETURN {'OLD' if 'DELETE' in when else 'NEW'}; END $$"
-    )
-    op.execute(f"CREATE TRIGGER {name} {when} FOR EACH ROW EXECUTE FUNCTION {name}()")

@@ -1,0 +1,1 @@
+"""The review desk: where people decide, each alone and by signature."""

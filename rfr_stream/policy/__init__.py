@@ -1,0 +1,38 @@
+"""The rules a lawyer would ask to read: who may be sought where, what may be found, who may decide, who may do what.
+
+Pure tables and functions.
+"""
+
+from rfr_stream.policy.deciding import (
+    LEAD_SUPPORT,
+    MIN_COMPARED_S,
+    QUORUM,
+    SAME_SUPPORT,
+    UNDECIDED_SUPPORT,
+    objection,
+    require_competent,
+    standing,
+    verdict,
+)
+from rfr_stream.policy.people import CONFLICTS, Role, require_compatible
+from rfr_stream.policy.searching import RULES, Rule, ineligibility, searchable, urgency
+
+__all__ = [
+    "CONFLICTS",
+    "LEAD_SUPPORT",
+    "MIN_COMPARED_S",
+    "QUORUM",
+    "RULES",
+    "SAME_SUPPORT",
+    "UNDECIDED_SUPPORT",
+    "Role",
+    "Rule",
+    "ineligibility",
+    "objection",
+    "require_compatible",
+    "require_competent",
+    "searchable",
+    "standing",
+    "urgency",
+    "verdict",
+]

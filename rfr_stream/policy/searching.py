@@ -1,0 +1,102 @@
+"""Who may be sought where, what may be found, and what comes first."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from rfr_stream.errors import NotPermitted
+from rfr_stream.events import GalleryName, Harm, Purpose, Source, Submission
+from rfr_stream.ports import Reference
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What one purpose opens."""
+
+    galleries: frozenset[GalleryName]
+    sources: frozenset[Source]
+    authoriser_required: bool
+
+
+_ANY_DOOR_BUT_UNITS = frozenset({Source.OFFICER, Source.PUBLIC_APPEAL})
+
+RULES: Final[dict[Purpose, Rule]] = {
+    Purpose.MISSING: Rule(
+        frozenset({GalleryName.MISSING, GalleryName.DECEASED, GalleryName.CUSTODY}),
+        frozenset({Source.OFFICER, Source.PUBLIC_APPEAL, Source.MISSING_PERSON}),
+        authoriser_required=False,
+    ),
+    Purpose.DECEASED: Rule(
+        frozenset({GalleryName.MISSING, GalleryName.DECEASED, GalleryName.CUSTODY}),
+        frozenset({Source.OFFICER, Source.DECEASED_PERSON}),
+        authoriser_required=False,
+    ),
+    Purpose.SUSPECT: Rule(
+        frozenset({GalleryName.CUSTODY}),
+        _ANY_DOOR_BUT_UNITS,
+        authoriser_required=False,
+    ),
+    # People who are suspected of nothing: somebody senior must have said yes.
+    Purpose.VICTIM: Rule(
+        frozenset({GalleryName.CUSTODY, GalleryName.MISSING}),
+        _ANY_DOOR_BUT_UNITS,
+        authoriser_required=True,
+    ),
+    Purpose.WITNESS: Rule(
+        frozenset({GalleryName.CUSTODY}),
+        _ANY_DOOR_BUT_UNITS,
+        authoriser_required=True,
+    ),
+}
+"""Purposes x galleries x doors."""
+
+
+def searchable(submission: Submission) -> tuple[GalleryName, ...]:
+    """Return the galleries this submission may search: those asked for, or all that its purpose opens.
+
+    Raises:
+        NotPermitted: the purpose, its door, a gallery asked for or a missing authoriser forbids it.
+
+    """
+    rule = RULES[submission.purpose]
+    if submission.source not in rule.sources:
+        msg = f"purpose: {submission.purpose} may not come through the door {submission.source}"
+        raise NotPermitted(msg)
+    if rule.authoriser_required and submission.authoriser is None:
+        msg = f"authoriser: required for purpose {submission.purpose}"
+        raise NotPermitted(msg)
+    if rule.authoriser_required and submission.authoriser == submission.submitted_by:
+        msg = "authoriser: somebody else than whoever submits"
+        raise NotPermitted(msg)
+    if rule.authoriser_required and submission.necessity is None:
+        msg = f"necessity: must be stated for purpose {submission.purpose}"
+        raise NotPermitted(msg)
+    forbidden = sorted(set(submission.galleries) - rule.galleries)
+    if forbidden:
+        msg = f"galleries: purpose {submission.purpose} may not search {', '.join(forbidden)}"
+        raise NotPermitted(msg)
+    return tuple(sorted(submission.galleries or rule.galleries))
+
+
+def ineligibility(reference: Reference, now: datetime) -> str | None:
+    """Return why this reference may not be found now, or None. Whatever is missing fails closed."""
+    for field in ("legal_basis", "source", "captured_at", "review_due", "restricted"):
+        if getattr(reference, field) in (None, ""):
+            return f"{field}_missing"
+    if reference.restricted:
+        return "restricted"
+    if reference.captured_at > now:  # type: ignore[operator]  # the loop above has shown that it is there
+        return "captured_in_the_future"
+    if reference.review_due <= now:  # type: ignore[operator]  # as above
+        return "review_overdue"
+    return None
+
+
+_BY_HARM: Final = {Harm.CHILD_AT_RISK: 0, Harm.LIFE_AT_RISK: 1, Harm.SERIOUS: 3, Harm.OTHER: 4}
+_BY_PURPOSE: Final = {Purpose.MISSING: 2, Purpose.VICTIM: 3}
+"""Somebody who is missing may be in danger, though nobody has said so."""
+
+
+def urgency(submission: Submission) -> int:
+    """Return the place in the queue's order, 0 (a child at risk) to 4; within one place the oldest comes first."""
+    return min(_BY_HARM[submission.harm], _BY_PURPOSE.get(submission.purpose, 4))

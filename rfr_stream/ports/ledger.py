@@ -1,0 +1,234 @@
+"""What the stages need from the database of record."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol, TypeAlias
+from uuid import UUID
+
+from rfr_stream.errors import Rejected
+from rfr_stream.events import (
+    BlobRef,
+    CandidatesReady,
+    Event,
+    GalleryName,
+    ImageSubmitted,
+    LeadAcknowledged,
+    Outcome,
+    ReviewDecided,
+    Signed,
+    SubjectChosen,
+    SubjectUnclear,
+    WithdrawalOrdered,
+)
+
+
+# --- references ---------------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A reference image and its hold record as the ledger has it now; a missing field fails closed."""
+
+    reference_id: UUID
+    person_id: str
+    gallery: GalleryName
+    image: BlobRef
+    legal_basis: str | None
+    source: str | None
+    captured_at: datetime | None
+    review_due: datetime | None
+    restricted: bool | None
+    recorded_at: datetime
+    """When this was said; what was said earlier never replaces it, in whichever order the two come."""
+
+
+class References(Protocol):
+    """Who is held, and why that is lawful."""
+
+    async def hold(self, references: Sequence[Reference]) -> None:
+        """Add references or replace older hold records of theirs; one that was erased stays erased."""
+
+    async def held(self, ids: Sequence[UUID]) -> dict[UUID, Reference]:
+        """Return what is known of these references now; unknown and erased ones are absent."""
+
+    async def erased(self, ids: Sequence[UUID]) -> set[UUID]:
+        """Return which of these were erased; they may never be enrolled again."""
+
+    async def erase(self, ids: Sequence[UUID]) -> None:
+        """Forget the references and remember only that these ids were erased."""
+
+
+# --- reviewers ----------------------------------------------------------------------------------------------
+class Duty(StrEnum):
+    """What a key may sign."""
+
+    REVIEW = "review"  # decisions, and which face is meant
+    SUPERVISE = "supervise"  # withdrawals
+
+
+@dataclass(frozen=True, slots=True)
+class Reviewer:
+    """A person who may sign: their public key, what it may sign, and until when their training holds.
+
+    The key is base64 of 32 bytes (Ed25519), or of a COSE key (RFC 9052) for a passkey.
+    """
+
+    reviewer_id: str
+    public_key: str
+    competent_until: datetime
+    duty: Duty = Duty.REVIEW
+
+
+class Reviewers(Protocol):
+    """The register of those who may decide."""
+
+    async def register(self, reviewer: Reviewer) -> None:
+        """Add a reviewer, or renew their training date.
+
+        A key that is in use is never replaced, and belongs to one reviewer alone (`NotPermitted`).
+        """
+
+    async def reviewer(self, reviewer_id: str) -> Reviewer | None:
+        """Return the reviewer, if there is one of this id."""
+
+
+class Verifier(Protocol):
+    """Checks signatures."""
+
+    def verify(self, public_key: str, said: Signed) -> bool:
+        """Whether what was said is signed by this key."""
+
+
+# --- cases --------------------------------------------------------------------------------------------------
+class CaseState(StrEnum):
+    """Where a submission stands; `review.py` is the table of what leads where."""
+
+    AWAITING_CANDIDATES = "awaiting_candidates"  # a decision came before its list and waits
+    AWAITING_SUBJECT = "awaiting_subject"
+    AWAITING_REVIEW = "awaiting_review"
+    AWAITING_SECOND_REVIEW = "awaiting_second_review"
+    AWAITING_THIRD_REVIEW = "awaiting_third_review"  # two disagreed
+    CLOSED = "closed"  # ended before any review; the outcome says how
+    CONFIRMED = "confirmed"
+    NOT_CONFIRMED = "not_confirmed"
+    INCONCLUSIVE = "inconclusive"
+    EXPIRED = "expired"
+    WITHDRAWN = "withdrawn"
+    ASSESSED = "assessed"  # a known answer: it measured its reviewers, and says nothing to anybody
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One submission under review: its state, the list that was found, and who decided what."""
+
+    submission_id: UUID
+    state: CaseState
+    opened_at: datetime
+    faces: SubjectUnclear | None = None
+    """While somebody must say which face is meant; forgotten once somebody has."""
+    choice: SubjectChosen | None = None
+    candidates: CandidatesReady | None = None
+    decisions: tuple[ReviewDecided, ...] = ()
+    """Every version of everybody's, in the order in which they counted."""
+    parked: tuple[ReviewDecided, ...] = ()
+    outcome: Outcome | None = None
+    withdrawal: WithdrawalOrdered | None = None
+    seeded: bool = False
+    """Whether its answer is known, and it measures its reviewers; nothing of it leaves the house."""
+    demo: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What a transition does: the case after it, what to tell the world, and parked decisions that did not count."""
+
+    case: Case
+    emit: tuple[Event, ...] = ()
+    refused: tuple[tuple[ReviewDecided, Rejected], ...] = ()
+
+
+Transition: TypeAlias = Callable[[Case | None], Step]
+"""Pure. May raise `Rejected`: then the case stays as it was."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One event's effect on one case, applied once for its `event_id` however often it comes."""
+
+    submission_id: UUID
+    event_id: UUID
+    transition: Transition
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """An event that the ledger promises to the world, until it is marked as published."""
+
+    event: Event
+    refusal: Rejected | None = None
+    """Set for a parked decision that was refused when its list came: it goes to the dead letters."""
+
+
+class Cases(Protocol):
+    """Submissions under review. A change and what it emits are one transaction."""
+
+    async def apply(self, changes: Sequence[Change]) -> list[Case | Rejected]:
+        """Apply each change to its case in order, together with its outgoing events; return the cases after it.
+
+        A change whose `event_id` was applied before is skipped, and its place holds the case as it stands.
+        """
+
+    async def case(self, submission_id: UUID) -> Case | None:
+        """Return the case, if there is one."""
+
+    async def cases(
+        self, states: Sequence[CaseState], *, limit: int = 100, opened_before: datetime | None = None
+    ) -> list[Case]:
+        """Return the oldest cases in these states."""
+
+
+class Outbox(Protocol):
+    """What the ledger still owes the world."""
+
+    async def unpublished(self, limit: int) -> list[Outgoing]:
+        """Return the oldest events that are not marked as published, in the order they were promised."""
+
+    async def published(self, event_ids: Sequence[UUID]) -> None:
+        """Mark them; marking twice is no error."""
+
+
+# --- known answers --------------------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class Seed:
+    """A submission whose answer is known: whom it shows, or None for nobody in any gallery."""
+
+    event: ImageSubmitted
+    person_id: str | None
+
+
+class Seeds(Protocol):
+    """Submissions with known answers, mixed into the queue at the rate that policy sets."""
+
+    async def plant(self, planted: Sequence[Seed]) -> None:
+        """Keep them until their turn comes; what was planted before is no error."""
+
+    async def seeded(self, ids: Sequence[UUID]) -> set[UUID]:
+        """Return which of these submissions have a known answer."""
+
+    async def sow(self, share: float) -> int:
+        """Promise as many of those that wait to SUBMISSIONS as make `share` of all that came; return how many."""
+
+
+# --- who was told ---------------------------------------------------------------------------------------------------
+class Subscribers(Protocol):
+    """Who was told of a lead."""
+
+    async def acknowledge(self, received: Sequence[LeadAcknowledged]) -> None:
+        """Remember who has received what; twice is no error."""
+
+    async def remind(self, before: datetime) -> int:
+        """Promise once more each withdrawal that was said before then and that somebody who had the lead lacks."""
+
+
+class Ledger(References, Reviewers, Cases, Outbox, Seeds, Subscribers, Protocol):
+    """The database of record."""
