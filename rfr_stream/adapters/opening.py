@@ -12,6 +12,7 @@ from rfr_stream.settings import Settings
 from rfr_stream.vision.packs import ROLES, Role
 
 if TYPE_CHECKING:
+    from rfr_stream.adapters.desk import SqlDesk
     from rfr_stream.adapters.gpu import Vision
 
 
@@ -50,6 +51,17 @@ def ledger(settings: Settings) -> OpenLedger:
     from rfr_stream.adapters.ledger import SqlLedger
 
     return SqlLedger(settings.ledger.url or f"sqlite:///{settings.data_dir.absolute() / 'ledger.db'}")
+
+
+def desk(open_ledger: OpenLedger) -> "SqlDesk":
+    """Return the desk's tables, in the ledger's database."""
+    from rfr_stream.adapters.desk import SqlDesk
+    from rfr_stream.adapters.ledger import SqlLedger
+
+    if not isinstance(open_ledger, SqlLedger):
+        msg = "the desk needs a ledger that is a database"
+        raise TypeError(msg)
+    return SqlDesk(open_ledger)
 
 
 def vision(settings: Settings, *, load: Collection[Role] = ROLES) -> "Vision":

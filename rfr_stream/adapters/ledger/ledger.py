@@ -88,16 +88,16 @@ class SqlLedger:
 
     def __init__(self, url: str, *, pool_size: int = 5, busy_timeout_ms: int = 5_000) -> None:
         """Remember where; no I/O. `busy_timeout_ms`: how long SQLite waits for another process's transaction."""
-        self._database = Database(url, pool_size=pool_size, busy_timeout_ms=busy_timeout_ms)
+        self.database = Database(url, pool_size=pool_size, busy_timeout_ms=busy_timeout_ms)
 
     async def __aenter__(self) -> Self:
         """Connect, and bring the schema up to date."""
-        await _patiently(self._database.open)()
+        await _patiently(self.database.open)()
         return self
 
     async def __aexit__(self, *_: object) -> None:
         """Let go of every connection."""
-        await self._database.close()
+        await self.database.close()
 
     # --- references -------------------------------------------------------------------------------------------------
     @_patiently
@@ -105,33 +105,33 @@ class SqlLedger:
         ids = {reference.reference_id for reference in references}
 
         def replace_older(connection: Connection) -> None:
-            self._database.lock(connection, ids)
+            self.database.lock(connection, ids)
             gone = _present(connection, erased_references, ids)
             # The latest of one id is the one that stands: a statement cannot update a row twice.
             latest = {r.reference_id: r for r in sorted(references, key=lambda r: r.recorded_at)}
             rows = [records.reference_row(r) for r in latest.values() if r.reference_id not in gone]
             _upsert(connection, held_references, rows, since=held_references.c.recorded_at)
 
-        await self._database.write(replace_older)
+        await self.database.write(replace_older)
 
     @_patiently
     async def held(self, ids: Sequence[UUID]) -> dict[UUID, Reference]:
-        rows = await self._database.rows(held_references, ids)
+        rows = await self.database.rows(held_references, ids)
         return {row["reference_id"]: records.to_reference(row) for row in rows}
 
     @_patiently
     async def erased(self, ids: Sequence[UUID]) -> set[UUID]:
-        return {row["reference_id"] for row in await self._database.rows(erased_references, ids)}
+        return {row["reference_id"] for row in await self.database.rows(erased_references, ids)}
 
     @_patiently
     async def erase(self, ids: Sequence[UUID]) -> None:
         def forget(connection: Connection) -> None:
-            self._database.lock(connection, ids)
+            self.database.lock(connection, ids)
             _add(connection, erased_references, [{"reference_id": id_} for id_ in ids])
             gone = among(held_references.c.reference_id, ids, connection.dialect)
             connection.execute(delete(held_references).where(gone))
 
-        await self._database.write(forget)
+        await self.database.write(forget)
 
     # --- reviewers --------------------------------------------------------------------------------------------------
     @_patiently
@@ -149,7 +149,7 @@ class SqlLedger:
                 msg = "public_key: one person, one key, one duty, for good; a new key needs a new reviewer_id"
                 raise NotPermitted(msg)
 
-        await self._database.write(add_or_renew)
+        await self.database.write(add_or_renew)
 
     @_patiently
     async def reviewer(self, reviewer_id: str) -> Reviewer | None:
@@ -158,7 +158,7 @@ class SqlLedger:
             row = connection.execute(wanted).mappings().one_or_none()
             return records.to_reviewer(row) if row else None
 
-        return await self._database.read(find)
+        return await self.database.read(find)
 
     # --- cases ------------------------------------------------------------------------------------------------------
     @_patiently
@@ -168,14 +168,14 @@ class SqlLedger:
         ids = {change.submission_id for change in changes}
 
         def change(connection: Connection) -> list[Case | Rejected]:
-            self._database.lock(connection, ids)
+            self.database.lock(connection, ids)
             applied = _present(connection, inbox, {change.event_id for change in changes})
             before = _load(connection, ids)
             folded = fold(changes, before, applied)
             _store(connection, folded, before)
             return folded.results
 
-        return await self._database.write(change)
+        return await self.database.write(change)
 
     async def case(self, submission_id: UUID) -> Case | None:
         return (await self._cases_of([submission_id])).get(submission_id)
@@ -193,11 +193,11 @@ class SqlLedger:
             rows = connection.execute(wanted).mappings().all()
             return list(_with_decisions(connection, rows).values())
 
-        return await self._database.read(oldest)
+        return await self.database.read(oldest)
 
     @_patiently
     async def _cases_of(self, ids: Collection[UUID]) -> dict[UUID, Case]:
-        return await self._database.read(lambda connection: _load(connection, ids))
+        return await self.database.read(lambda connection: _load(connection, ids))
 
     # --- outbox -----------------------------------------------------------------------------------------------------
     @_patiently
@@ -207,7 +207,7 @@ class SqlLedger:
         def owed(connection: Connection) -> list[Outgoing]:
             return [records.to_outgoing(row) for row in connection.execute(wanted).mappings()]
 
-        return await self._database.read(owed)
+        return await self.database.read(owed)
 
     @_patiently
     async def published(self, event_ids: Sequence[UUID]) -> None:
@@ -215,7 +215,7 @@ class SqlLedger:
             sent = among(outbox.c.event_id, event_ids, connection.dialect)
             connection.execute(update(outbox).where(sent).values(published=True, published_at=datetime.now(UTC)))
 
-        await self._database.write(mark)
+        await self.database.write(mark)
 
     # --- known answers ----------------------------------------------------------------------------------------------
     @_patiently
@@ -228,16 +228,16 @@ class SqlLedger:
             }
             for seed in planted
         ]
-        await self._database.write(lambda connection: _add(connection, seeds, rows))
+        await self.database.write(lambda connection: _add(connection, seeds, rows))
 
     @_patiently
     async def seeded(self, ids: Sequence[UUID]) -> set[UUID]:
-        return await self._database.read(lambda connection: _present(connection, seeds, set(ids)))
+        return await self.database.read(lambda connection: _present(connection, seeds, set(ids)))
 
     @_patiently
     async def sow(self, share: float) -> int:
         def promise(connection: Connection) -> int:
-            self._database.lock(connection, [_SOWING])
+            self.database.lock(connection, [_SOWING])
             due = _due(connection, share)
             wanted = select(seeds).where(seeds.c.sown == false()).limit(due)
             rows = connection.execute(wanted.order_by(seeds.c.submission_id)).mappings().all() if due else []
@@ -248,7 +248,7 @@ class SqlLedger:
             connection.execute(update(seeds).where(sown).values(sown=True))
             return len(rows)
 
-        return await self._database.write(promise)
+        return await self.database.write(promise)
 
     # --- who was told -----------------------------------------------------------------------------------------------
     @_patiently
@@ -262,14 +262,14 @@ class SqlLedger:
             }
             for each in received
         ]
-        await self._database.write(lambda connection: _add(connection, acknowledgements, rows))
+        await self.database.write(lambda connection: _add(connection, acknowledgements, rows))
 
     @_patiently
     async def remind(self, before: datetime) -> int:
         def promise_again(connection: Connection) -> int:
             return connection.execute(update(outbox).where(_is_lacking(before)).values(published=False)).rowcount
 
-        return await self._database.write(promise_again)
+        return await self.database.write(promise_again)
 
 
 def _load(connection: Connection, ids: Collection[UUID]) -> dict[UUID, Case]:
@@ -340,7 +340,7 @@ def _present(connection: Connection, table: Table, ids: Collection[UUID]) -> set
 def _add(connection: Connection, table: Table, rows: Sequence[records.Row]) -> None:
     """Insert the rows whose key is new."""
     if rows:
-        connection.execute(_insert(connection, table).on_conflict_do_nothing(), rows)
+        connection.execute(insert_for(connection, table).on_conflict_do_nothing(), rows)
 
 
 def _upsert(
@@ -357,7 +357,7 @@ def _upsert(
     """
     if not rows:
         return
-    statement = _insert(connection, table)
+    statement = insert_for(connection, table)
     key, *others = table.c
     new: dict[str, Any] = {
         column.name: func.coalesce(column, statement.excluded[column.name])
@@ -369,5 +369,6 @@ def _upsert(
     connection.execute(statement.on_conflict_do_update(index_elements=[key], set_=new, where=newer), rows)
 
 
-def _insert(connection: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:
+def insert_for(connection: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:
+    """Return the dialect's own insert, which knows `ON CONFLICT`."""
     return sqlite.insert(table) if connection.dialect.name == "sqlite" else postgresql.insert(table)

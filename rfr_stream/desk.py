@@ -1,0 +1,211 @@
+"""What people say and do at the desk before they sign, and the order in which they are shown candidates. Pure."""
+
+import hashlib
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Self
+from uuid import UUID
+
+from pydantic import ConfigDict, Field, model_validator
+
+from rfr_stream.events import (
+    Candidate,
+    CandidatesReady,
+    Component,
+    Observation,
+    Prose,
+    Purpose,
+    ReviewDecided,
+    Source,
+    Value,
+    canonical,
+)
+from rfr_stream.policy import Role
+
+
+# --- people ---------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Somebody who may come in: what they are here for, and the public half of the key that they sign with."""
+
+    account_id: str
+    roles: frozenset[Role]
+    password_hash: str | None = None
+    public_key: str | None = None
+    wrapped_key: str | None = None
+    """The private key as the browser locked it with a password; nobody here can open it."""
+    credential_id: str | None = None
+    """Of a passkey, base64url."""
+    disabled: bool = False
+
+
+# --- the queue ------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A case that waits for somebody; whether another has decided already is not said."""
+
+    submission_id: UUID
+    needs_subject: bool
+    urgency: int
+    source: Source
+    purpose: Purpose
+    opened_at: datetime
+    is_mine: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which part of the queue."""
+
+    source: Source | None = None
+    purpose: Purpose | None = None
+
+
+EVERYTHING = Filter()
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Behind which case a page of the queue begins."""
+
+    urgency: int
+    opened_at: datetime
+    submission_id: UUID
+
+
+# --- the probe alone ------------------------------------------------------------------------------------------------
+class Suitability(StrEnum):
+    """Whether a probe can be compared at all."""
+
+    SUITABLE = "suitable"
+    LIMITED = "suitable_with_limits"
+    UNSUITABLE = "unsuitable"
+
+
+class Visibility(StrEnum):
+    """How much of a component the probe shows."""
+
+    CLEAR = "clear"
+    PARTLY = "partly"
+    NOT_VISIBLE = "not_visible"
+
+
+class Seen(Value):
+    """What the probe shows of one component."""
+
+    component: Component
+    visibility: Visibility
+    note: Observation | None = None
+
+
+class Analysis(Value):
+    """What a reviewer put on record of the probe alone, before any candidate was shown."""
+
+    model_config = ConfigDict(hide_input_in_errors=True)
+
+    suitability: Suitability
+    seen: Annotated[tuple[Seen, ...], Field(max_length=64)]
+    note: Prose | None = None
+
+    @model_validator(mode="after")
+    def _goes_through_all(self) -> Self:
+        seen = [each.component for each in self.seen]
+        if len(set(seen)) != len(seen) or set(seen) != set(Component):
+            msg = "seen: every component once, those that cannot be seen included"
+            raise ValueError(msg)
+        return self
+
+
+# --- the comparison -------------------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How long one candidate was in front of the reviewer, and whether they went closer."""
+
+    dwell_ms: int = 0
+    zoomed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """One reviewer's examination of one list."""
+
+    order_seed: str
+    shown_at: datetime
+    looks: Mapping[int, Look] = field(default_factory=dict)
+    """By the candidate's place in this reviewer's own order."""
+    draft: ReviewDecided | None = None
+    """Unsigned, or the last that was sent."""
+    sent_at: datetime | None = None
+    revealed_at: datetime | None = None
+
+
+def order_seed(found: CandidatesReady, reviewer_id: str) -> str:
+    """Return the seed of this reviewer's order: always the same for a list, and another for the next reviewer."""
+    return hashlib.sha256(canonical([found.list_digest, reviewer_id])).hexdigest()
+
+
+def in_order(found: CandidatesReady, seed: str) -> tuple[Candidate, ...]:
+    """Return the candidates as this seed shuffles them: the list's own order would tell who is nearest."""
+    order = list(found.candidates)
+    random.Random(seed).shuffle(order)  # noqa: S311 - reproducible, no secret
+    return tuple(order)
+
+
+# --- the log --------------------------------------------------------------------------------------------------------
+class Operation(StrEnum):
+    """What the Data Protection Act 2018, section 62, wants logged; and who came in."""
+
+    COLLECTION = "collection"
+    ALTERATION = "alteration"
+    CONSULTATION = "consultation"
+    DISCLOSURE = "disclosure"
+    COMBINATION = "combination"
+    ERASURE = "erasure"
+    SESSION = "session"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of the log: who did what to what, when. No names of people sought, no images, no templates."""
+
+    sequence: int
+    at: datetime
+    account_id: str
+    operation: Operation
+    about: str
+    detail: str
+    digest: str
+    """SHA-256 over the digest before and all of the above: a line that is changed, lost or moved breaks the chain."""
+
+
+GENESIS = "0" * 64
+"""The digest before the first line."""
+
+
+def link(before: str, entry: Entry) -> str:
+    """Return the digest of a line behind another."""
+    said = [before, entry.sequence, entry.at.isoformat(), entry.account_id, entry.operation, entry.about, entry.detail]
+    return hashlib.sha256(canonical(said)).hexdigest()
+
+
+# --- conduct --------------------------------------------------------------------------------------------------------
+class AlertKind(StrEnum):
+    """What a supervisor should look at."""
+
+    TOO_FAST = "too_fast"
+    LAPSED = "training_lapsed"
+    REFUSED = "decision_refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """Something about how people work here."""
+
+    at: datetime
+    kind: AlertKind
+    account_id: str
+    submission_id: UUID | None
+    detail: str
