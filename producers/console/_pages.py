@@ -1,0 +1,75 @@
+"""Templates to pages. Everything that is put in is escaped; words for codes stand here."""
+
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+from fastapi import Request
+from fastapi.responses import HTMLResponse
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from rfr_stream.events import CAVEAT, Component, Finding, Support
+from rfr_stream.policy import Role
+
+HERE: Final = Path(__file__).parent
+STATIC: Final = HERE / "static"
+
+URGENCY: Final = ("Child at risk", "Life at risk", "Missing", "Serious", "Standard")
+"""In words, the places of `policy.urgency`."""
+
+SUPPORT: Final = {
+    Support.STRONG_SAME: "Strong support for the same person",
+    Support.MODERATE_SAME: "Moderate support for the same person",
+    Support.LIMITED_SAME: "Limited support for the same person",
+    Support.INCONCLUSIVE: "Inconclusive: neither is supported",
+    Support.LIMITED_DIFFERENT: "Limited support for different people",
+    Support.MODERATE_DIFFERENT: "Moderate support for different people",
+    Support.STRONG_DIFFERENT: "Strong support for different people",
+    Support.UNSUITABLE: "Unsuitable: the images cannot be compared",
+}
+COMPONENT: Final = {each: each.replace("_", " ").capitalize() for each in Component}
+FINDING: Final = {
+    Finding.SIMILAR: "Similar",
+    Finding.DISSIMILAR: "Dissimilar",
+    Finding.EXPLAINED: "Dissimilar, explained",
+    Finding.NOT_VISIBLE: "Not visible",
+}
+
+
+def page(request: Request, template: str, /, status: int = 200, **values: Any) -> HTMLResponse:  # noqa: ANN401
+    """Return a page for whoever is signed in, if anybody is."""
+    account = getattr(request.state, "account", None)
+    text = _environment().get_template(template).render(request=request, account=account, **values)
+    return HTMLResponse(text, status)
+
+
+def _ago(moment: datetime, now: datetime) -> str:
+    """Say how long ago, in one unit."""
+    seconds = max(0, int((now - moment).total_seconds()))
+    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds // length} {unit}"
+    return "just now"
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(HERE / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["ago"] = _ago
+    environment.filters["words"] = lambda code: str(code).replace("_", " ")
+    environment.globals |= {
+        "CAVEAT": CAVEAT,
+        "COMPONENT": COMPONENT,
+        "FINDING": FINDING,
+        "SUPPORT": SUPPORT,
+        "URGENCY": URGENCY,
+        "Role": Role,
+    }
+    return environment

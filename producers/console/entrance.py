@@ -1,0 +1,5 @@
+"""Coming in and going out."""
+
+from fastapi import APIRouter
+
+router = APIRouter()
