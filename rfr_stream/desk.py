@@ -130,10 +130,10 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class Examined:
-    """One reviewer's examination of one list."""
+    """One reviewer's examination of one list; of a probe that cannot be compared, without candidates."""
 
-    order_seed: str
-    shown_at: datetime
+    order_seed: str | None = None
+    shown_at: datetime | None = None
     looks: Mapping[int, Look] = field(default_factory=dict)
     """By the candidate's place in this reviewer's own order."""
     draft: ReviewDecided | None = None

@@ -30,6 +30,8 @@ LogName: TypeAlias = Literal[
     "message.killed",  # was in flight when the process died; runs alone from now on
     "partitions.assigned",  # by the group's coordinator
     "partitions.revoked",  # drained, or abandoned after the time for that
+    "page.refused",  # something that a page of the desk needs is away
+    "page.failed",  # a bug in a page of the desk; nothing was decided by it
     "commit.refused",  # the group has moved on; the messages come again elsewhere
 ]
 """Every log event, with what it means."""

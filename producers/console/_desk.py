@@ -154,6 +154,22 @@ async def held_case(submission_id: UUID, desk: Here, account: Reviewing) -> Case
 HeldCase: TypeAlias = Annotated[Case, Depends(held_case)]
 
 
+async def worked_case(submission_id: UUID, desk: Here, account: Reviewing) -> Case:
+    """Return a case that this reviewer holds, or has decided on.
+
+    Raises:
+        NotPermitted: neither.
+
+    """
+    examined = await desk.store.examinations.examined(submission_id, account.account_id)
+    if examined and examined.sent_at:
+        return await desk.case(submission_id)
+    return await held_case(submission_id, desk, account)
+
+
+WorkedCase: TypeAlias = Annotated[Case, Depends(worked_case)]
+
+
 def require_not_own(case: Case, account: Account) -> None:
     """Refuse whoever submitted the image.
 

@@ -8,7 +8,7 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse
 
-from producers.console._desk import Here, HeldCase, Reviewing, SignedIn, require_in_date
+from producers.console._desk import HeldCase, Here, Reviewing, SignedIn, held_case, require_in_date
 from producers.console._pages import page
 from rfr_stream.desk import Filter, Operation, Place, Waiting
 from rfr_stream.errors import NotPermitted
@@ -77,7 +77,7 @@ async def case(submission_id: UUID, desk: Here, account: Reviewing) -> RedirectR
     examined = await desk.store.examinations.examined(submission_id, account.account_id)
     if examined and examined.sent_at:
         return _to(submission_id, "record")
-    held = await _claimed(submission_id, desk, account)
+    held = await held_case(submission_id, desk, account)
     await desk.log(account, Operation.CONSULTATION, submission_id, "case taken up")
     if held.state is CaseState.AWAITING_SUBJECT:
         return _to(submission_id, "subject")
@@ -97,12 +97,6 @@ async def release(submission_id: UUID, desk: Here, account: Reviewing) -> Redire
     """Give the case back to the queue."""
     await desk.store.queue.release(submission_id, account.account_id)
     return RedirectResponse("/queue", HTTPStatus.SEE_OTHER)
-
-
-async def _claimed(submission_id: UUID, desk: Here, account: Reviewing) -> HeldCase:
-    from producers.console._desk import held_case
-
-    return await held_case(submission_id, desk, account)
 
 
 def _to(submission_id: UUID, step: str) -> RedirectResponse:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -47,18 +47,11 @@ class Examinations:
 
     async def show(self, submission_id: UUID, account_id: str, order_seed: str, at: datetime) -> Examined:
         """Note that the candidates are served, the first time; return the examination."""
-        row = {"submission_id": submission_id, "account_id": account_id, "order_seed": order_seed, "shown_at": at}
-
-        def add(connection: Connection) -> None:
-            connection.execute(
-                insert_for(connection, examinations).values({**row, "looks": "{}"}).on_conflict_do_nothing()
-            )
-
         known = await self.examined(submission_id, account_id)
-        if known is None:
-            await self._database.write(add)
-            known = await self.examined(submission_id, account_id)
-        return known or Examined(order_seed, at)
+        if known and known.shown_at:
+            return known
+        await self._keep(submission_id, account_id, order_seed=order_seed, shown_at=at)
+        return replace(known or Examined(), order_seed=order_seed, shown_at=at)
 
     async def examined(self, submission_id: UUID, account_id: str) -> Examined | None:
         """Return the examination, if the candidates were ever served to this reviewer."""
@@ -89,15 +82,15 @@ class Examinations:
 
     async def draft(self, submission_id: UUID, account_id: str, decision: ReviewDecided) -> None:
         """Keep what is about to be signed."""
-        await self._change(submission_id, account_id, draft=decision.model_dump_json())
+        await self._keep(submission_id, account_id, draft=decision.model_dump_json())
 
     async def sent(self, submission_id: UUID, account_id: str, decision: ReviewDecided, at: datetime) -> None:
         """Note that the signed decision is on its way."""
-        await self._change(submission_id, account_id, draft=decision.model_dump_json(), sent_at=at)
+        await self._keep(submission_id, account_id, draft=decision.model_dump_json(), sent_at=at)
 
     async def reveal(self, submission_id: UUID, account_id: str, at: datetime) -> None:
         """Note that this reviewer has seen the scores."""
-        await self._change(submission_id, account_id, revealed_at=at)
+        await self._keep(submission_id, account_id, revealed_at=at)
 
     async def alert(self, alert: Alert) -> None:
         """Tell the supervisors."""
@@ -109,9 +102,14 @@ class Examinations:
         rows = await self._database.read(lambda connection: connection.execute(wanted).mappings().all())
         return [_to_alert(row) for row in rows]
 
-    async def _change(self, submission_id: UUID, account_id: str, **fields: Any) -> None:  # noqa: ANN401 - columns
-        change = update(examinations).where(*_of(examinations.c, submission_id, account_id)).values(fields)
-        await self._database.write(lambda connection: connection.execute(change))
+    async def _keep(self, submission_id: UUID, account_id: str, **fields: Any) -> None:  # noqa: ANN401 - columns
+        def upsert(connection: Connection) -> None:
+            row = {"submission_id": submission_id, "account_id": account_id, "looks": "{}", **fields}
+            added = insert_for(connection, examinations).values(row)
+            keys = ["submission_id", "account_id"]
+            connection.execute(added.on_conflict_do_update(index_elements=keys, set_=fields))
+
+        await self._database.write(upsert)
 
 
 def _of(columns: Any, submission_id: UUID, account_id: str) -> tuple[ColumnElement[bool], ...]:  # noqa: ANN401 - of either table

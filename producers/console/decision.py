@@ -1,0 +1,220 @@
+"""Conclude, sign, and be done: what is signed is locked. A change of mind is a new version with its reason."""
+
+from datetime import datetime, timedelta
+from http import HTTPStatus
+from typing import Final
+from uuid import UUID
+
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse, RedirectResponse
+from pydantic import ValidationError
+
+from producers.console import signing
+from producers.console._desk import Desk, Here, NotFound, Reviewing, TooEarly, WorkedCase, list_of, require_in_date
+from producers.console._forms import fields_of, flaws
+from producers.console._pages import page
+from producers.console._signature import ToSign, sealed_by
+from producers.console.comparison import comparison_page
+from rfr_stream.desk import Account, Alert, AlertKind, Examined, Operation, in_order
+from rfr_stream.errors import NotPermitted
+from rfr_stream.events import Candidate, Component, Examination, ReviewDecided
+from rfr_stream.ports import Case
+
+router = APIRouter()
+
+NOBODY: Final = "none"
+_A_LOOK_MS: Final = 300
+"""Less is passing by."""
+
+
+@router.get("/cases/{submission_id}/unsuitable", response_class=HTMLResponse)
+async def unsuitable(request: Request, case: WorkedCase, desk: Here, account: Reviewing) -> HTMLResponse:
+    """Ask whether a probe that cannot be compared ends here, without any candidate being shown."""
+    if await desk.store.examinations.analysis(case.submission_id, account.account_id) is None:
+        msg = "Analyse the probe first."
+        raise TooEarly(msg)
+    return page(request, "unsuitable.html", case_id=case.submission_id)
+
+
+@router.post("/cases/{submission_id}/decision", response_class=HTMLResponse)
+async def conclude(
+    request: Request, case: WorkedCase, desk: Here, account: Reviewing
+) -> HTMLResponse | RedirectResponse:
+    """Draft the decision, or say what is missing."""
+    await require_in_date(desk, account)
+    form = await fields_of(request)
+    examined = await desk.store.examinations.examined(case.submission_id, account.account_id)
+    again = examined is not None and examined.sent_at is not None
+    try:
+        drafted = await _drafted(form, case, desk, account=account, examined=examined)
+    except ValidationError as error:
+        return comparison_page(request, case, again=again, form=form, flaws=flaws(error), status=HTTPStatus.BAD_REQUEST)
+    except NotPermitted as error:
+        await _raise_alert(desk, account, case, error)
+        why = str(error).partition(": ")[2]
+        return comparison_page(request, case, again=again, form=form, flaws=[why], status=HTTPStatus.BAD_REQUEST)
+    await desk.store.examinations.draft(case.submission_id, account.account_id, drafted)
+    return RedirectResponse(f"/cases/{case.submission_id}/signature", HTTPStatus.SEE_OTHER)
+
+
+@router.get("/cases/{submission_id}/signature", response_class=HTMLResponse)
+async def to_sign(
+    request: Request, case: WorkedCase, desk: Here, account: Reviewing
+) -> HTMLResponse | RedirectResponse:
+    """Show what is to be signed, in words and to the byte."""
+    draft, examined = await _draft_of(case, desk, account)
+    if _is_sent(examined, draft):
+        return _record(case.submission_id)
+    place = _place_of(draft, case, examined)
+    return page(
+        request,
+        "signature.html",
+        case_id=case.submission_id,
+        draft=draft,
+        place=place,
+        to_sign=ToSign.of(draft),
+    )
+
+
+@router.post("/cases/{submission_id}/signature", response_class=HTMLResponse)
+async def sign(request: Request, case: WorkedCase, desk: Here, account: Reviewing) -> RedirectResponse:
+    """Take the signature, check it, send the decision, and lock it. The same again changes nothing."""
+    draft, examined = await _draft_of(case, desk, account)
+    if _is_sent(examined, draft):
+        return _record(case.submission_id)
+    sealed = await sealed_by(desk, account, draft, await fields_of(request))
+    await desk.log(account, Operation.ALTERATION, case.submission_id, f"decision {sealed.version} signed")
+    await desk.publish([sealed])
+    await desk.store.examinations.sent(case.submission_id, account.account_id, sealed, desk.clock())
+    await desk.store.queue.release(case.submission_id, account.account_id)
+    return _record(case.submission_id)
+
+
+@router.get("/cases/{submission_id}/record", response_class=HTMLResponse)
+async def record(request: Request, case: WorkedCase, desk: Here, account: Reviewing) -> HTMLResponse:
+    """Show what this reviewer has said, and nothing of what became of it."""
+    draft, examined = await _draft_of(case, desk, account)
+    if examined.sent_at is None:
+        raise NotFound
+    await desk.log(account, Operation.CONSULTATION, case.submission_id, "own record")
+    mine = [each for each in case.decisions if each.reviewer_id == account.account_id]
+    return page(
+        request,
+        "record.html",
+        case_id=case.submission_id,
+        said=mine or [draft],
+        arrived=draft.event_id in {each.event_id for each in mine},
+        revealed=_revealed(case, examined) if examined.revealed_at else None,
+        places={each.person_id: n for n, each in enumerate(_order(case, examined), start=1)},
+    )
+
+
+@router.post("/cases/{submission_id}/reveal")
+async def reveal(case: WorkedCase, desk: Here, account: Reviewing) -> RedirectResponse:
+    """Show scores and ranks, once the decision is locked; from then on support can only be taken back."""
+    _, examined = await _draft_of(case, desk, account)
+    if examined.sent_at is None:
+        msg = "Decide first; scores are shown once your decision is locked."
+        raise TooEarly(msg)
+    await desk.log(account, Operation.CONSULTATION, case.submission_id, "scores revealed")
+    if examined.revealed_at is None:
+        await desk.store.examinations.reveal(case.submission_id, account.account_id, desk.clock())
+    return _record(case.submission_id)
+
+
+# --- reading what was filled in ---------------------------------------------------------------------------------------
+async def _drafted(
+    form: dict[str, str], case: Case, desk: Desk, *, account: Account, examined: Examined | None
+) -> ReviewDecided:
+    found, now = list_of(case), desk.clock()
+    mine = [each for each in case.decisions if each.reviewer_id == account.account_id]
+    analysis = await desk.store.examinations.analysis(case.submission_id, account.account_id)
+    examination = _examination(examined, analysis[1], now) if examined and analysis else None
+    judgement = signing.Judgement.model_validate(
+        {
+            "reviewer_id": account.account_id,
+            "support": form.get("support", ""),
+            "person_id": _person(form.get("choice", NOBODY), case, examined),
+            "features": _features(form),
+            "examination": examination,
+            "version": len(mine) + 1,
+            "reason": form.get("reason") or None,
+        }
+    )
+    return signing.draft(found, judgement, now, earlier=mine)
+
+
+def _examination(examined: Examined, analysed_at: datetime, now: datetime) -> Examination | None:
+    if examined.shown_at is None or examined.order_seed is None:
+        return None
+    looks = examined.looks.values()
+    return Examination(
+        analysed_at=min(analysed_at, examined.shown_at),  # a second analysis may follow the first look
+        shown_at=examined.shown_at,
+        order_seed=examined.order_seed,
+        compared_s=(now - examined.shown_at) / timedelta(seconds=1),
+        viewed_n=sum(look.dwell_ms >= _A_LOOK_MS for look in looks),
+        zoomed=any(look.zoomed for look in looks),
+        revealed=examined.revealed_at is not None,
+    )
+
+
+def _person(choice: str, case: Case, examined: Examined | None) -> str | None:
+    """Return whom a place in the reviewer's own order stands for; anything else names nobody."""
+    if not choice.isdecimal():
+        return None
+    order = _order(case, examined)
+    return order[int(choice) - 1].person_id if 1 <= int(choice) <= len(order) else None
+
+
+def _order(case: Case, examined: Examined | None) -> tuple[Candidate, ...]:
+    """Return the candidates as this reviewer saw them; none, if they saw none."""
+    return in_order(list_of(case), examined.order_seed) if examined and examined.order_seed else ()
+
+
+def _features(form: dict[str, str]) -> list[dict[str, object]]:
+    return [
+        {
+            "component": each,
+            "finding": finding,
+            "major": f"major-{each}" in form,
+            "note": form.get(f"note-{each}") or None,
+        }
+        for each in Component
+        if (finding := form.get(f"finding-{each}"))
+    ]
+
+
+async def _draft_of(case: Case, desk: Desk, account: Account) -> tuple[ReviewDecided, Examined]:
+    examined = await desk.store.examinations.examined(case.submission_id, account.account_id)
+    if examined is None or examined.draft is None:
+        msg = "There is nothing to sign yet; conclude first."
+        raise TooEarly(msg)
+    return examined.draft, examined
+
+
+def _is_sent(examined: Examined, draft: ReviewDecided) -> bool:
+    """Whether this very draft was signed; a later version's is not, though an earlier one was sent."""
+    return examined.sent_at is not None and draft.signature != signing.UNSIGNED
+
+
+def _place_of(draft: ReviewDecided, case: Case, examined: Examined) -> int | None:
+    order = [each.person_id for each in _order(case, examined)]
+    return order.index(draft.person_id) + 1 if draft.person_id in order else None
+
+
+def _revealed(case: Case, examined: Examined) -> list[tuple[int, int, float]]:
+    """Return place, rank and similarity, best first."""
+    order = enumerate(_order(case, examined), start=1)
+    return sorted(((place, each.rank, each.similarity) for place, each in order), key=lambda row: row[1])
+
+
+async def _raise_alert(desk: Desk, account: Account, case: Case, error: NotPermitted) -> None:
+    """Tell supervisors of a conclusion that came too fast to have been weighed."""
+    if str(error).startswith("examination: a comparison takes"):
+        alert = Alert(desk.clock(), AlertKind.TOO_FAST, account.account_id, case.submission_id, str(error))
+        await desk.store.examinations.alert(alert)
+
+
+def _record(submission_id: UUID) -> RedirectResponse:
+    return RedirectResponse(f"/cases/{submission_id}/record", HTTPStatus.SEE_OTHER)
