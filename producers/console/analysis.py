@@ -3,7 +3,7 @@
 from http import HTTPStatus
 
 from fastapi import APIRouter, Request
-from fastapi.responses import HTMLResponse, RedirectResponse
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from pydantic import ValidationError
 
 from producers.console._desk import HeldCase, Here, Reviewing, list_of
@@ -24,7 +24,7 @@ async def show(request: Request, case: HeldCase, desk: Here, account: Reviewing)
 
 
 @router.post("/cases/{submission_id}/analysis", response_class=HTMLResponse)
-async def save(request: Request, case: HeldCase, desk: Here, account: Reviewing) -> HTMLResponse | RedirectResponse:
+async def save(request: Request, case: HeldCase, desk: Here, account: Reviewing) -> Response:
     """Put the analysis on record, and go on to the comparison; a later one follows it, and replaces nothing."""
     list_of(case)
     form = await fields_of(request)

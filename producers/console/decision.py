@@ -6,7 +6,7 @@ from typing import Final
 from uuid import UUID
 
 from fastapi import APIRouter, Request
-from fastapi.responses import HTMLResponse, RedirectResponse
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from pydantic import ValidationError
 
 from producers.console import signing
@@ -37,9 +37,7 @@ async def unsuitable(request: Request, case: WorkedCase, desk: Here, account: Re
 
 
 @router.post("/cases/{submission_id}/decision", response_class=HTMLResponse)
-async def conclude(
-    request: Request, case: WorkedCase, desk: Here, account: Reviewing
-) -> HTMLResponse | RedirectResponse:
+async def conclude(request: Request, case: WorkedCase, desk: Here, account: Reviewing) -> Response:
     """Draft the decision, or say what is missing."""
     await require_in_date(desk, account)
     form = await fields_of(request)
@@ -58,9 +56,7 @@ async def conclude(
 
 
 @router.get("/cases/{submission_id}/signature", response_class=HTMLResponse)
-async def to_sign(
-    request: Request, case: WorkedCase, desk: Here, account: Reviewing
-) -> HTMLResponse | RedirectResponse:
+async def to_sign(request: Request, case: WorkedCase, desk: Here, account: Reviewing) -> Response:
     """Show what is to be signed, in words and to the byte."""
     draft, examined = await _draft_of(case, desk, account)
     if _is_sent(examined, draft):

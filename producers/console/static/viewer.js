@@ -150,6 +150,8 @@ function compare() {
     const button = target.closest("[data-candidate]");
     if (button) choose(button);
   });
+  const start = comparison.querySelector(`[data-candidate="${comparison.querySelector(".strip").dataset.start}"]`);
+  if (start) choose(start);
   setInterval(report, REPORT_MS);
   document.addEventListener("visibilitychange", report);
   document.querySelector("#conclusion").addEventListener("submit", report);
@@ -167,5 +169,6 @@ for (const button of document.querySelectorAll("[data-fill]")) {
   });
 }
 
-// What was wrong comes first.
-document.querySelector("#flaws")?.focus();
+// What was wrong comes first; else the conclusion that names nobody. The images stay in sight.
+const first = document.querySelector("#flaws") ?? document.querySelector("input[name=choice]:checked");
+first?.focus({ preventScroll: first.id !== "flaws" });
