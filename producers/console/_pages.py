@@ -32,7 +32,7 @@ COMPONENT: Final = {each: each.replace("_", " ").capitalize() for each in Compon
 FINDING: Final = {
     Finding.SIMILAR: "Similar",
     Finding.DISSIMILAR: "Dissimilar",
-    Finding.EXPLAINED: "Dissimilar, explained",
+    Finding.EXPLAINED: "Explained",
     Finding.NOT_VISIBLE: "Not visible",
 }
 

@@ -1,6 +1,6 @@
 """The desk as an application: its pages, what stands before them, and what it says when something is refused."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
 from urllib.parse import urlsplit
@@ -15,9 +15,10 @@ from producers.console._guard import Guard
 from producers.console._pages import STATIC
 from rfr_stream import telemetry
 from rfr_stream.adapters import opening
-from rfr_stream.errors import RfrError
+from rfr_stream.errors import RfrError, Unavailable
+from rfr_stream.events import Event
 from rfr_stream.settings import Settings
-from topics.bus import Bus
+from topics.bus import Bus, SendFailed
 
 _LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 
@@ -54,11 +55,24 @@ def of(settings: Settings, ledger: opening.OpenLedger, bus: Bus, blobs: opening.
         store=opening.desk(ledger),
         blobs=blobs,
         verifier=opening.verifier(settings),
-        publish=bus.publish,
+        publish=_publishing(bus),
         demo=settings.demo,
         max_image_bytes=settings.vision.max_image_bytes,
         max_image_pixels=settings.vision.max_image_pixels,
     )
+
+
+def _publishing(bus: Bus) -> Callable[[Sequence[Event]], Awaitable[None]]:
+    """Return how pages send: to them, a bus that does not answer is away, and the same words again do no harm."""
+
+    async def publish(events: Sequence[Event]) -> None:
+        try:
+            await bus.publish(events)
+        except SendFailed as error:
+            msg = "the message bus did not acknowledge"
+            raise Unavailable(msg) from error
+
+    return publish
 
 
 def create_app() -> FastAPI:

@@ -14,6 +14,7 @@ from filelock import FileLock, Timeout
 
 from consumers import together
 from rfr_stream import telemetry
+from rfr_stream.commands._console import desk_open
 from rfr_stream.commands._context import CONSOLE, house_file, run, say, settings_of, with_cluster
 from rfr_stream.errors import RfrError
 from rfr_stream.settings import Settings
@@ -21,6 +22,8 @@ from topics import admin
 from topics.embedded import EmbeddedKafka, broker_jars
 
 DOWN_WAIT_S: Final = 60.0
+CONSOLE_NAME: Final = "console"
+"""What `--stage` calls the review desk, which is no stage."""
 
 
 def up(
@@ -29,8 +32,8 @@ def up(
     port: Annotated[int | None, typer.Option(help="of the embedded broker; none: a free one")] = None,
 ) -> None:
     """Start the broker, unless one is given, and every stage; stop with Ctrl-C or `rfr down`."""
-    chosen = tuple(stages or together.STAGES)
-    together.require_known(chosen)  # before a broker is started in vain
+    chosen = tuple(stages or (*together.STAGES, CONSOLE_NAME))
+    together.require_known([each for each in chosen if each != CONSOLE_NAME])  # before a broker is started in vain
     telemetry.configure()
     run(_up(settings_of(context), chosen, port))
 
@@ -69,7 +72,7 @@ async def broker(settings: Settings, *, port: int | None = None) -> AsyncIterato
         yield running
 
 
-async def _up(settings: Settings, stages: tuple[str, ...], port: int | None) -> None:
+async def _up(settings: Settings, chosen: tuple[str, ...], port: int | None) -> None:
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     async with AsyncExitStack() as stack:
         if not settings.kafka.bootstrap_servers:
@@ -77,8 +80,11 @@ async def _up(settings: Settings, stages: tuple[str, ...], port: int | None) -> 
         running = await stack.enter_async_context(broker(settings, port=port))
         if not settings.kafka.bootstrap_servers:
             _announce(running)
-        say(f"Kafka answers at {running.kafka.bootstrap_servers}. Stages: {', '.join(stages)}.")
-        await together.create_app(running, stages).run()
+        say(f"Kafka answers at {running.kafka.bootstrap_servers}. Running: {', '.join(chosen)}.")
+        if CONSOLE_NAME in chosen:
+            desk = await stack.enter_async_context(desk_open(running))
+            say(f"The review desk: {desk.settings.public_url}")
+        await together.create_app(running, [each for each in chosen if each != CONSOLE_NAME]).run()
 
 
 def _announce(settings: Settings) -> None:
