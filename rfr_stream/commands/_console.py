@@ -1,14 +1,16 @@
 """The review desk beside the stages, in the house's own process."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, nullcontext
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 
 import uvicorn
 
 from producers.console import app as console
 from producers.console._desk import Desk
 from rfr_stream.adapters import opening
+from rfr_stream.errors import RfrError
 from rfr_stream.settings import Settings
 from topics.bus import Bus
 
@@ -16,8 +18,9 @@ from topics.bus import Bus
 class _Server(uvicorn.Server):
     """Leaves signals to whoever runs the house."""
 
-    def capture_signals(self) -> AbstractContextManager[None]:
-        return nullcontext()
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
 
 
 @asynccontextmanager
@@ -25,7 +28,7 @@ async def desk_open(settings: Settings) -> AsyncIterator[Desk]:
     """Serve the desk for as long as this lasts, on connections of its own.
 
     Raises:
-        OSError: its port is taken.
+        RfrError: its port is taken.
 
     """
     async with AsyncExitStack() as stack:
@@ -39,11 +42,8 @@ async def desk_open(settings: Settings) -> AsyncIterator[Desk]:
 
 @asynccontextmanager
 async def _served(desk: Desk) -> AsyncIterator[None]:
-    config = uvicorn.Config(
-        console.build(desk), host=desk.settings.host, port=desk.settings.port, log_config=None, lifespan="off"
-    )
-    listening = config.bind_socket()
-    server = _Server(config)
+    listening = _bound(desk.settings.host, desk.settings.port)
+    server = _Server(uvicorn.Config(console.build(desk), log_config=None, lifespan="off"))
     serving = asyncio.create_task(server.serve(sockets=[listening]))
     try:
         yield
@@ -51,3 +51,11 @@ async def _served(desk: Desk) -> AsyncIterator[None]:
         server.should_exit = True
         await serving
         listening.close()
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    try:
+        return socket.create_server((host, port))
+    except OSError as error:
+        msg = f"RFR_DESK__PORT: the desk cannot listen at {host}:{port}: {error.strerror}"
+        raise RfrError(msg) from error
