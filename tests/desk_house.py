@@ -83,7 +83,7 @@ class DeskHouse:
     async def client(self, account: Account | None = None) -> httpx.AsyncClient:
         """Return a browser, of somebody who is signed in or of nobody; what it sends comes from a page of the desk."""
         client = httpx.AsyncClient(
-            transport=httpx.ASGITransport(self.app),
+            transport=httpx.ASGITransport(self.app, raise_app_exceptions=False),  # a browser sees the page
             base_url=self.desk.settings.public_url,
             headers={"sec-fetch-site": "same-origin"},
         )
