@@ -157,6 +157,7 @@ def picture(name: str) -> bytes:
 
 
 def _ref(name: str) -> BlobRef:
+    name = name.replace(" ", "-")
     data = picture(name)
     digest = hashlib.sha256(data).hexdigest()
     return BlobRef(uri=f"memory://rfr/{name}", sha256=digest, media_type="image/png", bytes=len(data))

@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 from http import HTTPStatus
-from typing import Annotated
+from typing import Annotated, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request
@@ -34,12 +34,12 @@ async def queue(  # noqa: PLR0917 - the page's own parameters
     request: Request,
     desk: Here,
     account: Reviewing,
-    source: Annotated[Source | str, Query(max_length=32)] = "",
-    purpose: Annotated[Purpose | str, Query(max_length=32)] = "",
+    source: Annotated[Source | Literal[""], Query()] = "",
+    purpose: Annotated[Purpose | Literal[""], Query()] = "",
     after: Annotated[str, Query(max_length=128)] = "",
 ) -> HTMLResponse:
     """Show a page of the queue; asked by the page itself, only its rows."""
-    only = Filter(source if isinstance(source, Source) else None, purpose if isinstance(purpose, Purpose) else None)
+    only = Filter(source or None, purpose or None)
     now, me = desk.clock(), account.account_id
     rows = await desk.store.queue.waiting(me, now, only=only, after=_place(after), limit=PAGE_ROWS + 1)
     n, oldest = await desk.store.queue.count(me, now, only=only)

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, delete, func, or_, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Row, and_, delete, func, literal, or_, select, tuple_
 
 from rfr_stream.adapters.ledger.database import Database
 from rfr_stream.adapters.ledger.ledger import insert_for
@@ -31,7 +31,8 @@ class Queue:
         order = (cases.c.urgency, cases.c.opened_at, cases.c.submission_id)
         where = [*_theirs(account_id), *_filtered(only)]
         if after:
-            where.append(tuple_(*order) > tuple_(after.urgency, after.opened_at, after.submission_id))
+            here = zip(order, (after.urgency, after.opened_at, after.submission_id), strict=True)
+            where.append(tuple_(*order) > tuple_(*(literal(value, column.type) for column, value in here)))
         columns = (*order, cases.c.state, cases.c.source, cases.c.purpose, claims.c.account_id.label("holder"))
         held = and_(claims.c.submission_id == cases.c.submission_id, claims.c.until > now)
         wanted = select(*columns).outerjoin(claims, held).where(*where).order_by(*order).limit(limit)
