@@ -6,6 +6,7 @@ from base64 import b64decode
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from html import unescape
 from io import BytesIO
 from typing import Any, Final, TypeAlias
 
@@ -18,7 +19,7 @@ from PIL import Image
 
 from rfr_stream.adapters import keys
 from rfr_stream.desk import Suitability, Visibility
-from rfr_stream.events import BlobRef, CandidatesReady, Component, Finding, Support
+from rfr_stream.events import BlobRef, CandidatesReady, Component, Finding, SubjectUnclear, Support
 from rfr_stream.ports import NewBlob
 
 Form: TypeAlias = dict[str, str]
@@ -42,7 +43,7 @@ class CaseAtHand:
 
     house: DeskHouse
     client: httpx.AsyncClient
-    found: CandidatesReady
+    found: CandidatesReady | SubjectUnclear
     reviewer_id: str
 
     @property
@@ -64,11 +65,15 @@ async def fresh(folders: pytest.TempPathFactory) -> AsyncIterator[DeskHouse]:
 
 async def held(house: DeskHouse, found: CandidatesReady) -> CandidatesReady:
     """Let a list come to people, with its images kept and its references lawfully held."""
-    shown = (found.submission.image, *(each.reference for each in found.candidates))
-    await house.desk.blobs.put(list(map(_blob, shown)))
+    await kept(house, found.submission.image, *(each.reference for each in found.candidates))
     await house.desk.ledger.hold(builders.references_of(found))
     await house.hold(found)
     return found
+
+
+async def kept(house: DeskHouse, *images: BlobRef) -> None:
+    """Keep the pictures that these refer to."""
+    await house.desk.blobs.put(list(map(_blob, images)))
 
 
 async def taken(house: DeskHouse, found: CandidatesReady, by: str = "reviewer-a") -> CaseAtHand:
@@ -106,6 +111,12 @@ async def sign(case: CaseAtHand, *, by: str | None = None) -> httpx.Response:
     return await case.client.post(
         f"{case.path}/signature", data={"signature": signature_of(page, by or case.reviewer_id)}
     )
+
+
+def signed_draft(page: str, by: str) -> Form:
+    """Return the words that a page carries, with this person's signature."""
+    (draft,) = re.findall(r'name="draft" value="([^"]+)"', page)
+    return {"draft": unescape(draft), "signature": signature_of(page, by)}
 
 
 def signature_of(page: str, by: str) -> str:
@@ -157,7 +168,6 @@ def picture(name: str) -> bytes:
 
 
 def _ref(name: str) -> BlobRef:
-    name = name.replace(" ", "-")
     data = picture(name)
     digest = hashlib.sha256(data).hexdigest()
     return BlobRef(uri=f"memory://rfr/{name}", sha256=digest, media_type="image/png", bytes=len(data))

@@ -25,9 +25,8 @@ class TestWhatWaits:
     async def test_a_missing_child_comes_before_a_burglary_and_the_oldest_first_among_equals(
         self, house: DeskHouse
     ) -> None:
-        client = await house.client(await house.reviewer())
         asked = {
-            "old burglary": {},
+            "old-burglary": {},
             "burglary": {},
             "missing": {"purpose": Purpose.MISSING},
             "serious": {"harm": Harm.SERIOUS},
@@ -39,9 +38,9 @@ class TestWhatWaits:
             held[case_id(await desk_pages.held(house, desk_pages.listed(name, **fields)))] = name
             house.clock.forward(minutes=10)
 
-        page = (await client.get("/queue")).text
+        page = (await (await house.client(await house.reviewer())).get("/queue")).text
 
-        assert [held[each] for each in ids(page)] == ["child", "life", "missing", "serious", "old burglary", "burglary"]
+        assert [held[each] for each in ids(page)] == ["child", "life", "missing", "serious", "old-burglary", "burglary"]
         assert "<strong>6</strong> waiting, the oldest for 1 h" in page
 
     async def test_nothing_waits_for_whoever_has_decided(self, house: DeskHouse) -> None:
