@@ -2,6 +2,7 @@
 
 import re
 from datetime import timedelta
+from typing import Any
 
 import builders
 import desk_pages
@@ -25,7 +26,7 @@ class TestWhatWaits:
     async def test_a_missing_child_comes_before_a_burglary_and_the_oldest_first_among_equals(
         self, house: DeskHouse
     ) -> None:
-        asked = {
+        asked: dict[str, dict[str, Any]] = {
             "old-burglary": {},
             "burglary": {},
             "missing": {"purpose": Purpose.MISSING},
@@ -82,11 +83,12 @@ class TestWhatWaits:
     ) -> None:
         client = await house.client(await house.reviewer())
         held = {}
-        for name, fields in {
+        asked_for: dict[str, dict[str, Any]] = {
             "officer": {},
             "appeal": {"source": Source.PUBLIC_APPEAL},
             "missing": {"source": Source.MISSING_PERSON, "purpose": Purpose.MISSING},
-        }.items():
+        }
+        for name, fields in asked_for.items():
             held[case_id(await desk_pages.held(house, desk_pages.listed(name, **fields)))] = name
 
         page = (await client.get("/queue", params=asked)).text
