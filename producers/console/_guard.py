@@ -11,6 +11,8 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 MAX_BODY_BYTES: Final = 256 * 1024
+PER_MINUTE: Final = 1_200
+"""Requests from one address; a page of a review is a dozen, and an office may share one address."""
 READS: Final = frozenset({"GET", "HEAD"})
 
 CONTENT_SECURITY_POLICY: Final = (
@@ -31,7 +33,7 @@ STATIC: Final = "/static/"
 class Guard:
     """ASGI middleware. Whoever writes must come from a page of this desk; nobody writes much, or often."""
 
-    def __init__(self, app: ASGIApp, *, public_url: str, per_minute: int = 1_200) -> None:
+    def __init__(self, app: ASGIApp, *, public_url: str, per_minute: int = PER_MINUTE) -> None:
         """Stand before an application that browsers know by this address."""
         self._app, self._origin = app, public_url.rstrip("/")
         self._is_https = urlsplit(public_url).scheme == "https"

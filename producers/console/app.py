@@ -11,7 +11,7 @@ from fastapi.staticfiles import StaticFiles
 from producers.console import _refusals as refusals
 from producers.console import analysis, comparison, decision, entrance, images, queue, subject
 from producers.console._desk import Desk
-from producers.console._guard import Guard
+from producers.console._guard import PER_MINUTE, Guard
 from producers.console._pages import STATIC
 from rfr_stream import telemetry
 from rfr_stream.adapters import opening
@@ -25,8 +25,8 @@ _LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 log = telemetry.logger(__name__)
 
 
-def build(desk: Desk) -> FastAPI:
-    """Return the application on these ports.
+def build(desk: Desk, *, per_minute: int = PER_MINUTE) -> FastAPI:
+    """Return the application on these ports; from one address it answers so many requests a minute.
 
     Raises:
         RfrError: browsers would reach it over the network without TLS.
@@ -43,7 +43,7 @@ def build(desk: Desk) -> FastAPI:
         app.include_router(room.router)
     for error, answer in refusals.ANSWERS.items():
         app.add_exception_handler(error, answer)
-    app.add_middleware(Guard, public_url=desk.settings.public_url)
+    app.add_middleware(Guard, public_url=desk.settings.public_url, per_minute=per_minute)
     return app
 
 

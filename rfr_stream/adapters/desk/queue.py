@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, delete, func, literal, or_, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Row, delete, func, literal, or_, select, tuple_
 
 from rfr_stream.adapters.ledger.database import Database
 from rfr_stream.adapters.ledger.ledger import insert_for
@@ -29,25 +29,18 @@ class Queue:
         Not their own submissions, and nothing that they have decided: it waits for others.
         """
         order = (cases.c.urgency, cases.c.opened_at, cases.c.submission_id)
-        where = [*_theirs(account_id), *_filtered(only)]
+        where = [*_theirs(account_id, now), *_filtered(only)]
         if after:
             here = zip(order, (after.urgency, after.opened_at, after.submission_id), strict=True)
             where.append(tuple_(*order) > tuple_(*(literal(value, column.type) for column, value in here)))
-        columns = (*order, cases.c.state, cases.c.source, cases.c.purpose, claims.c.account_id.label("holder"))
-        held = and_(claims.c.submission_id == cases.c.submission_id, claims.c.until > now)
-        wanted = select(*columns).outerjoin(claims, held).where(*where).order_by(*order).limit(limit)
+        columns = (*order, cases.c.state, cases.c.source, cases.c.purpose, _held_by(account_id, now).label("is_mine"))
+        wanted = select(*columns).where(*where).order_by(*order).limit(limit)
         rows = await self._database.read(lambda connection: connection.execute(wanted).all())
         return [_to_waiting(row) for row in rows]
 
     async def count(self, account_id: str, now: datetime, *, only: Filter = EVERYTHING) -> tuple[int, datetime | None]:
         """Return how many wait for this person, and since when the oldest does."""
-        held = and_(claims.c.submission_id == cases.c.submission_id, claims.c.until > now)
-        wanted = (
-            select(func.count(), func.min(cases.c.opened_at))
-            .select_from(cases)
-            .outerjoin(claims, held)
-            .where(*_theirs(account_id), *_filtered(only))
-        )
+        wanted = select(func.count(), func.min(cases.c.opened_at)).where(*_theirs(account_id, now), *_filtered(only))
         n, oldest = await self._database.read(lambda connection: connection.execute(wanted).one())
         return int(n), oldest
 
@@ -76,21 +69,23 @@ class Queue:
         await self._database.write(lambda connection: connection.execute(gone))
 
 
-def _theirs(account_id: str) -> Iterator[ColumnElement[bool]]:
-    decided = select(decisions.c.ordinal).where(
-        decisions.c.submission_id == cases.c.submission_id, decisions.c.reviewer_id == account_id
-    )
-    sent = select(examinations.c.sent_at).where(
-        examinations.c.submission_id == cases.c.submission_id,
-        examinations.c.account_id == account_id,
-        examinations.c.sent_at.is_not(None),
+def _theirs(account_id: str, now: datetime) -> Iterator[ColumnElement[bool]]:
+    """What waits for this person: sets to leave out, each read once, and not a question for each row."""
+    held = select(claims.c.submission_id).where(claims.c.account_id != account_id, claims.c.until > now)
+    decided = select(decisions.c.submission_id).where(decisions.c.reviewer_id == account_id)
+    sent = select(examinations.c.submission_id).where(
+        examinations.c.account_id == account_id, examinations.c.sent_at.is_not(None)
     )
     yield WAITING  # type: ignore[misc]  # the words of the partial index
     yield cases.c.urgency.is_not(None)
     yield cases.c.submitted_by != account_id
-    yield ~decided.exists()
-    yield ~sent.exists()
-    yield or_(claims.c.account_id.is_(None), claims.c.account_id == account_id)
+    for others in (held, decided, sent):
+        yield cases.c.submission_id.not_in(others)
+
+
+def _held_by(account_id: str, now: datetime) -> ColumnElement[bool]:
+    mine = select(claims.c.submission_id).where(claims.c.account_id == account_id, claims.c.until > now)
+    return cases.c.submission_id.in_(mine)
 
 
 def _filtered(only: Filter) -> Iterator[ColumnElement[bool]]:
@@ -109,5 +104,5 @@ def _to_waiting(row: Row[Any, Any, Any, Any, Any, Any, Any]) -> Waiting:
         source=Source(fields["source"]),
         purpose=Purpose(fields["purpose"]),
         opened_at=fields["opened_at"],
-        is_mine=fields["holder"] is not None,
+        is_mine=bool(fields["is_mine"]),
     )

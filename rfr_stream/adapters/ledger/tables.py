@@ -72,6 +72,10 @@ Index(
     cases.c.urgency,
     cases.c.opened_at,
     cases.c.submission_id,
+    cases.c.submitted_by,  # these are read there: the rows themselves carry whole lists
+    cases.c.source,
+    cases.c.purpose,
+    cases.c.state,
     sqlite_where=WAITING,
     postgresql_where=WAITING,
 )
@@ -84,6 +88,7 @@ decisions: Final = Table(
     Column("ordinal", Integer, nullable=False),
     Column("person_id", String(128)),
     Column("body", Text, nullable=False),
+    Index("decisions_by_reviewer", "reviewer_id", "submission_id"),
 )
 inbox: Final = Table(
     "inbox",
@@ -193,6 +198,7 @@ examinations: Final = Table(
     Column("draft", Text),
     Column("sent_at", Instant),
     Column("revealed_at", Instant),
+    Index("examinations_by_account", "account_id", "sent_at", "submission_id"),
 )
 access_log: Final = Table(
     "access_log",

@@ -83,7 +83,7 @@ def _cases() -> None:
     op.create_index(
         "cases_waiting",
         "cases",
-        ["urgency", "opened_at", "submission_id"],
+        ["urgency", "opened_at", "submission_id", "submitted_by", "source", "purpose", "state"],
         sqlite_where=_WAITING,
         postgresql_where=_WAITING,
     )
@@ -107,6 +107,7 @@ def _decisions() -> None:
         "SELECT submission_id, reviewer_id, 1, ordinal, person_id, body FROM decisions_0001"
     )
     op.drop_table("decisions_0001")
+    op.create_index("decisions_by_reviewer", "decisions", ["reviewer_id", "submission_id"])
 
 
 def _registers() -> None:
@@ -184,6 +185,7 @@ def _at_work() -> None:
         sa.Column("sent_at", sa.BigInteger),
         sa.Column("revealed_at", sa.BigInteger),
     )
+    op.create_index("examinations_by_account", "examinations", ["account_id", "sent_at", "submission_id"])
 
 
 def _logs() -> None:
