@@ -10,13 +10,13 @@ Acknowledged by all in-sync replicas, idempotent, keyed by what the event is abo
 import asyncio
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import lru_cache
 from types import TracebackType
 from typing import Any, Final, Self
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError
+from aiokafka.errors import ClusterAuthorizationFailedError, KafkaError, TopicAuthorizationFailedError
 from aiokafka.partitioner import murmur2
 from faststream.kafka import KafkaBroker
 from faststream.security import BaseSecurity, SASLPlaintext, SASLScram256, SASLScram512
@@ -24,10 +24,14 @@ from faststream.security import BaseSecurity, SASLPlaintext, SASLScram256, SASLS
 from rfr_stream.events import Event
 from rfr_stream.settings import KafkaSettings, Settings
 from topics import Record, topic_of
-from topics._client import client_options, let_in
+from topics._client import NotAllowed, client_options, let_in, name_in, not_allowed
+from topics._rights import require
+from topics.access import Right
 
 SEND_TIMEOUT_S: Final = 60
 """How long a record may wait for its acknowledgement; a broker's restart fits in."""
+ASK_AGAIN_S: Final = 60.0
+"""How long a right that is withdrawn may go unnoticed by a consumer, which would try for ever."""
 
 
 class SendFailed(Exception):
@@ -40,9 +44,23 @@ class SendFailed(Exception):
 class Bus:
     """The way to Kafka and back. An async context manager: inside, it can publish."""
 
-    def __init__(self, settings: KafkaSettings, *, bootstrap_servers: str, client_id: str) -> None:
-        """Prepare; connect nothing."""
+    def __init__(
+        self, settings: KafkaSettings, *, bootstrap_servers: str, client_id: str, rights: Collection[Right] = ()
+    ) -> None:
+        """Prepare; connect nothing.
+
+        Args:
+            settings: how to be let in
+
+            bootstrap_servers: host:port,...
+
+            client_id: for the broker's log
+
+            rights: what this process must be allowed to do; the bus does not open without
+
+        """
         options = client_options(settings)
+        self.rights = rights
         self.options = {**options, "bootstrap_servers": bootstrap_servers, "client_id": client_id}
         self._producer: AIOKafkaProducer | None = None
         self.failure: BaseException | None = None
@@ -60,7 +78,7 @@ class Bus:
         )
 
     @classmethod
-    def from_settings(cls, settings: Settings, *, client_id: str) -> Self:
+    def from_settings(cls, settings: Settings, *, client_id: str, rights: Collection[Right] = ()) -> Self:
         """Prepare as the process's settings say.
 
         Raises:
@@ -71,18 +89,27 @@ class Bus:
         if servers is None:
             msg = "RFR_KAFKA__BOOTSTRAP_SERVERS: name the cluster (host:port,...)"
             raise ValueError(msg)
-        return cls(settings.kafka, bootstrap_servers=servers, client_id=f"{client_id}-{settings.instance}")
+        name = f"{client_id}-{settings.instance}"
+        return cls(settings.kafka, bootstrap_servers=servers, client_id=name, rights=rights)
 
     def fail(self, error: BaseException) -> None:
         """Say that this process cannot go on; whoever serves the bus ends it, with nothing more committed."""
         self.failure = self.failure or error
         self.failed.set()
 
+    async def watch_rights(self, every_s: float = ASK_AGAIN_S) -> None:
+        """Ask now and then whether the cluster still allows what must be; end with `NotAllowed` once it does not."""
+        while self._producer is not None:
+            await asyncio.sleep(every_s)
+            await require(self._producer.client, self.rights, self.options)
+
     async def publish(self, events: Sequence[Event]) -> None:
         """Send events to their topics; return once all are acknowledged.
 
         Raises:
             SendFailed: at least one was not.
+
+            NotAllowed: as `queue`.
 
         """
         await self.send([topic_of(event).encode(event) for event in events])
@@ -92,6 +119,8 @@ class Bus:
 
         Raises:
             SendFailed: at least one was not.
+
+            NotAllowed: as `queue`.
 
         """
         await acknowledged(await self.queue(records))
@@ -104,6 +133,8 @@ class Bus:
         Raises:
             SendFailed: the producer takes no more.
 
+            NotAllowed: this process may not write to one of the topics.
+
         """
         if self._producer is None:
             msg = "the bus is not open"
@@ -114,7 +145,7 @@ class Bus:
                 await send(record.topic, record.value, record.key, headers=list(record.headers)) for record in records
             ]
         except KafkaError as error:
-            raise SendFailed(type(error).__name__) from error
+            raise _failure(error) from error
 
     async def __aenter__(self) -> Self:
         producer = AIOKafkaProducer(
@@ -129,12 +160,21 @@ class Bus:
         )
         async with let_in(self.options):
             try:
-                await producer.start()
+                await self._start(producer)
             except BaseException:
                 await producer.stop()  # it is half open
                 raise
         self._producer = producer
         return self
+
+    async def _start(self, producer: AIOKafkaProducer) -> None:
+        try:
+            await producer.start()
+        except ClusterAuthorizationFailedError as error:  # who may write no topic gets no producer's id
+            await require(producer.client, self.rights, self.options)
+            right = "write any topic"
+            raise not_allowed(right, who=name_in(self.options)) from error
+        await require(producer.client, self.rights, self.options)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -150,6 +190,8 @@ async def acknowledged(acknowledgements: Sequence["asyncio.Future[object]"]) -> 
     Raises:
         SendFailed: at least one was not acknowledged.
 
+        NotAllowed: this process may not write to one of the topics.
+
     """
     try:
         for acknowledgement in acknowledgements:
@@ -157,7 +199,15 @@ async def acknowledged(acknowledgements: Sequence["asyncio.Future[object]"]) -> 
     except KafkaError as error:
         for other in acknowledgements:
             other.add_done_callback(_retrieve)
-        raise SendFailed(type(error).__name__) from error
+        raise _failure(error) from error
+
+
+def _failure(error: KafkaError) -> SendFailed | NotAllowed:
+    match error:
+        case TopicAuthorizationFailedError(args=(str(topic), *_)):
+            return not_allowed(f"write topic {topic}")
+        case _:
+            return SendFailed(type(error).__name__)
 
 
 def _retrieve(acknowledgement: "asyncio.Future[object]") -> None:
