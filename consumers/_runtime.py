@@ -52,7 +52,7 @@ def serve(bus: Bus, *resources: Resource, tasks: Sequence[Task] = (), metrics_po
     committed. If a task fails, the pipelines are drained and the process ends with exit code 1, so that its
     supervisor starts it again; nothing that was unfinished is committed.
     """
-    service = _Service(bus, resources, [*tasks, bus.watch_rights] if bus.rights else tasks)
+    service = _Service(bus, resources, tasks)
     app = FastStream(
         bus.broker,
         logger=None,

@@ -97,7 +97,7 @@ async def plan(settings: KafkaSettings) -> tuple[Difference, ...]:
 
     """
     async with connected(settings) as client:
-        return await _compare(client)
+        return await compare(client)
 
 
 async def apply(settings: KafkaSettings) -> tuple[Difference, ...]:
@@ -108,13 +108,14 @@ async def apply(settings: KafkaSettings) -> tuple[Difference, ...]:
 
     """
     async with connected(settings) as client:
-        to_do = [each for each in await _compare(client) if each.kind in {Kind.MISSING, Kind.SURPLUS}]
+        to_do = [each for each in await compare(client) if each.kind in {Kind.MISSING, Kind.SURPLUS}]
         for each in sorted(to_do, key=lambda each: each.kind is Kind.SURPLUS):
-            await (_give if each.kind is Kind.MISSING else _take)(client, each.rule)
-        return await settled(partial(_compare, client), to_do)
+            await (give if each.kind is Kind.MISSING else take)(client, each.rule)
+        return await settled(partial(compare, client), to_do)
 
 
-async def _compare(client: AIOKafkaAdminClient) -> tuple[Difference, ...]:
+async def compare(client: AIOKafkaAdminClient) -> tuple[Difference, ...]:
+    """Return what differs between the table and this client's cluster."""
     asked, found = wanted(), frozenset(await _rules(client))
     missing = [Difference(Kind.MISSING, rule) for rule in asked - found]
     others = [Difference(kind, rule) for rule in found - asked if (kind := _kind_of(rule))]
@@ -159,12 +160,14 @@ def _right(operation: int, resource: int, name: str, pattern: int) -> Right:
     return Right(Operation(operation), Resource(resource), name, prefix=pattern == _Pattern.PREFIXED)
 
 
-async def _give(client: AIOKafkaAdminClient, rule: Rule) -> None:
+async def give(client: AIOKafkaAdminClient, rule: Rule) -> None:
+    """Add a rule to the cluster."""
     (answer,) = (await _ask(client, CreateAclsRequest(*_fields(rule)))).creation_responses
     raise_on(*answer)
 
 
-async def _take(client: AIOKafkaAdminClient, rule: Rule) -> None:
+async def take(client: AIOKafkaAdminClient, rule: Rule) -> None:
+    """Remove exactly this rule from the cluster."""
     ((code, message, _),) = (await _ask(client, DeleteAclsRequest(*_fields(rule)))).filter_responses
     raise_on(code, message)
 

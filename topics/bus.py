@@ -21,6 +21,8 @@ from aiokafka.partitioner import murmur2
 from faststream.kafka import KafkaBroker
 from faststream.security import BaseSecurity, SASLPlaintext, SASLScram256, SASLScram512
 
+from rfr_stream import telemetry
+from rfr_stream.errors import Unavailable
 from rfr_stream.events import Event
 from rfr_stream.settings import KafkaSettings, Settings
 from topics import Record, topic_of
@@ -30,8 +32,8 @@ from topics.access import Right
 
 SEND_TIMEOUT_S: Final = 60
 """How long a record may wait for its acknowledgement; a broker's restart fits in."""
-ASK_AGAIN_S: Final = 60.0
-"""How long a right that is withdrawn may go unnoticed by a consumer, which would try for ever."""
+
+log = telemetry.logger(__name__)
 
 
 class SendFailed(Exception):
@@ -43,6 +45,9 @@ class SendFailed(Exception):
 
 class Bus:
     """The way to Kafka and back. An async context manager: inside, it can publish."""
+
+    ask_again_s = 60.0
+    """How long a right that is withdrawn may go unnoticed by a consumer, which would try for ever."""
 
     def __init__(
         self, settings: KafkaSettings, *, bootstrap_servers: str, client_id: str, rights: Collection[Right] = ()
@@ -63,6 +68,7 @@ class Bus:
         self.rights = rights
         self.options = {**options, "bootstrap_servers": bootstrap_servers, "client_id": client_id}
         self._producer: AIOKafkaProducer | None = None
+        self._watching: asyncio.Task[None] | None = None
         self.failure: BaseException | None = None
         self.failed = asyncio.Event()
         self.one_suspect = asyncio.Lock()
@@ -96,12 +102,6 @@ class Bus:
         """Say that this process cannot go on; whoever serves the bus ends it, with nothing more committed."""
         self.failure = self.failure or error
         self.failed.set()
-
-    async def watch_rights(self, every_s: float = ASK_AGAIN_S) -> None:
-        """Ask now and then whether the cluster still allows what must be; end with `NotAllowed` once it does not."""
-        while self._producer is not None:
-            await asyncio.sleep(every_s)
-            await require(self._producer.client, self.rights, self.options)
 
     async def publish(self, events: Sequence[Event]) -> None:
         """Send events to their topics; return once all are acknowledged.
@@ -165,6 +165,8 @@ class Bus:
                 await producer.stop()  # it is half open
                 raise
         self._producer = producer
+        if self.rights:
+            self._watching = asyncio.create_task(self._watch_rights(producer))
         return self
 
     async def _start(self, producer: AIOKafkaProducer) -> None:
@@ -176,9 +178,23 @@ class Bus:
             raise not_allowed(right, who=name_in(self.options)) from error
         await require(producer.client, self.rights, self.options)
 
+    async def _watch_rights(self, producer: AIOKafkaProducer) -> None:
+        """Ask now and then whether the cluster still allows what must be; this process cannot go on without."""
+        while self.failure is None:
+            await asyncio.sleep(self.ask_again_s)
+            try:
+                await require(producer.client, self.rights, self.options)
+            except Unavailable:
+                continue  # whoever needs the cluster now says so
+            except NotAllowed as error:
+                log.event("task.failed", level=logging.CRITICAL, error=error, task="rights")
+                self.fail(error)
+
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._watching is not None:
+            self._watching.cancel()
         producer, self._producer = self._producer, None
         if producer is not None:
             await producer.stop()
