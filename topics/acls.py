@@ -79,7 +79,7 @@ class Difference:
             case Kind.SURPLUS:
                 return f"{whose} may {right}: not in the table"
             case Kind.DENIED:
-                return f"{whose} is forbidden to {right}: somebody set it, and only they can lift it"
+                return f"{whose} is forbidden to {right}: to lift it is for whoever set it"
             case Kind.FOREIGN:
                 return f"{whose}, who is not in the table, may {right}"
 

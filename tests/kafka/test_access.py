@@ -8,7 +8,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Final
 
 import builders
@@ -16,6 +15,8 @@ import lab
 import pytest
 import pytest_asyncio
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import NewPartitions, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import TopicAuthorizationFailedError
 from chain import variables
 from guarded import STRANGER, SUPER_USER, Guarded, guarded
@@ -27,9 +28,10 @@ import topics
 from consumers import detection, embedding, enrolment, review, search
 from consumers._pipeline import Pipeline
 from consumers._runtime import Runs, Task
-from producers import officer, references
+from producers import officer, references, replay
 from producers.officer import OfficerRequest
 from producers.references import Enrolment
+from rfr_stream import stages
 from rfr_stream.adapters.keys import Ed25519Verifier
 from rfr_stream.adapters.memory.vision import PlantedFace
 from rfr_stream.errors import Unavailable
@@ -45,7 +47,7 @@ from topics.tail import read_tail
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-STAGES: Final = {
+STAGES: Final[dict[Principal, Any]] = {
     access.DETECTION: detection,
     access.EMBEDDING: embedding,
     access.SEARCH: search,
@@ -132,6 +134,8 @@ async def test_the_whole_chain_works_with_these_rights_and_no_more(cluster: Guar
     here = House()
     for name in REVIEWERS:
         await here.ledger.register(builders.reviewer(name, competent_until=datetime.now(UTC) + timedelta(days=1)))
+    blank = builders.candidates_ready(people=())
+    await stages.hold([blank], cases=here.ledger, now=builders.NOW)  # owed, so that the relay begins by looking back
     async with AsyncExitStack() as stack:
         for bus, tasks in mounted(cluster, here, tmp_path):
             await stack.enter_async_context(at_work(bus, tasks))
@@ -142,7 +146,9 @@ async def test_the_whole_chain_works_with_these_rights_and_no_more(cluster: Guar
             await console.publish([builders.decision(found, by=name) for name in REVIEWERS])
         lead = await heard_by_the_case_system(cluster, found.submission.case_ref)
         await every_group_sets_aside_what_it_cannot_open(cluster)
+        await put_back(cluster)
     assert lead.person_id == "person-1"
+    assert await here.ledger.unpublished(1) == []
 
 
 def mounted(cluster: Guarded, here: House, folder: Path) -> list[tuple[Bus, Sequence[Task]]]:
@@ -235,6 +241,20 @@ async def every_group_sets_aside_what_it_cannot_open(cluster: Guarded) -> None:
             )
 
 
+async def put_back(cluster: Guarded) -> None:
+    """Put dead letters back as whoever does so after a fix, on every topic where that is allowed; once each."""
+    who = access.REPLAY
+    async with cluster.bus(who.name, who.rights) as bus:
+        for topic in who.puts_back:
+            (group,) = topic.groups
+            letters = await replay.find(bus.options, topic, group, replay.Wanted(key="nonsense"))
+            assert letters
+            await replay.replay(bus, topic, letters, per_second=100)
+            places = {(kept.partition, kept.offset) for kept in letters}
+            again = await replay.find(bus.options, topic, group, replay.Wanted(key="nonsense"))
+            assert not places & {(kept.partition, kept.offset) for kept in again}
+
+
 # --- it is not too much, and what is missing is named ----------------------------------------------------------------
 
 
@@ -250,15 +270,15 @@ async def test_without_any_one_of_its_rights_a_stage_does_not_start_and_names_it
         pass
 
 
-@pytest.mark.parametrize(("stage", "module"), STAGES.items(), ids=lambda each: getattr(each, "name", ""))
-async def test_every_stage_asks_for_all_its_rights_before_it_starts(
-    cluster: Guarded, stage: Principal, module: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@every_stage
+async def test_every_stages_application_asks_for_its_rights_before_it_starts(
+    cluster: Guarded, stage: Principal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for variable in environment(cluster, stage.name, tmp_path):
         monkeypatch.setenv(*variable.split("=", 1))
     async with withdrawn(cluster, stage, to_set_aside(stage)):
         with pytest.raises(NotAllowed, match=f"{stage.name} may not {to_set_aside(stage)};"):
-            await module.create_app().lifespan_context().__aenter__()
+            await STAGES[stage].create_app().lifespan_context().__aenter__()
 
 
 async def test_a_stages_process_says_in_a_sentence_what_it_may_not_and_ends(cluster: Guarded, tmp_path: Path) -> None:
@@ -396,6 +416,21 @@ async def test_whoever_lays_out_the_topics_sees_the_rights_and_changes_none(clus
         assert str(missing) == "rfr-officer may not yet write topic rfr-submissions-v1"
         with pytest.raises(Unavailable, match="ClusterAuthorizationFailed"):
             await acls.apply(settings)
+
+
+async def test_whoever_lays_out_the_topics_can_do_that_and_nothing_else(cluster: Guarded) -> None:
+    async with admin.connected(cluster.settings(access.ADMIN.name)) as client:
+        made = await client.create_topics([NewTopic("rfr-scratch-v1", 1, 1), NewTopic("payroll", 1, 1)])
+        assert {name: code == 0 for name, code, _ in made.topic_errors} == {"rfr-scratch-v1": True, "payroll": False}
+        await lab.until(client.list_topics, lambda names: "rfr-scratch-v1" in names)
+        await client.create_partitions({"rfr-scratch-v1": NewPartitions(2)})
+        settings = ConfigResource(ConfigResourceType.TOPIC, "rfr-scratch-v1", {"retention.ms": "1000"})
+        ((altered,),) = [answer.resources for answer in await client.alter_configs([settings])]
+        assert altered[0] == 0
+        refused = await client.delete_topics(["rfr-scratch-v1"])
+        assert [code for _, code in refused.topic_error_codes] == [TopicAuthorizationFailedError.errno]
+    async with admin.connected(cluster.settings(SUPER_USER)) as client:
+        await client.delete_topics(["rfr-scratch-v1"])
 
 
 async def test_whoever_may_not_lay_out_topics_is_told_which(cluster: Guarded) -> None:
