@@ -10,6 +10,7 @@ from enum import IntEnum
 from typing import Final
 
 from topics import (
+    ACKNOWLEDGEMENTS,
     CANDIDATES,
     DECISIONS,
     ENROLMENTS,
@@ -155,7 +156,7 @@ MISSING_PERSONS: Final = Principal(
 GALLERY_ADMIN: Final = Principal("rfr-gallery-admin", "brings references in, and erases them", writes=(ENROLMENTS,))
 
 DETECTION: Final = Principal(
-    "rfr-detection", "finds the subject's face", works_on=(SUBMISSIONS,), writes=(FACES, OUTCOMES)
+    "rfr-detection", "finds the subject's face", works_on=(SUBMISSIONS,), writes=(FACES, CANDIDATES, OUTCOMES)
 )
 EMBEDDING: Final = Principal(
     "rfr-embedding", "makes the subject's template", works_on=(FACES,), writes=(TEMPLATES, OUTCOMES)
@@ -166,14 +167,17 @@ ENROLMENT: Final = Principal("rfr-enrolment", "keeps the gallery", works_on=(ENR
 REVIEW: Final = Principal(
     "rfr-review",
     "counts what people have signed, and alone says what they confirmed",
-    works_on=(CANDIDATES, OUTCOMES, DECISIONS),
+    works_on=(CANDIDATES, OUTCOMES, DECISIONS, ACKNOWLEDGEMENTS),
     writes=(IDENTIFICATIONS, OUTCOMES, SUBMISSIONS),  # a submission goes on once a person has chosen its subject
     looks_back=(IDENTIFICATIONS.name, OUTCOMES.name, DECISIONS.dead("rfr-review")),
 )
 CONSOLE: Final = Principal("rfr-console", "the reviewers' desk: what they sign", writes=(DECISIONS,))
 
 CASE_SYSTEM: Final = Principal(
-    "rfr-case-system", "a subscriber: the case system", subscribes=(IDENTIFICATIONS, OUTCOMES)
+    "rfr-case-system",
+    "a subscriber: the case system",
+    subscribes=(IDENTIFICATIONS, OUTCOMES),
+    writes=(ACKNOWLEDGEMENTS,),
 )
 
 ADMIN: Final = Principal("rfr-admin", "lays out the topics: `rfr topics apply`", lays_out="rfr-")

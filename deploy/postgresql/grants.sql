@@ -31,17 +31,19 @@ BEGIN
         FROM (VALUES
             -- The review stage writes what people have decided, and what the world is owed for it.
             ('rfr_review', 'SELECT, INSERT, UPDATE, DELETE', ARRAY[
-                'cases', 'decisions', 'inbox', 'outbox', 'reviewers', 'held_references', 'erased_references'
+                'cases', 'decisions', 'inbox', 'outbox', 'reviewers', 'held_references', 'erased_references',
+                'seeds', 'acknowledgements', 'subscribers'
             ]),
-            -- The console shows cases; what reviewers decide reaches the ledger by Kafka alone.
+            -- The console shows cases; what people decide reaches the ledger by Kafka alone.
             ('rfr_console', 'SELECT', ARRAY[
-                'cases', 'decisions', 'inbox', 'outbox', 'reviewers', 'held_references', 'erased_references'
+                'cases', 'decisions', 'inbox', 'outbox', 'reviewers', 'held_references', 'erased_references',
+                'acknowledgements', 'subscribers'
             ]),
-            -- Its own tables it writes; who looked something up is never changed.
+            -- Its own tables it writes; what was seen, analysed and reported is never changed.
             ('rfr_console', 'SELECT, INSERT, UPDATE, DELETE', ARRAY[
-                'accounts', 'sessions', 'claims', 'analyses', 'examinations', 'viewings', 'drafts'
+                'accounts', 'sessions', 'claims', 'examinations'
             ]),
-            ('rfr_console', 'SELECT, INSERT', ARRAY['consultations']),
+            ('rfr_console', 'SELECT, INSERT', ARRAY['analyses', 'access_log', 'alerts']),
             -- Search and enrolment know references, and no case.
             ('rfr_stage', 'SELECT, INSERT, UPDATE, DELETE', ARRAY['held_references', 'erased_references']),
             -- Whoever opens the ledger asks first whether its tables are of this release.

@@ -16,7 +16,10 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
+from rfr_stream.adapters.desk import SqlDesk
 from rfr_stream.adapters.ledger import SqlLedger
+from rfr_stream.desk import Alert, AlertKind, Operation
+from rfr_stream.policy import Role
 from rfr_stream.ports import CaseState
 
 GRANTS: Final = Path(__file__).parents[2] / "deploy" / "postgresql" / "grants.sql"
@@ -116,6 +119,22 @@ async def test_the_console_only_reads_the_ledger(granted: Granted, table: str) -
     assert await granted.refuses("rfr_console", f"DELETE FROM {table}")  # noqa: S608 - one of these names
 
 
+async def test_the_console_keeps_its_own_books_and_rewrites_none(granted: Granted) -> None:
+    about, now = uuid4(), builders.NOW
+    async with SqlLedger(granted.user("rfr_console")) as ledger:
+        desk = SqlDesk(ledger)
+        await desk.accounts.add("reviewer-a", [Role.REVIEWER], now)
+        await desk.accounts.enter("reviewer-a", builders.sha256("token"), now)
+        assert await desk.queue.claim(about, "reviewer-a", now, builders.LATER)
+        await desk.queue.release(about, "reviewer-a")
+        await desk.examinations.show(about, "reviewer-a", "seed", now)
+        await desk.examinations.alert(Alert(now, AlertKind.TOO_FAST, "reviewer-a", about, "a minute"))
+        await desk.log.write("reviewer-a", Operation.CONSULTATION, str(about), "", now)
+        assert await desk.log.first_break() is None
+    for table in ("analyses", "access_log", "alerts"):
+        assert await granted.may("rfr_console", table) == {"SELECT", "INSERT"}
+
+
 async def test_the_review_stage_does_its_whole_work(granted: Granted) -> None:
     async with SqlLedger(granted.user("rfr_review")) as ledger:
         await ledger.register(builders.reviewer("reviewer-a"))
@@ -142,15 +161,17 @@ async def test_a_stage_knows_references_and_no_case(granted: Granted) -> None:
 
 
 async def test_a_table_that_comes_later_gets_its_rights_when_the_file_is_applied_again(granted: Granted) -> None:
-    granted.by_hand(
-        "CREATE TABLE consultations (number bigserial PRIMARY KEY, why text); "
-        "CREATE TABLE drafts (number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, why text)"
-    )
-    assert await granted.may("rfr_console", "consultations") == set()
+    granted.by_hand("DROP TABLE alerts, claims")
     granted.grant()
-    assert await granted.may("rfr_console", "consultations") == {"SELECT", "INSERT"}
-    assert await granted.may("rfr_console", "drafts") == {"SELECT", *WRITING}
-    for table in ("consultations", "drafts"):
+    granted.by_hand(
+        "CREATE TABLE alerts (number bigserial PRIMARY KEY, why text); "
+        "CREATE TABLE claims (number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, why text)"
+    )
+    assert await granted.may("rfr_console", "alerts") == set()
+    granted.grant()
+    assert await granted.may("rfr_console", "alerts") == {"SELECT", "INSERT"}
+    assert await granted.may("rfr_console", "claims") == {"SELECT", *WRITING}
+    for table in ("alerts", "claims"):
         assert not await granted.refuses("rfr_console", f"INSERT INTO {table} (why) VALUES ('asked')")  # noqa: S608
         assert await granted.may("rfr_stage", table) == set()
 

@@ -21,7 +21,6 @@ from aiokafka.errors import TopicAuthorizationFailedError
 from chain import variables
 from guarded import STRANGER, SUPER_USER, Guarded, guarded
 from house import House, picture
-from mounted import lawful
 from secured import SCRAM_PASSWORD
 
 import topics
@@ -32,7 +31,7 @@ from producers import officer, references, replay
 from producers.officer import OfficerRequest
 from producers.references import Enrolment
 from rfr_stream import stages
-from rfr_stream.adapters.keys import Ed25519Verifier
+from rfr_stream.adapters.keys import KeyVerifier
 from rfr_stream.adapters.memory.vision import PlantedFace
 from rfr_stream.errors import Unavailable
 from rfr_stream.events import CandidatesReady, Event, GalleryName, IdentificationConfirmed, Purpose
@@ -62,6 +61,7 @@ HAND_MADE: Final[dict[Topic, Event]] = {
     topics.DECISIONS: builders.decision(),
     topics.IDENTIFICATIONS: builders.identification_confirmed(),
     topics.OUTCOMES: builders.closed(),
+    topics.ACKNOWLEDGEMENTS: builders.acknowledged(builders.identification_confirmed()),
     topics.ENROLMENTS: builders.reference_submitted(),
 }
 """One valid event for each topic, as anybody could make it by hand."""
@@ -135,7 +135,7 @@ async def test_the_whole_chain_works_with_these_rights_and_no_more(cluster: Guar
     for name in REVIEWERS:
         await here.ledger.register(builders.reviewer(name, competent_until=datetime.now(UTC) + timedelta(days=1)))
     blank = builders.candidates_ready(people=())
-    await stages.hold([blank], cases=here.ledger, now=builders.NOW)  # owed, so that the relay begins by looking back
+    await stages.hold([blank], ledger=here.ledger, now=builders.NOW)  # owed, so that the relay begins by looking back
     async with AsyncExitStack() as stack:
         for bus, tasks in mounted(cluster, here, tmp_path):
             await stack.enter_async_context(at_work(bus, tasks))
@@ -145,6 +145,8 @@ async def test_the_whole_chain_works_with_these_rights_and_no_more(cluster: Guar
         async with cluster.bus(access.CONSOLE.name, access.CONSOLE.rights) as console:
             await console.publish([builders.decision(found, by=name) for name in REVIEWERS])
         lead = await heard_by_the_case_system(cluster, found.submission.case_ref)
+        async with cluster.bus(access.CASE_SYSTEM.name, access.CASE_SYSTEM.rights) as case_system:
+            await case_system.publish([builders.acknowledged(lead)])
         await every_group_sets_aside_what_it_cannot_open(cluster)
         await put_back(cluster)
     assert lead.person_id == "person-1"
@@ -162,7 +164,7 @@ def mounted(cluster: Guarded, here: House, folder: Path) -> list[tuple[Bus, Sequ
         (embeds, [embedding.mount(embeds, settings, **ports)]),
         (searches, [search.mount(searches, settings, **more)]),
         (enrols, [enrolment.mount(enrols, settings, **more)]),
-        (reviews, review.mount(reviews, settings, ledger=here.ledger, verifier=Ed25519Verifier())),
+        (reviews, review.mount(reviews, settings, ledger=here.ledger, verifier=KeyVerifier())),
     ]
 
 
@@ -185,7 +187,9 @@ async def at_work(bus: Bus, tasks: Sequence[Task]) -> AsyncIterator[None]:
 
 async def enrolled(cluster: Guarded, here: House, file: bytes) -> None:
     """Let the gallery's administrator bring in person-1, and wait until they can be found."""
-    entry = Enrolment(person_id="person-1", gallery=GalleryName.CUSTODY, hold=lawful(), submitted_by="records-office")
+    now = datetime.now(UTC)
+    held = builders.hold_record(captured_at=now - timedelta(days=1), review_due=now + timedelta(days=1))
+    entry = Enrolment(person_id="person-1", gallery=GalleryName.CUSTODY, hold=held, submitted_by="records-office")
     async with cluster.bus(access.GALLERY_ADMIN.name) as bus:
         reports = [each async for each in references.enrol([(file, entry)], blobs=here.blobs, publish=bus.publish)]
     ids = [report.derived_id for report in reports if report.derived_id]
