@@ -169,7 +169,7 @@ REVIEW: Final = Principal(
     "counts what people have signed, and alone says what they confirmed",
     works_on=(CANDIDATES, OUTCOMES, DECISIONS, ACKNOWLEDGEMENTS),
     writes=(IDENTIFICATIONS, OUTCOMES, SUBMISSIONS),  # a submission goes on once a person has chosen its subject
-    looks_back=(IDENTIFICATIONS.name, OUTCOMES.name, DECISIONS.dead("rfr-review")),
+    looks_back=(IDENTIFICATIONS.name, OUTCOMES.name, SUBMISSIONS.name, DECISIONS.dead("rfr-review")),
 )
 CONSOLE: Final = Principal("rfr-console", "the reviewers' desk: what they sign", writes=(DECISIONS,))
 

@@ -28,6 +28,7 @@ from consumers import detection, embedding, enrolment, review, search
 from consumers._pipeline import Pipeline
 from consumers._runtime import Runs, Task
 from producers import officer, references, replay
+from producers.console import app as console
 from producers.officer import OfficerRequest
 from producers.references import Enrolment
 from rfr_stream import stages
@@ -283,6 +284,20 @@ async def test_every_stages_application_asks_for_its_rights_before_it_starts(
     async with withdrawn(cluster, stage, to_set_aside(stage)):
         with pytest.raises(NotAllowed, match=f"{stage.name} may not {to_set_aside(stage)};"):
             await STAGES[stage].create_app().lifespan_context().__aenter__()
+
+
+async def test_the_desk_does_not_open_where_it_may_not_say_what_people_sign(
+    cluster: Guarded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (right,) = access.CONSOLE.rights
+    for variable in environment(cluster, access.CONSOLE.name, tmp_path):
+        monkeypatch.setenv(*variable.split("=", 1))
+    desk = console.create_app()
+    async with withdrawn(cluster, access.CONSOLE, right):
+        with pytest.raises(NotAllowed, match=f"rfr-console may not {right};"):
+            await desk.router.lifespan_context(desk).__aenter__()
+    async with desk.router.lifespan_context(desk):
+        pass
 
 
 async def test_a_stages_process_says_in_a_sentence_what_it_may_not_and_ends(cluster: Guarded, tmp_path: Path) -> None:
