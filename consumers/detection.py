@@ -14,6 +14,7 @@ from rfr_stream.adapters import opening
 from rfr_stream.events import ImageSubmitted
 from rfr_stream.ports import BlobStore, Vision
 from rfr_stream.settings import Settings
+from topics import access
 from topics.bus import Bus
 
 (GROUP,) = topics.SUBMISSIONS.groups
@@ -44,7 +45,7 @@ def mount(bus: Bus, settings: Settings, *, blobs: BlobStore, vision: Vision) -> 
 def create_app() -> FastStream:
     """Build the stage's own application from the environment."""
     settings = Settings()
-    bus = Bus.from_settings(settings, client_id=GROUP)
+    bus = Bus.from_settings(settings, client_id=GROUP, rights=access.DETECTION.rights)
     blobs, vision = opening.blobs(settings), opening.vision(settings, load={"detector"})
     return serve(
         bus, blobs, vision, tasks=[mount(bus, settings, blobs=blobs, vision=vision)], metrics_port=settings.metrics_port

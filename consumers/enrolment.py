@@ -13,6 +13,7 @@ from rfr_stream.adapters import opening
 from rfr_stream.events import ReferenceErased, ReferenceSubmitted
 from rfr_stream.ports import BlobStore, Gallery, References, Vision
 from rfr_stream.settings import Settings
+from topics import access
 from topics.bus import Bus
 
 (GROUP,) = topics.ENROLMENTS.groups
@@ -45,7 +46,7 @@ def mount(
 def create_app() -> FastStream:
     """Build the stage's own application from the environment."""
     settings = Settings()
-    bus = Bus.from_settings(settings, client_id=GROUP)
+    bus = Bus.from_settings(settings, client_id=GROUP, rights=access.ENROLMENT.rights)
     blobs, ledger = opening.blobs(settings), opening.ledger(settings)
     vision = opening.vision(settings)
     gallery = opening.gallery(settings, vision)

@@ -23,6 +23,7 @@ from rfr_stream.adapters import opening
 from rfr_stream.events import CandidatesReady, LeadAcknowledged, Signed, SubjectUnclear, SubmissionClosed
 from rfr_stream.ports import Ledger, Verifier
 from rfr_stream.settings import ReviewSettings, Settings
+from topics import access
 from topics.bus import Bus
 
 (HOLD_GROUP,) = topics.CANDIDATES.groups
@@ -91,7 +92,7 @@ def mount(bus: Bus, settings: Settings, *, ledger: Ledger, verifier: Verifier) -
 def create_app() -> FastStream:
     """Build the stage's own application from the environment."""
     settings = Settings()
-    bus = Bus.from_settings(settings, client_id=REVIEW_GROUP)
+    bus = Bus.from_settings(settings, client_id=REVIEW_GROUP, rights=access.REVIEW.rights)
     ledger = opening.ledger(settings)
     return serve(
         bus,

@@ -14,6 +14,7 @@ from rfr_stream.adapters import opening
 from rfr_stream.events import FaceEmbedded
 from rfr_stream.ports import BlobStore, Gallery, References, Vision
 from rfr_stream.settings import Settings
+from topics import access
 from topics.bus import Bus
 
 (GROUP,) = topics.TEMPLATES.groups
@@ -46,7 +47,7 @@ def mount(
 def create_app() -> FastStream:
     """Build the stage's own application from the environment; it needs no model, only the name of one."""
     settings = Settings()
-    bus = Bus.from_settings(settings, client_id=GROUP)
+    bus = Bus.from_settings(settings, client_id=GROUP, rights=access.SEARCH.rights)
     blobs, ledger = opening.blobs(settings), opening.ledger(settings)
     vision = opening.vision(settings, load=())
     gallery = opening.gallery(settings, vision)

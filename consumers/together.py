@@ -11,9 +11,17 @@ from rfr_stream.adapters import opening
 from rfr_stream.errors import RfrError
 from rfr_stream.settings import Settings
 from rfr_stream.vision.packs import Role
+from topics import access
 from topics.bus import Bus
 
-STAGES: Final = ("detection", "embedding", "search", "enrolment", "review")
+_PRINCIPALS: Final = {
+    "detection": access.DETECTION,
+    "embedding": access.EMBEDDING,
+    "search": access.SEARCH,
+    "enrolment": access.ENROLMENT,
+    "review": access.REVIEW,
+}
+STAGES: Final = tuple(_PRINCIPALS)
 
 
 def require_known(stages: Collection[str]) -> None:
@@ -37,7 +45,8 @@ def create_app(settings: Settings | None = None, only: Collection[str] = STAGES)
     """
     settings = settings or Settings()
     require_known(only)
-    bus = Bus.from_settings(settings, client_id="rfr")
+    rights = [right for stage in only for right in _PRINCIPALS[stage].rights]
+    bus = Bus.from_settings(settings, client_id="rfr", rights=rights)
     blobs, ledger = opening.blobs(settings), opening.ledger(settings)
     vision = opening.vision(settings, load=_models(only))
     resources: list[Resource] = [blobs, ledger, vision]

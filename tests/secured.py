@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address
 from pathlib import Path
 from subprocess import run
-from typing import Final
+from typing import ClassVar, Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -130,9 +130,11 @@ class SecuredFiles(Files):
 class SecuredKafka(EmbeddedKafka):
     """The embedded broker with a listener for SASL over TLS, and one for clients that show a certificate."""
 
+    files: ClassVar[type[SecuredFiles]] = SecuredFiles
+
     def __init__(self, data_dir: Path, identity: Certificate, authority: Authority) -> None:
         super().__init__(data_dir)
-        self._secured = SecuredFiles(
+        self._secured = self.files(
             self._files.folder, identity.both, authority.file, sasl=_free_port(), mutual=_free_port()
         )
         self._files = self._secured
@@ -147,9 +149,9 @@ class SecuredKafka(EmbeddedKafka):
         """`host:port` that wants TLS and a client's certificate."""
         return f"{HOST}:{self._secured.mutual}"
 
-    def format(self) -> None:
-        """Prepare the data folder with a user who is known by SCRAM: they are kept in the cluster itself."""
+    def format(self, *users: str) -> None:
+        """Prepare the data folder with users who are known by SCRAM: they are kept in the cluster itself."""
         self._files.folder.mkdir(parents=True, mode=0o700)
         self._files.write(_free_port(), _free_port())
-        user = f"SCRAM-SHA-512=[name={USER},password={SCRAM_PASSWORD}]"
-        run([*Program(find_java(), broker_jars()).format(self._files), "--add-scram", user], check=True)
+        scram = [f"--add-scram=SCRAM-SHA-512=[name={user},password={SCRAM_PASSWORD}]" for user in users or (USER,)]
+        run([*Program(find_java(), broker_jars()).format(self._files), *scram], check=True)

@@ -31,6 +31,21 @@ class NotLetIn(RfrError, ValueError):
     """A setting keeps this house out of the cluster; the message names it, and no secret."""
 
 
+class NotAllowed(RfrError):
+    """The cluster lets a principal in, and refuses what it must do there; the message says what."""
+
+
+def not_allowed(*rights: str, who: str = "this principal") -> NotAllowed:
+    """Return the error that says which rights ("read topic x") are missing."""
+    return NotAllowed(f"{who} may not {', nor '.join(rights)}; `rfr topics acls plan` compares with the table")
+
+
+def name_in(options: Mapping[str, Any]) -> str:
+    """Return the name that these options log in by; a certificate's is known to the broker alone."""
+    name: str = options.get("sasl_plain_username", "this principal")
+    return name
+
+
 def client_options(settings: KafkaSettings) -> dict[str, Any]:
     """Return the security arguments of aiokafka's producer, consumer and admin client.
 

@@ -5,11 +5,12 @@ when told to, since that moves keys to other partitions, and it never deletes.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, TypeVar
 
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
@@ -38,6 +39,8 @@ LOOK_EVERY_S: Final = 0.1
 _DYNAMIC_TOPIC_CONFIG: Final = 1
 """The protocol's mark of a setting that was made on the topic itself."""
 _TOPIC_ALREADY_EXISTS: Final = 36
+
+D = TypeVar("D")
 
 
 class Kind(StrEnum):
@@ -98,7 +101,7 @@ async def plan(settings: KafkaSettings) -> tuple[Difference, ...]:
         Unavailable: the cluster does not answer, or does not permit the question.
 
     """
-    async with _admin(settings) as client:
+    async with connected(settings) as client:
         return await _compare(client, settings)
 
 
@@ -109,13 +112,13 @@ async def apply(settings: KafkaSettings, *, add_partitions: bool = False) -> tup
         Unavailable: the cluster does not answer, or refuses.
 
     """
-    async with _admin(settings) as client:
+    async with connected(settings) as client:
         kinds = {Kind.MISSING, Kind.CONFIG} | ({Kind.PARTITIONS} if add_partitions else set())
         to_do = [each for each in await _compare(client, settings) if each.kind in kinds and not _would_shrink(each)]
         await _create(client, {each.topic for each in to_do if each.kind is Kind.MISSING}, settings)
         await _configure(client, {each.topic for each in to_do if each.kind is Kind.CONFIG}, settings)
         await _grow(client, [each for each in to_do if each.kind is Kind.PARTITIONS])
-        return await _settled(client, settings, frozenset(to_do))
+        return await settled(partial(_compare, client, settings), to_do)
 
 
 def _specs_of(topic: topics.Topic) -> Iterator[TopicSpec]:
@@ -134,7 +137,13 @@ def _configs(retention_days: int, max_bytes: int) -> dict[str, str]:
 
 
 @asynccontextmanager
-async def _admin(settings: KafkaSettings) -> AsyncIterator[AIOKafkaAdminClient]:
+async def connected(settings: KafkaSettings) -> AsyncIterator[AIOKafkaAdminClient]:
+    """Yield a client of this cluster.
+
+    Raises:
+        Unavailable: the cluster does not answer, or refuses what is asked of it inside.
+
+    """
     if settings.bootstrap_servers is None:
         msg = "RFR_KAFKA__BOOTSTRAP_SERVERS: which cluster?"
         raise ValueError(msg)
@@ -192,8 +201,8 @@ async def _entries(client: AIOKafkaAdminClient, names: Sequence[str]) -> dict[st
         return {}
     answers = await client.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name) for name in names])
     resources = [resource for answer in answers for resource in answer.resources]
-    for code, message, *_ in resources:
-        _raise_on(code, message)
+    for code, message, _, name, _ in resources:
+        raise_on(code, f"{name}: {message}")
     return {resource[3]: resource[4] for resource in resources}
 
 
@@ -205,9 +214,9 @@ async def _create(client: AIOKafkaAdminClient, names: set[str], settings: KafkaS
     ]
     if new:
         answer = await client.create_topics(new, timeout_ms=REQUEST_TIMEOUT_MS)
-        for _, code, message in answer.topic_errors:
+        for name, code, message in answer.topic_errors:
             if code != _TOPIC_ALREADY_EXISTS:  # another one applied at the same moment
-                _raise_on(code, message)
+                raise_on(code, f"{name}: {message}")
 
 
 async def _configure(client: AIOKafkaAdminClient, names: set[str], settings: KafkaSettings) -> None:
@@ -228,8 +237,8 @@ async def _configure(client: AIOKafkaAdminClient, names: set[str], settings: Kaf
     ]
     if changes:
         for answer in await client.alter_configs(changes):
-            for code, message, *_ in answer.resources:
-                _raise_on(code, message)
+            for code, message, _, name in answer.resources:
+                raise_on(code, f"{name}: {message}")
 
 
 def _would_shrink(difference: Difference) -> bool:
@@ -242,16 +251,15 @@ async def _grow(client: AIOKafkaAdminClient, differences: Sequence[Difference]) 
         await client.create_partitions(more, timeout_ms=REQUEST_TIMEOUT_MS)
 
 
-async def _settled(
-    client: AIOKafkaAdminClient, settings: KafkaSettings, done: frozenset[Difference]
-) -> tuple[Difference, ...]:
+async def settled(compare: Callable[[], Awaitable[tuple[D, ...]]], done: Collection[D]) -> tuple[D, ...]:
     """Return what differs once the brokers have heard of what was done: the controller answers before they do."""
     async with asyncio.timeout(SETTLE_S):
-        while done.intersection(left := await _compare(client, settings)):  # noqa: ASYNC110 - Kafka tells nobody
+        while set(done).intersection(left := await compare()):  # noqa: ASYNC110 - Kafka tells nobody
             await asyncio.sleep(LOOK_EVERY_S)
         return left
 
 
-def _raise_on(code: int, message: str | None) -> None:
+def raise_on(code: int, message: str) -> None:
+    """Raise what Kafka's error code stands for, unless that is nothing."""
     if code:
-        raise for_code(code)(message or "")
+        raise for_code(code)(message)

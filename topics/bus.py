@@ -10,24 +10,30 @@ Acknowledged by all in-sync replicas, idempotent, keyed by what the event is abo
 import asyncio
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import lru_cache
 from types import TracebackType
 from typing import Any, Final, Self
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError
+from aiokafka.errors import ClusterAuthorizationFailedError, KafkaError, TopicAuthorizationFailedError
 from aiokafka.partitioner import murmur2
 from faststream.kafka import KafkaBroker
 from faststream.security import BaseSecurity, SASLPlaintext, SASLScram256, SASLScram512
 
+from rfr_stream import telemetry
+from rfr_stream.errors import Unavailable
 from rfr_stream.events import Event
 from rfr_stream.settings import KafkaSettings, Settings
 from topics import Record, topic_of
-from topics._client import client_options, let_in
+from topics._client import NotAllowed, client_options, let_in, name_in, not_allowed
+from topics._rights import require
+from topics.access import Right
 
 SEND_TIMEOUT_S: Final = 60
 """How long a record may wait for its acknowledgement; a broker's restart fits in."""
+
+log = telemetry.logger(__name__)
 
 
 class SendFailed(Exception):
@@ -40,11 +46,29 @@ class SendFailed(Exception):
 class Bus:
     """The way to Kafka and back. An async context manager: inside, it can publish."""
 
-    def __init__(self, settings: KafkaSettings, *, bootstrap_servers: str, client_id: str) -> None:
-        """Prepare; connect nothing."""
+    ask_again_s = 60.0
+    """How long a right that is withdrawn may go unnoticed by a consumer, which would try for ever."""
+
+    def __init__(
+        self, settings: KafkaSettings, *, bootstrap_servers: str, client_id: str, rights: Collection[Right] = ()
+    ) -> None:
+        """Prepare; connect nothing.
+
+        Args:
+            settings: how to be let in
+
+            bootstrap_servers: host:port,...
+
+            client_id: for the broker's log
+
+            rights: what this process must be allowed to do; the bus does not open without
+
+        """
         options = client_options(settings)
+        self.rights = rights
         self.options = {**options, "bootstrap_servers": bootstrap_servers, "client_id": client_id}
         self._producer: AIOKafkaProducer | None = None
+        self._watching: asyncio.Task[None] | None = None
         self.failure: BaseException | None = None
         self.failed = asyncio.Event()
         self.one_suspect = asyncio.Lock()
@@ -60,7 +84,7 @@ class Bus:
         )
 
     @classmethod
-    def from_settings(cls, settings: Settings, *, client_id: str) -> Self:
+    def from_settings(cls, settings: Settings, *, client_id: str, rights: Collection[Right] = ()) -> Self:
         """Prepare as the process's settings say.
 
         Raises:
@@ -71,7 +95,8 @@ class Bus:
         if servers is None:
             msg = "RFR_KAFKA__BOOTSTRAP_SERVERS: name the cluster (host:port,...)"
             raise ValueError(msg)
-        return cls(settings.kafka, bootstrap_servers=servers, client_id=f"{client_id}-{settings.instance}")
+        name = f"{client_id}-{settings.instance}"
+        return cls(settings.kafka, bootstrap_servers=servers, client_id=name, rights=rights)
 
     def fail(self, error: BaseException) -> None:
         """Say that this process cannot go on; whoever serves the bus ends it, with nothing more committed."""
@@ -84,6 +109,8 @@ class Bus:
         Raises:
             SendFailed: at least one was not.
 
+            NotAllowed: as `queue`.
+
         """
         await self.send([topic_of(event).encode(event) for event in events])
 
@@ -92,6 +119,8 @@ class Bus:
 
         Raises:
             SendFailed: at least one was not.
+
+            NotAllowed: as `queue`.
 
         """
         await acknowledged(await self.queue(records))
@@ -104,6 +133,8 @@ class Bus:
         Raises:
             SendFailed: the producer takes no more.
 
+            NotAllowed: this process may not write to one of the topics.
+
         """
         if self._producer is None:
             msg = "the bus is not open"
@@ -114,7 +145,7 @@ class Bus:
                 await send(record.topic, record.value, record.key, headers=list(record.headers)) for record in records
             ]
         except KafkaError as error:
-            raise SendFailed(type(error).__name__) from error
+            raise _failure(error) from error
 
     async def __aenter__(self) -> Self:
         producer = AIOKafkaProducer(
@@ -129,16 +160,41 @@ class Bus:
         )
         async with let_in(self.options):
             try:
-                await producer.start()
+                await self._start(producer)
             except BaseException:
                 await producer.stop()  # it is half open
                 raise
         self._producer = producer
+        if self.rights:
+            self._watching = asyncio.create_task(self._watch_rights(producer))
         return self
+
+    async def _start(self, producer: AIOKafkaProducer) -> None:
+        try:
+            await producer.start()
+        except ClusterAuthorizationFailedError as error:  # who may write no topic gets no producer's id
+            await require(producer.client, self.rights, self.options)
+            right = "write any topic"
+            raise not_allowed(right, who=name_in(self.options)) from error
+        await require(producer.client, self.rights, self.options)
+
+    async def _watch_rights(self, producer: AIOKafkaProducer) -> None:
+        """Ask now and then whether the cluster still allows what must be; this process cannot go on without."""
+        while self.failure is None:
+            await asyncio.sleep(self.ask_again_s)
+            try:
+                await require(producer.client, self.rights, self.options)
+            except Unavailable:
+                continue  # whoever needs the cluster now says so
+            except NotAllowed as error:
+                log.event("task.failed", level=logging.CRITICAL, error=error, task="rights")
+                self.fail(error)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._watching is not None:
+            self._watching.cancel()
         producer, self._producer = self._producer, None
         if producer is not None:
             await producer.stop()
@@ -150,6 +206,8 @@ async def acknowledged(acknowledgements: Sequence["asyncio.Future[object]"]) -> 
     Raises:
         SendFailed: at least one was not acknowledged.
 
+        NotAllowed: this process may not write to one of the topics.
+
     """
     try:
         for acknowledgement in acknowledgements:
@@ -157,7 +215,15 @@ async def acknowledged(acknowledgements: Sequence["asyncio.Future[object]"]) -> 
     except KafkaError as error:
         for other in acknowledgements:
             other.add_done_callback(_retrieve)
-        raise SendFailed(type(error).__name__) from error
+        raise _failure(error) from error
+
+
+def _failure(error: KafkaError) -> SendFailed | NotAllowed:
+    match error:
+        case TopicAuthorizationFailedError(args=(str(topic), *_)):
+            return not_allowed(f"write topic {topic}")
+        case _:
+            return SendFailed(type(error).__name__)
 
 
 def _retrieve(acknowledgement: "asyncio.Future[object]") -> None:

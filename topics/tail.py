@@ -1,6 +1,5 @@
 """Reads topics without being a member of any group: the tail of one, or everything from now on."""
 
-import asyncio
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -10,10 +9,11 @@ from itertools import chain
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
 
 from rfr_stream.errors import Unavailable
 from topics import Record
+from topics._client import not_allowed
 
 _LAST_MS: Final = 253_402_300_799_000
 """The last second of the year 9999, in Kafka's milliseconds."""
@@ -41,6 +41,8 @@ async def read_tail(options: Mapping[str, Any], name: str, *, last: int = sys.ma
     Raises:
         Unavailable: the cluster does not answer, or does not have the topic.
 
+        NotAllowed: this process may not read it.
+
     """
     async with _reader(options) as consumer:
         partitions = await _partitions(consumer, [name])
@@ -62,6 +64,8 @@ async def follow(options: Mapping[str, Any], names: Sequence[str], *, from_start
     Raises:
         Unavailable: the cluster does not answer, or does not have one of the topics.
 
+        NotAllowed: this process may not read one of them.
+
     """
     async with _reader(options) as consumer:
         partitions = await _partitions(consumer, names)
@@ -77,6 +81,9 @@ async def _reader(options: Mapping[str, Any]) -> AsyncIterator[AIOKafkaConsumer]
     try:
         await consumer.start()
         yield consumer
+    except TopicAuthorizationFailedError as error:
+        right = f"read topic {error.args[0]}"
+        raise not_allowed(right) from error
     except KafkaError as error:
         msg = f"cluster: {type(error).__name__}"
         raise Unavailable(msg) from error
@@ -85,17 +92,15 @@ async def _reader(options: Mapping[str, Any]) -> AsyncIterator[AIOKafkaConsumer]
 
 
 async def _partitions(consumer: AIOKafkaConsumer, names: Sequence[str]) -> list[TopicPartition]:
-    found = await asyncio.gather(*(_of_topic(consumer, name) for name in names))
-    return [partition for partitions in found for partition in partitions]
-
-
-async def _of_topic(consumer: AIOKafkaConsumer, name: str) -> list[TopicPartition]:
-    await consumer._client.force_metadata_update()  # noqa: SLF001 - no public way to ask for a topic before assigning it
-    numbers = consumer.partitions_for_topic(name)
-    if not numbers:
-        msg = f"cluster: no topic {name}; `rfr topics apply` creates what is missing"
-        raise Unavailable(msg)
-    return [TopicPartition(name, number) for number in sorted(numbers)]
+    client = consumer._client  # noqa: SLF001 - no public way to ask for topics before assigning them
+    await client.set_topics(names)
+    for name in names:
+        if name in client.cluster.unauthorized_topics:
+            raise TopicAuthorizationFailedError(name)
+        if not consumer.partitions_for_topic(name):
+            msg = f"cluster: no topic {name}; `rfr topics apply` creates what is missing"
+            raise Unavailable(msg)
+    return [TopicPartition(name, number) for name in names for number in sorted(consumer.partitions_for_topic(name))]
 
 
 def _kept(message: "ConsumerRecord[bytes, bytes]") -> Kept:

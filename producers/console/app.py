@@ -18,6 +18,7 @@ from rfr_stream.adapters import opening
 from rfr_stream.errors import RfrError, Unavailable
 from rfr_stream.events import Event
 from rfr_stream.settings import Settings
+from topics import access
 from topics.bus import Bus, SendFailed
 
 _LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
@@ -78,7 +79,7 @@ def _publishing(bus: Bus) -> Callable[[Sequence[Event]], Awaitable[None]]:
 def create_app() -> FastAPI:
     """Build the desk from the environment; it opens what it needs when it starts."""
     settings = Settings()
-    bus = Bus.from_settings(settings, client_id="rfr-console")
+    bus = Bus.from_settings(settings, client_id="rfr-console", rights=access.CONSOLE.rights)
     ledger, blobs = opening.ledger(settings), opening.blobs(settings)
 
     @asynccontextmanager

@@ -12,6 +12,7 @@ from producers.console._desk import Desk
 from rfr_stream.adapters import opening
 from rfr_stream.errors import RfrError
 from rfr_stream.settings import Settings
+from topics import access
 from topics.bus import Bus
 
 
@@ -32,7 +33,8 @@ async def desk_open(settings: Settings) -> AsyncIterator[Desk]:
 
     """
     async with AsyncExitStack() as stack:
-        bus = await stack.enter_async_context(Bus.from_settings(settings, client_id="rfr-console"))
+        bus = Bus.from_settings(settings, client_id="rfr-console", rights=access.CONSOLE.rights)
+        await stack.enter_async_context(bus)
         ledger = await stack.enter_async_context(opening.ledger(settings))
         blobs = await stack.enter_async_context(opening.blobs(settings))
         desk = console.of(settings, ledger, bus, blobs)

@@ -16,10 +16,12 @@ from rfr_stream.commands._context import CONSOLE, open_bus, printable, reachable
 from rfr_stream.errors import RfrError
 from rfr_stream.settings import Settings
 from rfr_stream.vision import packs, weights
-from topics import admin
+from topics import acls, admin
 from topics.tail import Kept
 
 topics_app = typer.Typer(help="The topics of a cluster, against the table.", no_args_is_help=True)
+acls_app = typer.Typer(help="Who may do what there, against the table of principals.", no_args_is_help=True)
+topics_app.add_typer(acls_app, name="acls")
 models_app = typer.Typer(help="Model packs and their weights.", no_args_is_help=True)
 
 
@@ -48,7 +50,27 @@ def export(folder: Annotated[Path, typer.Argument(help="for the JSON Schemas and
     say(f"Written to {folder}")
 
 
-def _print_differences(differences: tuple[admin.Difference, ...]) -> None:
+@acls_app.command("plan")
+def plan_acls(context: typer.Context) -> None:
+    """Say what rights differ between the table and the cluster; change nothing."""
+    differences = run(acls.plan(reachable(settings_of(context)).kafka))
+    _print_differences(differences)
+    raise typer.Exit(1 if differences else 0)
+
+
+@acls_app.command("apply")
+def apply_acls(context: typer.Context) -> None:
+    """Give the table's principals what it says, and take from them what it does not."""
+    _print_differences(run(acls.apply(reachable(settings_of(context)).kafka)))
+
+
+@acls_app.command("show")
+def show_acls() -> None:
+    """Print the table in words, as Markdown."""
+    say(acls.in_words())
+
+
+def _print_differences(differences: Sequence[admin.Difference | acls.Difference]) -> None:
     for difference in differences:
         say(str(difference))
     if not differences:

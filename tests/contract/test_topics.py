@@ -13,7 +13,7 @@ from jsonschema import Draft202012Validator, FormatChecker
 import topics
 from rfr_stream.errors import Malformed, RfrError
 from rfr_stream.events import Event
-from topics import Record, Topic, admin
+from topics import Record, Topic, acls, admin
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -182,6 +182,11 @@ def test_the_documents_on_file_are_those_that_the_table_makes(tmp_path: Path) ->
         if path.is_file()
     }
     assert made == filed, "run `rfr topics export`"
+
+
+def test_the_rights_on_file_are_those_that_the_table_of_principals_says() -> None:
+    filed = ROOM.parent / "deploy" / "kafka" / "acls" / "rights.md"
+    assert filed.read_text(encoding="utf-8") == acls.in_words() + "\n", "run `rfr topics acls show`"
 
 
 def test_a_change_that_the_version_on_file_forbids_is_not_written(tmp_path: Path) -> None:

@@ -4,11 +4,12 @@ import asyncio
 from uuid import uuid4
 
 import pytest
-from aiokafka.errors import KafkaTimeoutError
+from aiokafka.errors import KafkaTimeoutError, TopicAuthorizationFailedError
 from aiokafka.partitioner import DefaultPartitioner
 from faststream.security import SASLScram512
 
 from rfr_stream.settings import KafkaSettings, Settings
+from topics._client import NotAllowed
 from topics.bus import Bus, SendFailed, _partition, _remembered_hash, _security, acknowledged
 
 
@@ -58,6 +59,13 @@ async def test_one_failed_acknowledgement_fails_them_all_and_is_reported_once() 
         future.set_exception(KafkaTimeoutError())
     with pytest.raises(SendFailed, match="KafkaTimeoutError"):
         await acknowledged(futures)
+
+
+async def test_a_send_that_is_refused_names_the_topic() -> None:
+    refused: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+    refused.set_exception(TopicAuthorizationFailedError("rfr-faces-v1"))
+    with pytest.raises(NotAllowed, match="may not write topic rfr-faces-v1; `rfr topics acls plan`"):
+        await acknowledged([refused])
 
 
 def test_the_first_failure_is_the_one_that_counts() -> None:

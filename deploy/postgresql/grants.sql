@@ -1,0 +1,66 @@
+-- Who may do what to the ledger; what is not said here, PostgreSQL refuses.
+--
+-- Run as the owner of the tables (who may also create roles), after every release that adds one:
+--     RFR_LEDGER__URL=postgresql+asyncpg://owner@db/rfr rfr cases    # makes or changes the tables
+--     psql -h db -U owner -d rfr -f grants.sql
+-- Again is harmless. A table that is not there yet is passed by, and a right that is no longer said is taken away.
+-- The roles cannot log in. Each process gets a user of its own:
+--     CREATE ROLE rfr_review_1 LOGIN PASSWORD '...' IN ROLE rfr_review;
+-- The owner can drop the guards, so no stage and no console may log in as the owner.
+
+DO $$
+DECLARE
+    here CONSTANT text := current_schema();
+    role text;
+    may text;
+    named text;
+    sequence regclass;
+BEGIN
+    EXECUTE format('REVOKE CREATE ON SCHEMA %I FROM PUBLIC', here);
+    FOREACH role IN ARRAY ARRAY['rfr_review', 'rfr_console', 'rfr_stage'] LOOP
+        IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = role) THEN
+            EXECUTE format('CREATE ROLE %I NOLOGIN', role);
+        END IF;
+        EXECUTE format('REVOKE ALL ON ALL TABLES IN SCHEMA %I FROM %I', here, role);
+        EXECUTE format('REVOKE ALL ON ALL SEQUENCES IN SCHEMA %I FROM %I', here, role);
+        EXECUTE format('GRANT USAGE ON SCHEMA %I TO %I', here, role);
+    END LOOP;
+
+    FOR role, may, named IN
+        SELECT rule.role, rule.may, unnest(rule.tables)
+        FROM (VALUES
+            -- The review stage writes what people have decided, and what the world is owed for it.
+            ('rfr_review', 'SELECT, INSERT, UPDATE, DELETE', ARRAY[
+                'cases', 'decisions', 'inbox', 'outbox', 'reviewers', 'held_references', 'erased_references',
+                'seeds', 'acknowledgements', 'subscribers'
+            ]),
+            -- The console shows cases; what people decide reaches the ledger by Kafka alone.
+            ('rfr_console', 'SELECT', ARRAY[
+                'cases', 'decisions', 'inbox', 'outbox', 'reviewers', 'held_references', 'erased_references',
+                'acknowledgements', 'subscribers'
+            ]),
+            -- Its own tables it writes; what was seen, analysed and reported is never changed.
+            ('rfr_console', 'SELECT, INSERT, UPDATE, DELETE', ARRAY[
+                'accounts', 'sessions', 'claims', 'examinations'
+            ]),
+            ('rfr_console', 'SELECT, INSERT', ARRAY['analyses', 'access_log', 'alerts']),
+            -- Search and enrolment know references, and no case.
+            ('rfr_stage', 'SELECT, INSERT, UPDATE, DELETE', ARRAY['held_references', 'erased_references']),
+            -- Whoever opens the ledger asks first whether its tables are of this release.
+            ('rfr_review', 'SELECT', ARRAY['alembic_version']),
+            ('rfr_console', 'SELECT', ARRAY['alembic_version']),
+            ('rfr_stage', 'SELECT', ARRAY['alembic_version'])
+        ) AS rule (role, may, tables)
+    LOOP
+        CONTINUE WHEN to_regclass(format('%I.%I', here, named)) IS NULL;
+        EXECUTE format('GRANT %s ON TABLE %I.%I TO %I', may, here, named, role);
+        CONTINUE WHEN may NOT LIKE '%INSERT%';
+        FOR sequence IN  -- those that number the table's rows
+            SELECT objid::regclass FROM pg_depend JOIN pg_class ON pg_class.oid = objid
+            WHERE relkind = 'S' AND deptype IN ('a', 'i') AND refobjid = to_regclass(format('%I.%I', here, named))
+        LOOP
+            EXECUTE format('GRANT USAGE ON SEQUENCE %s TO %I', sequence, role);
+        END LOOP;
+    END LOOP;
+END
+$$;
