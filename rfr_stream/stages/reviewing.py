@@ -34,9 +34,10 @@ async def hold(
     seeded = await ledger.seeded([event.submission.submission_id for event in batch])
 
     def transition(event: CandidatesReady | SubjectUnclear) -> Transition:
+        known_answer = event.submission.submission_id in seeded
         if isinstance(event, SubjectUnclear):
-            return review.subject_unclear(event, now)
-        return review.candidates_ready(event, now, seeded=event.submission.submission_id in seeded)
+            return review.subject_unclear(event, now, seeded=known_answer)
+        return review.candidates_ready(event, now, seeded=known_answer)
 
     return await _apply(batch, transition, cases=ledger)
 
