@@ -84,7 +84,7 @@ def certified(said: CompetenceCertified, supervisor: Reviewer | None, now: datet
     if said.reviewer_id == said.certified_by:
         msg = "reviewer_id: nobody certifies themselves"
         raise NotPermitted(msg)
-    return Reviewer(said.reviewer_id, said.public_key, said.competent_until)
+    return Reviewer(said.reviewer_id, said.public_key, said.competent_until, recorded_at=min(said.occurred_at, now))
 
 
 async def _transition(said: Signed, signer: Reviewer | None, ledger: Ledger, now: datetime) -> Transition:
