@@ -133,9 +133,7 @@ class House:
         return ref
 
     # the stages
-    async def detect(
-        self, *batch: ImageSubmitted, rules: stages.ProbeRules = RULES
-    ) -> list[FaceDetected | Settled]:
+    async def detect(self, *batch: ImageSubmitted, rules: stages.ProbeRules = RULES) -> list[FaceDetected | Settled]:
         return await stages.detect(
             batch,
             blobs=self.blobs,

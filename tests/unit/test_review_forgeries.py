@@ -146,8 +146,11 @@ OTHERS = st.sampled_from(
     ]
 )
 AGREED = [FOUND, *(genuine(by, Support.STRONG_SAME, "person-1") for by in REGISTERED[:2])]
+TAKEN_BACK = [*AGREED, again(REGISTERED[0], Support.INCONCLUSIVE, 2)]
 NOISE = st.lists(st.one_of(GENUINE, SECOND_WORDS, FORGED, OTHERS), max_size=8)
-EVENTS = st.builds(lambda agreed, noise: [*agreed, *noise], st.sampled_from([AGREED, AGREED[:2], []]), NOISE)
+EVENTS = st.builds(
+    lambda agreed, noise: [*agreed, *noise], st.sampled_from([TAKEN_BACK, AGREED, AGREED[:2], []]), NOISE
+)
 
 
 @settings(max_examples=100, deadline=None)
