@@ -311,6 +311,11 @@ def acknowledged(lead: Event, *, subscriber: str = "case-system-1") -> LeadAckno
     )
 
 
+def lead_acknowledged() -> LeadAcknowledged:
+    """Return a subscriber's word that a lead has reached it."""
+    return acknowledged(identification_confirmed())
+
+
 def review_summary(by: str = "reviewer-a", *, support: Support = Support.STRONG_SAME) -> ReviewSummary:
     return ReviewSummary(
         reviewer_ref=by,
