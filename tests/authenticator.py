@@ -76,6 +76,7 @@ class Ceremony:
     flags: int = PRESENT | VERIFIED
     kind: str = "webauthn.get"
     challenge: bytes | None = None
+    sign_count: int = 0
 
 
 def public_text(key: Key) -> str:
@@ -89,7 +90,7 @@ def signed(words: S, key: Key, ceremony: Ceremony | None = None) -> S:
     challenge = passkeys.challenge_of(words) if how.challenge is None else how.challenge
     said = {"type": how.kind, "challenge": bytes_to_base64url(challenge), "origin": how.origin, "crossOrigin": False}
     client_data = json.dumps(said, separators=(",", ":")).encode()
-    authenticator_data = hashlib.sha256(how.rp_id.encode()).digest() + bytes([how.flags]) + bytes(4)
+    authenticator_data = hashlib.sha256(how.rp_id.encode()).digest() + bytes([how.flags]) + how.sign_count.to_bytes(4)
     signature = key.sign(authenticator_data + hashlib.sha256(client_data).digest())
     around = Passkey(
         authenticator_data=b64encode(authenticator_data).decode(), client_data=b64encode(client_data).decode()
