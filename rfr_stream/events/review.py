@@ -31,6 +31,8 @@ from rfr_stream.faces import Box, Point
 CAVEAT: Final = "Possible lead. Not evidence of identity. Must be independently corroborated."
 
 Base64 = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9+/]*={0,2}$", min_length=4, max_length=4_096)]
+PublicKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9+/]*={0,2}$", min_length=4, max_length=2_048)]
+"""As long as the register has room for."""
 
 
 # --- what people sign -----------------------------------------------------------------------------------------------
@@ -189,7 +191,7 @@ class CompetenceCertified(Signed):
     ce_type = "rfr.competence-certified.v1"
 
     reviewer_id: Ref
-    public_key: Base64
+    public_key: PublicKey
     competent_until: Instant
     certified_by: Ref
 

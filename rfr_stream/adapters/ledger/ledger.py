@@ -319,7 +319,7 @@ def _is_lacking(before: datetime) -> ColumnElement[bool]:
         had.c.submission_id == outbox.c.submission_id,
         had.c.acknowledged == lead.c.event_id,
         lead.c.type == IdentificationConfirmed.ce_type,
-        ~received.exists(),
+        ~received.correlate(outbox, had).exists(),  # of itself it looks no further than the query next round it
     )
     return and_(
         outbox.c.type == IdentificationWithdrawn.ce_type,
