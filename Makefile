@@ -10,7 +10,7 @@ READY := $(VENV)/.ready
 RUN := $(VENV)/bin
 DATA ?= .rfr
 # What decides about people: tested to the last branch.
-CORE := rfr_stream/errors.py,rfr_stream/faces.py,rfr_stream/events/*,rfr_stream/policy.py,rfr_stream/review.py,rfr_stream/stages/*
+CORE := rfr_stream/errors.py,rfr_stream/faces.py,rfr_stream/events/*,rfr_stream/policy/*,rfr_stream/review.py,rfr_stream/stages/*
 # One thread a model: OpenMP's spinning ruins small machines, and processes scale better.
 export OMP_NUM_THREADS ?= 1
 

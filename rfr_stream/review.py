@@ -107,16 +107,16 @@ def candidates_ready(event: CandidatesReady, now: datetime, *, seeded: bool = Fa
     return transition
 
 
-def subject_unclear(event: SubjectUnclear, now: datetime) -> Transition:
+def subject_unclear(event: SubjectUnclear, now: datetime, *, seeded: bool = False) -> Transition:
     """The image does not say whose face is meant: somebody must, before anybody is embedded; its sender is told."""
 
     def transition(case: Case | None) -> Step:
         if case and (case.faces or case.choice):
             return Step(case)
         known = _move(_known(case, event.submission.submission_id, event, now), CaseState.AWAITING_SUBJECT)
-        outcome = Outcome.SUBJECT_SELECTION_REQUIRED
-        told = _told(known, outcome, f"faces found: {len(event.faces)}; somebody must say which one is meant", now)
-        return Step(replace(known, faces=event, outcome=outcome), emit=(told,))
+        asked = replace(known, faces=event, outcome=Outcome.SUBJECT_SELECTION_REQUIRED, seeded=seeded)
+        detail = f"faces found: {len(event.faces)}; somebody must say which one is meant"
+        return Step(asked, emit=_told(asked, Outcome.SUBJECT_SELECTION_REQUIRED, detail, now))
 
     return transition
 
@@ -316,13 +316,15 @@ def _move(case: Case, state: CaseState) -> Case:
 def _end(case: Case, outcome: Outcome, now: datetime, why: str = "") -> Step:
     state, detail = _END[outcome]
     step = _refuse_parked(replace(_move(case, state), outcome=outcome))
-    return step if case.seeded else replace(step, emit=(_told(case, outcome, why or detail, now),))
+    return replace(step, emit=_told(case, outcome, why or detail, now))
 
 
-def _told(case: Case, outcome: Outcome, detail: str, now: datetime) -> SubmissionClosed:
-    return SubmissionClosed(
+def _told(case: Case, outcome: Outcome, detail: str, now: datetime) -> tuple[SubmissionClosed, ...]:
+    """Return what whoever sent the submission is told; nobody did where the answer is known."""
+    told = SubmissionClosed(
         occurred_at=now, submission_id=case.submission_id, outcome=outcome, detail=detail, demo=case.demo
     )
+    return () if case.seeded else (told,)
 
 
 def _require(permitted: bool, otherwise: str) -> None:  # noqa: FBT001 - reads as the sentence it is

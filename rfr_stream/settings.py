@@ -118,7 +118,9 @@ class DeskSettings(Section):
     """The review desk: where it is, and how people come in."""
 
     public_url: str = Field(
-        "http://127.0.0.1:8470", pattern=r"^https?://[^/\s]+$", description="as browsers name it; http on loopback only"
+        "http://127.0.0.1:8470",
+        pattern=r"^https?://[^/\sA-Z]+$",
+        description="as browsers name it; http on loopback only",
     )
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65_535)] = 8470

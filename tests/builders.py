@@ -54,6 +54,7 @@ from rfr_stream.ports import Duty, Reference, Reviewer
 
 S = TypeVar("S", bound=Signed)
 
+IN_THE_FIRST_FACE = Point(50, 50)
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 LATER = NOW + timedelta(hours=1)
 MUCH_LATER = NOW + timedelta(days=365)
@@ -211,6 +212,12 @@ def decision(found: CandidatesReady | None = None, *, by: str = "reviewer-a", **
     return signed(ReviewDecided(signature=signing.UNSIGNED, **{**concluded, **fields, "reviewer_id": by}), by)
 
 
+def amended(first: ReviewDecided, found: CandidatesReady | None = None, **fields: Any) -> ReviewDecided:  # noqa: ANN401
+    """Return the next version of what this reviewer said; without fields, the same conclusion again."""
+    concluded = {"support": first.support, "version": first.version + 1, "reason": "looked again", **fields}
+    return decision(found, by=first.reviewer_id, **concluded)
+
+
 def signed(unsigned: S, by: str) -> S:
     """Return these words with the signature of this person's key, sealed as at the desk."""
     return signing.seal(unsigned, keys.sign_bytes(private_key(by), unsigned.signed_bytes))
@@ -251,7 +258,7 @@ def subject_chosen(
     about: Submission | None = None,
     *,
     by: str = "reviewer-a",
-    subject: Point | None = Point(50, 50),
+    subject: Point | None = IN_THE_FIRST_FACE,
     demo: bool = False,
 ) -> SubjectChosen:
     """Return a signed answer to that question."""
@@ -302,6 +309,11 @@ def acknowledged(lead: Event, *, subscriber: str = "case-system-1") -> LeadAckno
     return LeadAcknowledged(
         occurred_at=LATER, subscriber=subscriber, submission_id=about, acknowledged=lead.event_id, demo=lead.demo
     )
+
+
+def lead_acknowledged() -> LeadAcknowledged:
+    """Return a subscriber's word that a lead has reached it."""
+    return acknowledged(identification_confirmed())
 
 
 def review_summary(by: str = "reviewer-a", *, support: Support = Support.STRONG_SAME) -> ReviewSummary:

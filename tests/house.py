@@ -23,7 +23,7 @@ from rfr_stream.adapters.memory.vision import (
     PlantedFace,
     plant_file,
 )
-from rfr_stream.errors import Rejected, Unavailable
+from rfr_stream.errors import Unavailable
 from rfr_stream.events import (
     BlobRef,
     CandidatesReady,
@@ -35,10 +35,10 @@ from rfr_stream.events import (
     ReferenceErased,
     ReferenceSubmitted,
     Signed,
-    SubmissionClosed,
 )
 from rfr_stream.faces import Box, Point
 from rfr_stream.ports import Aligner, Codec, Detector, Embedder, NewBlob
+from rfr_stream.stages._batch import Settled
 
 T = TypeVar("T")
 
@@ -133,9 +133,7 @@ class House:
         return ref
 
     # the stages
-    async def detect(
-        self, *batch: ImageSubmitted, rules: stages.ProbeRules = RULES
-    ) -> list[FaceDetected | SubmissionClosed | Rejected]:
+    async def detect(self, *batch: ImageSubmitted, rules: stages.ProbeRules = RULES) -> list[FaceDetected | Settled]:
         return await stages.detect(
             batch,
             blobs=self.blobs,
@@ -146,14 +144,14 @@ class House:
             now=builders.NOW,
         )
 
-    async def embed(self, *batch: FaceDetected) -> list[FaceEmbedded | SubmissionClosed | Rejected]:
+    async def embed(self, *batch: FaceDetected) -> list[FaceEmbedded | Settled]:
         return await stages.embed(
             batch, blobs=self.blobs, codec=self.vision.codec, embedder=self.vision.embedder, now=builders.NOW
         )
 
     async def search(
         self, *batch: FaceEmbedded, rules: stages.SearchRules = SEARCH, now: datetime = builders.NOW
-    ) -> list[CandidatesReady | SubmissionClosed | Rejected]:
+    ) -> list[CandidatesReady | Settled]:
         return await stages.search(
             batch,
             blobs=self.blobs,
@@ -169,7 +167,7 @@ class House:
         *batch: ReferenceSubmitted | ReferenceErased,
         min_score: float = RULES.min_score,
         max_image_bytes: int = RULES.max_image_bytes,
-    ) -> list[SubmissionClosed | Rejected | None]:
+    ) -> list[Settled | None]:
         return await stages.enrol(
             batch,
             blobs=self.blobs,

@@ -17,8 +17,8 @@ import topics
 from consumers import detection, embedding, enrolment, review, search
 from consumers._pipeline import Pipeline, Stage
 from consumers._relay import Relay
-from rfr_stream.adapters.keys import Ed25519Verifier
-from rfr_stream.events import Event, HoldRecord, ReviewDecided
+from rfr_stream.adapters.keys import KeyVerifier
+from rfr_stream.events import Event, HoldRecord, Signed
 from rfr_stream.settings import Settings
 from topics import Record, Topic
 
@@ -49,7 +49,7 @@ class Mounted:
             search.mount(self.bus, self.settings, **ports),
             enrolment.mount(self.bus, self.settings, **ports),
         ]
-        self.tasks = review.mount(self.bus, self.settings, ledger=ledger, verifier=Ed25519Verifier())
+        self.tasks = review.mount(self.bus, self.settings, ledger=ledger, verifier=KeyVerifier())
         pipelines += [task for task in self.tasks if isinstance(task, Pipeline)]
         self.stages: list[Stage] = [pipeline.stage for pipeline in pipelines]
         self.pipelines = {pipeline.stage.group: pipeline for pipeline in pipelines}
@@ -71,10 +71,10 @@ class Mounted:
         async with TestKafkaBroker(self.bus.broker), running(relay.run()):
             yield
 
-    async def decide(self, *decisions: ReviewDecided) -> None:
+    async def decide(self, *words: Signed) -> None:
         """Say these on DECISIONS, one after the other."""
-        for decision in decisions:
-            record = topics.DECISIONS.encode(decision)
+        for each in words:
+            record = topics.DECISIONS.encode(each)
             headers = {name: value.decode() for name, value in record.headers}
             await self.bus.broker.publish(record.value, record.topic, key=record.key, headers=headers)
 

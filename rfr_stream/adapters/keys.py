@@ -54,7 +54,7 @@ class KeyVerifier:
                 return True
             url, cose_key, signature = self._desk_url, _strictly(public_key), _strictly(said.signature)
             return url is not None and passkeys.verify(cose_key, said, signature, desk_url=url)
-        except (InvalidSignature, ValueError):
+        except (InvalidSignature, ValueError, LookupError, TypeError):  # the latter two of a COSE key that is none
             return False
 
 

@@ -67,7 +67,7 @@ def _credential(cose_key: bytes, passkey: Passkey, signature: bytes) -> Authenti
 
 def _as_signed(cose_key: bytes, signature: bytes) -> bytes:
     """Return the signature as the authenticator wrote it: events carry r and s of ECDSA, it says them in DER."""
-    if decode_credential_public_key(cose_key).alg is not COSEAlgorithmIdentifier.ECDSA_SHA_256:
+    if decode_credential_public_key(cose_key).alg != COSEAlgorithmIdentifier.ECDSA_SHA_256:
         return signature
     half = len(signature) // 2
     return encode_dss_signature(int.from_bytes(signature[:half]), int.from_bytes(signature[half:]))

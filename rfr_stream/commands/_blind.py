@@ -4,8 +4,7 @@ import random
 from collections.abc import Mapping
 
 from rfr_stream.commands._context import say
-from rfr_stream.events import CAVEAT, BlobRef, Candidate, CandidatesReady
-from rfr_stream.settings import Settings
+from rfr_stream.events import CAVEAT, Candidate, CandidatesReady
 
 
 def shuffled(found: CandidatesReady, reviewer: str) -> list[Candidate]:
@@ -31,16 +30,3 @@ def print_case(found: CandidatesReady, reviewer: str, *, places: Mapping[str, st
     for number, candidate in enumerate(shuffled(found, reviewer), start=1):
         lines.append(f"  {number:<5}  {places[candidate.reference.uri]}  {candidate.person_id}")
     say("\n".join([*lines, CAVEAT]))
-
-
-def places_of(settings: Settings, found: CandidatesReady) -> dict[str, str]:
-    """Return where a person can open each image of the list, by its reference's uri."""
-    refs = [found.submission.image, *(candidate.reference for candidate in found.candidates)]
-    return {ref.uri: _place(settings, ref) for ref in refs}
-
-
-def _place(settings: Settings, ref: BlobRef) -> str:
-    """Return a path for blobs of the data directory, else the reference itself."""
-    if settings.blobs.kind == "file":
-        return str((settings.blobs_dir / ref.uri.removeprefix("file://")).resolve())
-    return ref.uri

@@ -50,7 +50,8 @@ def add(
         msg = "give either --public-key or --key"
         raise typer.BadParameter(msg)
     public = keys.checked_public_text(public_key) if public_key else _public_half(key or Path(), passphrase)
-    run(_register(settings_of(context), Reviewer(reviewer_id, public, competent_until.replace(tzinfo=UTC), duty)))
+    until = competent_until.replace(tzinfo=UTC)
+    run(_register(settings_of(context), Reviewer(reviewer_id, public, until, duty, recorded_at=datetime.now(UTC))))
     say(f"{reviewer_id} may {duty} until {competent_until:%Y-%m-%d}.")
 
 

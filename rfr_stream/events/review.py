@@ -2,7 +2,7 @@
 
 import hashlib
 from abc import abstractmethod
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, ClassVar, Final, Literal, Self
 from uuid import UUID
 
 from pydantic import Field, StringConstraints, model_validator
@@ -31,6 +31,8 @@ from rfr_stream.faces import Box, Point
 CAVEAT: Final = "Possible lead. Not evidence of identity. Must be independently corroborated."
 
 Base64 = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9+/]*={0,2}$", min_length=4, max_length=4_096)]
+PublicKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9+/]*={0,2}$", min_length=4, max_length=2_048)]
+"""As long as the register has room for."""
 
 
 # --- what people sign -----------------------------------------------------------------------------------------------
@@ -47,6 +49,9 @@ class Passkey(Value):
 class Signed(Event):
     """What one person says, by a key of their own; whatever is not signed so changes nothing."""
 
+    later: ClassVar[frozenset[str]] = frozenset()
+    """Fields that this kind of event has not always had."""
+
     signature: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9+/]{86}==$")]
     """Base64 of 64 bytes: Ed25519 over `signed_bytes`, or a passkey's, there r and s of ECDSA or Ed25519."""
     passkey: Passkey | None = None
@@ -58,8 +63,14 @@ class Signed(Event):
 
     @property
     def signed_bytes(self) -> bytes:
-        """What is signed: every field but the signature and its passkey."""
-        return canonical(self.model_dump(mode="json", exclude={"signature", "passkey"}))
+        """What is signed: every field but the signature and its passkey.
+
+        A later field counts once it says something, so that what was signed before it came stays signed, and the same
+        event.
+        """
+        contract = type(self).model_fields
+        silent = {name for name in self.later if getattr(self, name) == contract[name].default}
+        return canonical(self.model_dump(mode="json", exclude={"signature", "passkey", *silent}))
 
     @property
     def event_id(self) -> UUID:
@@ -131,6 +142,7 @@ class ReviewDecided(SignedAboutCase):
     """One reviewer's signed conclusion about one exact candidate list."""
 
     ce_type = "rfr.review-decided.v1"
+    later = frozenset({"features", "examination", "version", "reason"})
 
     reviewer_id: Ref
     list_digest: Sha256
@@ -179,7 +191,7 @@ class CompetenceCertified(Signed):
     ce_type = "rfr.competence-certified.v1"
 
     reviewer_id: Ref
-    public_key: Base64
+    public_key: PublicKey
     competent_until: Instant
     certified_by: Ref
 

@@ -15,7 +15,7 @@ from rfr_stream.policy.deciding import (
     verdict,
 )
 from rfr_stream.policy.people import CONFLICTS, Role, require_compatible
-from rfr_stream.policy.searching import RULES, Rule, ineligibility, searchable, urgency
+from rfr_stream.policy.searching import RULES, Rule, ineligibility, searchable, seeds_due, urgency
 
 __all__ = [
     "CONFLICTS",
@@ -32,6 +32,7 @@ __all__ = [
     "require_compatible",
     "require_competent",
     "searchable",
+    "seeds_due",
     "standing",
     "urgency",
     "verdict",

@@ -1,4 +1,4 @@
-"""Who may be sought where, what may be found, and what comes first."""
+"""Who may be sought where, what may be found, what comes first, and what is mixed in."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -100,3 +100,9 @@ _BY_PURPOSE: Final = {Purpose.MISSING: 2, Purpose.VICTIM: 3}
 def urgency(submission: Submission) -> int:
     """Return the place in the queue's order, 0 (a child at risk) to 4; within one place the oldest comes first."""
     return min(_BY_HARM[submission.harm], _BY_PURPOSE.get(submission.purpose, 4))
+
+
+def seeds_due(real_n: int, sown_n: int, share: float) -> int:
+    """Return how many submissions with known answers must follow to be `share` of all that came to people."""
+    wanted_n = int(round(real_n * share / (1 - share), 6))  # 172 x 0.2 / 0.8 is not quite 43
+    return max(0, wanted_n - sown_n)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Protocol, TypeAlias
 from uuid import UUID
@@ -77,13 +77,15 @@ class Reviewer:
     public_key: str
     competent_until: datetime
     duty: Duty = Duty.REVIEW
+    recorded_at: datetime = datetime(1970, 1, 1, tzinfo=UTC)
+    """When this was said; what was said earlier never replaces it, so that an old certificate cannot come again."""
 
 
 class Reviewers(Protocol):
     """The register of those who may decide."""
 
     async def register(self, reviewer: Reviewer) -> None:
-        """Add a reviewer, or renew their training date.
+        """Add a reviewer, or set their training date anew; what was said earlier than what is known changes nothing.
 
         A key that is in use is never replaced, and belongs to one reviewer alone (`NotPermitted`).
         """

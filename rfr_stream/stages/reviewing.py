@@ -34,9 +34,10 @@ async def hold(
     seeded = await ledger.seeded([event.submission.submission_id for event in batch])
 
     def transition(event: CandidatesReady | SubjectUnclear) -> Transition:
+        known_answer = event.submission.submission_id in seeded
         if isinstance(event, SubjectUnclear):
-            return review.subject_unclear(event, now)
-        return review.candidates_ready(event, now, seeded=event.submission.submission_id in seeded)
+            return review.subject_unclear(event, now, seeded=known_answer)
+        return review.candidates_ready(event, now, seeded=known_answer)
 
     return await _apply(batch, transition, cases=ledger)
 
@@ -83,7 +84,7 @@ def certified(said: CompetenceCertified, supervisor: Reviewer | None, now: datet
     if said.reviewer_id == said.certified_by:
         msg = "reviewer_id: nobody certifies themselves"
         raise NotPermitted(msg)
-    return Reviewer(said.reviewer_id, said.public_key, said.competent_until)
+    return Reviewer(said.reviewer_id, said.public_key, said.competent_until, recorded_at=min(said.occurred_at, now))
 
 
 async def _transition(said: Signed, signer: Reviewer | None, ledger: Ledger, now: datetime) -> Transition:

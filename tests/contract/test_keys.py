@@ -11,11 +11,31 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rfr_stream.adapters import keys
-from rfr_stream.adapters.keys import Ed25519Verifier
+from rfr_stream.adapters.keys import KeyVerifier
 from rfr_stream.errors import Malformed, NotPermitted
+from rfr_stream.events import Signed
 from rfr_stream.ports import Verifier
 
-VERIFIER: Verifier = Ed25519Verifier()
+
+class Words(Signed):
+    """Words of any bytes, with any signature."""
+
+    body: bytes
+
+    @property
+    def signer(self) -> str:
+        return "reviewer-a"
+
+    @property
+    def signed_bytes(self) -> bytes:
+        return self.body
+
+
+def words(body: bytes, signature: str) -> Words:
+    return Words.model_construct(occurred_at=builders.NOW, body=body, signature=signature)
+
+
+VERIFIER: Verifier = KeyVerifier()
 MESSAGE = b"what was signed"
 KEY = builders.private_key("reviewer-a")
 PUBLIC = keys.public_text(KEY)
@@ -24,15 +44,13 @@ OURS, ANOTHER = "correct horse", "battery staple"
 
 
 def test_a_signature_is_good_for_its_key_and_message_alone() -> None:
-    assert VERIFIER.verify(PUBLIC, MESSAGE, SIGNATURE)
-    assert not VERIFIER.verify(PUBLIC, MESSAGE + b"!", SIGNATURE)
-    assert not VERIFIER.verify(keys.public_text(builders.private_key("reviewer-b")), MESSAGE, SIGNATURE)
+    assert VERIFIER.verify(PUBLIC, words(MESSAGE, SIGNATURE))
+    assert not VERIFIER.verify(PUBLIC, words(MESSAGE + b"!", SIGNATURE))
+    assert not VERIFIER.verify(keys.public_text(builders.private_key("reviewer-b")), words(MESSAGE, SIGNATURE))
 
 
 def test_a_decision_that_was_signed_here_verifies() -> None:
-    decision = builders.decision(by="reviewer-a")
-
-    assert VERIFIER.verify(PUBLIC, decision.signed_bytes, decision.signature)
+    assert VERIFIER.verify(PUBLIC, builders.decision(by="reviewer-a"))
 
 
 # The published vectors of RFC 8032, section 7.1: another implementation's signatures.
@@ -60,18 +78,18 @@ def test_a_decision_that_was_signed_here_verifies() -> None:
 def test_the_published_vectors_verify(public_key: str, message: str, signature: str) -> None:
     key, signed = (b64encode(bytes.fromhex(value)).decode() for value in (public_key, signature))
 
-    assert VERIFIER.verify(key, bytes.fromhex(message), signed)
+    assert VERIFIER.verify(key, words(bytes.fromhex(message), signed))
 
 
 @given(st.text(max_size=100) | st.binary(max_size=80).map(lambda data: b64encode(data).decode()))
 def test_whatever_is_malformed_is_not_valid_and_never_raises(text: str) -> None:
-    assert not VERIFIER.verify(text, MESSAGE, SIGNATURE)
-    assert not VERIFIER.verify(PUBLIC, MESSAGE, text)
+    assert not VERIFIER.verify(text, words(MESSAGE, SIGNATURE))
+    assert not VERIFIER.verify(PUBLIC, words(MESSAGE, text))
 
 
 @pytest.mark.parametrize("spelling", [SIGNATURE + "\n", " " + SIGNATURE, SIGNATURE[:-2], SIGNATURE.replace("=", "")])
 def test_a_signature_has_one_spelling(spelling: str) -> None:
-    assert not VERIFIER.verify(PUBLIC, MESSAGE, spelling)
+    assert not VERIFIER.verify(PUBLIC, words(MESSAGE, spelling))
 
 
 def test_the_unused_bits_of_base64_cannot_make_a_second_spelling() -> None:
@@ -82,7 +100,7 @@ def test_the_unused_bits_of_base64_cannot_make_a_second_spelling() -> None:
 
     spellings = [f"{SIGNATURE[:-3]}{alphabet[last + bits]}==" for bits in range(16)]
 
-    assert [VERIFIER.verify(PUBLIC, MESSAGE, spelling) for spelling in spellings] == [True] + [False] * 15
+    assert [VERIFIER.verify(PUBLIC, words(MESSAGE, spelling)) for spelling in spellings] == [True] + [False] * 15
 
 
 def test_new_keys_differ() -> None:

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -17,13 +17,15 @@ from rfr_stream.adapters.memory.ledger import MemoryLedger
 from rfr_stream.errors import NotPermitted, Rejected
 from rfr_stream.events import (
     CandidatesReady,
+    Event,
     IdentificationConfirmed,
+    IdentificationWithdrawn,
     Outcome,
     ReviewDecided,
     SubmissionClosed,
     Support,
 )
-from rfr_stream.ports import Case, CaseState, Change, Ledger, Step, Transition
+from rfr_stream.ports import Case, CaseState, Change, Duty, Ledger, Seed, Step, Transition
 
 
 @pytest.fixture(params=["memory", "sqlite", "postgresql"])
@@ -45,6 +47,16 @@ def listed(found: CandidatesReady) -> Change:
 def decides(decision: ReviewDecided) -> Change:
     reviewer = builders.reviewer(decision.reviewer_id)
     return Change(decision.submission_id, decision.event_id, review.decided(decision, reviewer, NOW))
+
+
+def asked(case_ref: str = "case-1") -> Change:
+    question = builders.subject_unclear(builders.submission(case_ref=case_ref))
+    return Change(question.submission.submission_id, question.event_id, review.subject_unclear(question, NOW))
+
+
+def recalls(found: CandidatesReady) -> Change:
+    order = builders.withdrawal(found.submission)
+    return Change(order.submission_id, order.event_id, review.withdrawn(order, builders.supervisor(), LATER))
 
 
 def change(about: UUID, transition: Transition) -> Change:
@@ -93,6 +105,76 @@ class TestCases:
         kept = await ledger.case(found.submission.submission_id)
         assert kept is not None
         assert kept.parked == tuple(decisions)
+
+    async def test_every_version_of_everybodys_decision_survives_in_the_order_in_which_they_counted(
+        self, ledger: Ledger
+    ) -> None:
+        found = builders.candidates_ready()
+        first, second = (builders.decision(found, by=by) for by in ("reviewer-b", "reviewer-a"))
+        said = [
+            first,
+            builders.amended(first, found, support=Support.STRONG_DIFFERENT),
+            second,
+            builders.amended(first, found, version=3),
+            builders.amended(second, found, support=Support.INCONCLUSIVE),
+        ]
+        await ledger.apply([listed(found), *map(decides, said[:2])])
+        for decision in said[2:]:
+            (returned,) = await ledger.apply([decides(decision)])
+            assert await ledger.case(found.submission.submission_id) == returned
+
+        kept = await ledger.case(found.submission.submission_id)
+        assert kept is not None
+        assert kept.decisions == tuple(said)
+        assert kept.state is CaseState.WITHDRAWN
+        assert await ledger.cases([CaseState.WITHDRAWN]) == [kept]
+
+    async def test_two_who_disagree_wait_for_a_third(self, ledger: Ledger) -> None:
+        found = builders.candidates_ready()
+        against = builders.decision(found, by="reviewer-b", support=Support.STRONG_DIFFERENT)
+
+        await ledger.apply([listed(found), decides(builders.decision(found)), decides(against)])
+
+        (waiting,) = await ledger.cases([CaseState.AWAITING_THIRD_REVIEW])
+        (ended,) = await ledger.apply([decides(builders.decision(found, by="reviewer-c"))])
+        assert len(waiting.decisions) == 2
+        assert state_of(ended) is CaseState.INCONCLUSIVE
+
+    async def test_which_faces_there_are_is_kept_until_somebody_has_chosen(self, ledger: Ledger) -> None:
+        found, choice = builders.candidates_ready(), builders.subject_chosen()
+        chosen = Change(
+            choice.submission_id, choice.event_id, review.subject_chosen(choice, builders.reviewer(), LATER)
+        )
+
+        for step in (asked(), chosen, listed(found)):
+            (returned,) = await ledger.apply([step])
+            assert isinstance(returned, Case)
+            assert await ledger.case(step.submission_id) == returned
+            assert (returned.faces is not None) is (step is not chosen and step.event_id != found.event_id)
+
+        kept = await ledger.case(found.submission.submission_id)
+        assert kept is not None
+        assert (kept.choice, kept.candidates) == (choice, found)
+
+    async def test_who_ordered_a_withdrawal_is_kept(self, ledger: Ledger) -> None:
+        found = builders.candidates_ready()
+        await confirm(ledger, found)
+
+        (returned,) = await ledger.apply([recalls(found)])
+
+        kept = await ledger.case(found.submission.submission_id)
+        assert kept == returned
+        assert kept.withdrawal == builders.withdrawal(found.submission)
+
+    async def test_that_an_answer_is_known_is_kept(self, ledger: Ledger) -> None:
+        found = builders.candidates_ready()
+        about = found.submission.submission_id
+        await ledger.apply([change(about, review.candidates_ready(found, NOW, seeded=True))])
+
+        kept = await ledger.case(about)
+
+        assert kept is not None
+        assert kept.seeded
 
     async def test_an_unknown_case_is_none(self, ledger: Ledger) -> None:
         assert await ledger.case(uuid4()) is None
@@ -276,7 +358,7 @@ class TestOutbox:
         found = builders.candidates_ready()
         await confirm(ledger, found)
 
-        await ledger.apply([change(found.submission.submission_id, review.withdrawn("error", "officer-2", LATER))])
+        await ledger.apply([recalls(found)])
 
         assert [promised.event.ce_type for promised in await ledger.unpublished(10)] == [
             "rfr.identification-confirmed.v1",
@@ -389,13 +471,217 @@ class TestReviewers:
 
         assert await ledger.reviewer("reviewer-b") is None
 
+    async def test_a_duty_is_kept_and_never_changed(self, ledger: Ledger) -> None:
+        reviewer, supervisor = builders.reviewer(), builders.supervisor()
+        for person in (reviewer, supervisor):
+            await ledger.register(person)
+            assert await ledger.reviewer(person.reviewer_id) == person
+
+        for person, duty in ((reviewer, Duty.SUPERVISE), (supervisor, Duty.REVIEW)):
+            with pytest.raises(NotPermitted, match="one duty"):
+                await ledger.register(replace(person, duty=duty))
+            assert await ledger.reviewer(person.reviewer_id) == person
+
+    async def test_what_was_said_of_a_reviewer_earlier_never_replaces_what_was_said_later(self, ledger: Ledger) -> None:
+        """An old certificate that comes again must not make anybody competent."""
+        certified = replace(builders.reviewer(), recorded_at=NOW)
+        ended = replace(certified, competent_until=LATER, recorded_at=LATER)
+        for person in (certified, ended, certified):
+            await ledger.register(person)
+        assert await ledger.reviewer("reviewer-a") == ended
+
+        renewed = replace(certified, recorded_at=LATER)
+        await ledger.register(renewed)
+        assert await ledger.reviewer("reviewer-a") == renewed, "of the same moment, the last word"
+
+    async def test_the_longest_key_that_may_be_certified_is_kept(self, ledger: Ledger) -> None:
+        longest = replace(builders.reviewer(), public_key="A" * 2_048)
+
+        await ledger.register(longest)
+
+        assert await ledger.reviewer("reviewer-a") == longest
+
+
+def seed(name: str, person_id: str | None = None) -> Seed:
+    return Seed(builders.image_submitted(builders.submission(name)), person_id)
+
+
+def id_of(planted: Seed) -> UUID:
+    return planted.event.submission.submission_id
+
+
+class TestSeeds:
+    """Known answers are mixed among the others, as many as make the share that was asked for, and each once."""
+
+    SEEDS = tuple(seed(f"seed-{number}") for number in range(5))
+
+    async def real(self, ledger: Ledger, count: int) -> None:
+        lists = [builders.candidates_ready(builders.submission(f"real-{uuid4()}")) for _ in range(count)]
+        await ledger.apply([listed(found) for found in lists])
+
+    async def test_what_was_planted_has_a_known_answer(self, ledger: Ledger) -> None:
+        with_mate, without = seed("mate", "person-1"), seed("nobody")
+        await ledger.plant([with_mate, without])
+
+        assert await ledger.seeded([id_of(with_mate), uuid4(), id_of(without)]) == {id_of(with_mate), id_of(without)}
+        assert await ledger.seeded([]) == set()
+
+    async def test_what_is_planted_twice_is_one(self, ledger: Ledger) -> None:
+        await ledger.plant(self.SEEDS)
+        await ledger.plant(self.SEEDS[:2])
+        await ledger.plant([])
+        await self.real(ledger, 10)
+
+        assert await ledger.sow(0.5) == 5
+
+    async def test_they_wait_until_there_are_others_to_hide_among(self, ledger: Ledger) -> None:
+        await ledger.plant(self.SEEDS)
+
+        assert await ledger.sow(0.5) == 0
+        await self.real(ledger, 3)
+        assert await ledger.sow(0.5) == 3
+        assert await ledger.sow(0.5) == 0, "the share is reached"
+        await self.real(ledger, 1)
+        assert await ledger.sow(0.5) == 1
+
+    @pytest.mark.parametrize(("share", "due"), [(0.0, 0), (0.25, 1), (0.4, 3), (0.5, 5)])
+    async def test_as_many_follow_as_make_the_share(self, ledger: Ledger, share: float, due: int) -> None:
+        await ledger.plant(self.SEEDS)
+        await self.real(ledger, 5)
+
+        assert await ledger.sow(share) == due
+
+    async def test_they_are_promised_as_what_they_are_and_once(self, ledger: Ledger) -> None:
+        await ledger.plant(self.SEEDS)
+        await self.real(ledger, 9)
+        await ledger.sow(0.5)
+        await ledger.sow(0.5)
+
+        promised = [owed.event for owed in await ledger.unpublished(10)]
+        assert promised == sorted((each.event for each in self.SEEDS), key=lambda event: event.submission.submission_id)
+        await ledger.published([event.event_id for event in promised])
+        assert await ledger.sow(0.5) == 0
+        assert await ledger.unpublished(10) == []
+
+    async def test_only_what_came_to_people_counts_and_a_known_answer_does_not(self, ledger: Ledger) -> None:
+        await ledger.plant(self.SEEDS)
+        found = builders.candidates_ready(builders.submission("seed-0"))
+        early = builders.decision(builders.candidates_ready(builders.submission("early")))
+        await ledger.apply(
+            [
+                change(found.submission.submission_id, review.candidates_ready(found, NOW, seeded=True)),
+                change(uuid4(), lambda _: Step(Case(uuid4(), CaseState.CLOSED, NOW, outcome=Outcome.NO_FACE))),
+                decides(early),
+                asked("crowd"),
+            ]
+        )
+        assert await ledger.sow(0.5) == 0
+
+        blank = builders.candidates_ready(builders.submission("blank"), people=())
+        await ledger.apply([listed(blank)])
+        assert await ledger.sow(0.5) == 1
+
+
+FAR_AWAY = datetime(2999, 1, 1, tzinfo=UTC)
+"""After whatever the real clock says, which a ledger goes by when it marks."""
+
+
+class TestSubscribers:
+    """Whoever acknowledged a lead is sent its withdrawal until they have acknowledged that too."""
+
+    async def withdrawn(self, ledger: Ledger, name: str = "probe") -> tuple[Event, Event]:
+        """Give out a lead, recall it, publish both, and return them."""
+        found = builders.candidates_ready(builders.submission(name))
+        await confirm(ledger, found)
+        await ledger.apply([recalls(found)])
+        said = [owed.event for owed in await ledger.unpublished(100)]
+        await ledger.published([event.event_id for event in said])
+        (lead,) = [event for event in said if isinstance(event, IdentificationConfirmed)]
+        (recall,) = [event for event in said if isinstance(event, IdentificationWithdrawn)]
+        return lead, recall
+
+    async def owed(self, ledger: Ledger) -> list[Event]:
+        return [owed.event for owed in await ledger.unpublished(100)]
+
+    async def test_whoever_had_the_lead_is_reminded_until_they_acknowledge_its_withdrawal(self, ledger: Ledger) -> None:
+        lead, recall = await self.withdrawn(ledger)
+        await ledger.acknowledge([builders.acknowledged(lead)])
+
+        for _ in range(2):
+            assert await ledger.remind(FAR_AWAY) == 1
+            assert await self.owed(ledger) == [recall]
+            assert await ledger.remind(FAR_AWAY) == 0, "it is on its way already"
+            await ledger.published([recall.event_id])
+        await ledger.acknowledge([builders.acknowledged(recall)])
+        assert await ledger.remind(FAR_AWAY) == 0
+        assert await self.owed(ledger) == []
+
+    async def test_each_who_had_it_counts(self, ledger: Ledger) -> None:
+        lead, recall = await self.withdrawn(ledger)
+        await ledger.acknowledge([builders.acknowledged(lead, subscriber=name) for name in ("one", "other")])
+
+        await ledger.acknowledge([builders.acknowledged(recall, subscriber="one")])
+        assert await ledger.remind(FAR_AWAY) == 1
+        await ledger.published([recall.event_id])
+        await ledger.acknowledge([builders.acknowledged(recall, subscriber="other")])
+        assert await ledger.remind(FAR_AWAY) == 0
+
+    async def test_nobody_is_reminded_of_what_they_never_had(self, ledger: Ledger) -> None:
+        lead, recall = await self.withdrawn(ledger)
+        other, _ = await self.withdrawn(ledger, "other")
+
+        assert await ledger.remind(FAR_AWAY) == 0
+        await ledger.acknowledge([builders.acknowledged(recall)])
+        assert await ledger.remind(FAR_AWAY) == 0
+        await ledger.acknowledge([builders.acknowledged(other)])
+        assert await ledger.remind(FAR_AWAY) == 1
+        assert [
+            event.submission_id for event in await self.owed(ledger) if isinstance(event, IdentificationWithdrawn)
+        ] == [builders.submission("other").submission_id]
+        assert lead not in await self.owed(ledger)
+
+    async def test_a_lead_that_stands_is_not_said_again(self, ledger: Ledger) -> None:
+        await confirm(ledger, builders.candidates_ready())
+        lead, told = await self.owed(ledger)
+        await ledger.published([lead.event_id, told.event_id])
+        await ledger.acknowledge([builders.acknowledged(lead)])
+
+        assert await ledger.remind(FAR_AWAY) == 0
+
+    async def test_there_is_time_to_answer(self, ledger: Ledger) -> None:
+        lead, _ = await self.withdrawn(ledger)
+        await ledger.acknowledge([builders.acknowledged(lead)])
+
+        assert await ledger.remind(datetime.now(UTC) - timedelta(hours=1)) == 0
+
+    async def test_what_has_not_been_said_yet_is_said_once(self, ledger: Ledger) -> None:
+        found = builders.candidates_ready()
+        await confirm(ledger, found)
+        lead, _ = await self.owed(ledger)
+        await ledger.apply([recalls(found)])
+        await ledger.acknowledge([builders.acknowledged(lead)])
+
+        assert await ledger.remind(FAR_AWAY) == 0
+        assert len(await self.owed(ledger)) == 4
+
+    async def test_an_acknowledgement_that_comes_twice_or_of_nothing_is_no_error(self, ledger: Ledger) -> None:
+        lead, _ = await self.withdrawn(ledger)
+        stray = builders.acknowledged(builders.identification_confirmed(submission_id=uuid4()))
+
+        await ledger.acknowledge([])
+        await ledger.acknowledge([builders.acknowledged(lead), builders.acknowledged(lead), stray])
+        await ledger.acknowledge([builders.acknowledged(lead)])
+        await ledger.published([stray.acknowledged, uuid4()])
+
+        assert await ledger.remind(FAR_AWAY) == 1
+
 
 class TestOutcomes:
     @pytest.mark.parametrize(
         ("supports", "state"),
         [
             ([Support.STRONG_DIFFERENT, Support.UNSUITABLE], CaseState.NOT_CONFIRMED),
-            ([Support.STRONG_SAME, Support.STRONG_DIFFERENT], CaseState.INCONCLUSIVE),
+            ([Support.INCONCLUSIVE, Support.INCONCLUSIVE], CaseState.INCONCLUSIVE),
         ],
     )
     async def test_an_end_without_a_lead_promises_none(

@@ -16,14 +16,16 @@ from rfr_stream.adapters.memory.vision import PlantedFace
 from rfr_stream.events import (
     CandidatesReady,
     IdentificationConfirmed,
+    IdentificationWithdrawn,
     ImageSubmitted,
     Outcome,
     Purpose,
+    SubjectUnclear,
     SubmissionClosed,
     Support,
 )
 from rfr_stream.faces import Point
-from rfr_stream.ports import CaseState
+from rfr_stream.ports import CaseState, Seed
 from topics import Record
 
 ANNA = PlantedFace("anna")
@@ -37,11 +39,12 @@ async def house(tmp_path: Path) -> Mounted:
 
 
 async def with_anna(mounted: Mounted) -> Mounted:
-    """Let Anna be person-1 of the custody gallery, and two people competent to decide."""
+    """Let Anna be person-1 of the custody gallery, and three people competent to decide, and one to supervise them."""
     reference = await mounted.here.referenced(ANNA, hold=lawful())
     await mounted.hears(reference.model_copy(update={"demo": mounted.settings.demo}))
-    for name in ("reviewer-a", "reviewer-b"):
+    for name in ("reviewer-a", "reviewer-b", "reviewer-c"):
         await mounted.here.ledger.register(builders.reviewer(name, competent_until=datetime.now(UTC) + SOON))
+    await mounted.here.ledger.register(builders.supervisor(competent_until=datetime.now(UTC) + SOON))
     return mounted
 
 
@@ -94,6 +97,8 @@ async def test_people_who_disagree_release_nothing(house: Mounted) -> None:
     async with house.reviewing():
         against = builders.decision(found, by="reviewer-b", support=Support.STRONG_DIFFERENT)
         await house.decide(builders.decision(found, by="reviewer-a"), against)
+        assert house.sent(topics.OUTCOMES) == []
+        await house.decide(builders.decision(found, by="reviewer-c"))
         (end,) = await house.told(topics.OUTCOMES, 1)
     assert isinstance(end, SubmissionClosed)
     assert end.outcome is Outcome.INCONCLUSIVE
@@ -130,12 +135,10 @@ class End:
     outcome: Outcome
     people: tuple[PlantedFace, ...] = (ANNA,)
     asked: Mapping[str, Any] = field(default_factory=dict)
-    state: CaseState = CaseState.CLOSED
 
 
 ENDS: Final = [
     End(Outcome.NO_FACE, people=()),
-    End(Outcome.SUBJECT_SELECTION_REQUIRED, people=(ANNA, BERT), state=CaseState.AWAITING_SUBJECT),
     End(Outcome.UNSUITABLE_QUALITY, people=(PlantedFace("anna", side_px=20),)),
     End(Outcome.UNREADABLE, asked={"image": builders.blob("nowhere")}),
     End(Outcome.REFUSED, asked={"purpose": Purpose.WITNESS}),
@@ -146,12 +149,43 @@ ENDS: Final = [
 async def test_whoever_asked_is_told_why_there_is_no_list_and_the_ledger_knows(house: Mounted, end: End) -> None:
     event = await house.here.submitted(*end.people, **end.asked)
     assert await outcomes(house, event) == [end.outcome]
-    assert await state(house.here, event) is end.state
+    assert await state(house.here, event) is CaseState.CLOSED
 
 
-async def test_asking_again_with_a_subject_answers_the_question(house: Mounted) -> None:
+# --- whose face is meant --------------------------------------------------------------------------------------------
+async def test_somebody_points_at_a_face_in_a_crowd_and_a_lead_comes_out(house: Mounted) -> None:
+    crowd = await house.here.submitted(BERT, ANNA)
+    async with house.reviewing():
+        (question,) = said(await house.hears(crowd), topics.CANDIDATES, SubjectUnclear)
+        (told,) = await house.told(topics.OUTCOMES, 1)
+        where = next(box for box in question.faces if box.contains(Point(40, 40)))
+        await house.decide(builders.subject_chosen(crowd.submission, subject=where.centre))
+        (again,) = await house.told(topics.SUBMISSIONS, 1)
+        (found,) = said(await house.hears(again), topics.CANDIDATES, CandidatesReady)
+        await house.decide(*(builders.decision(found, by=name) for name in ("reviewer-a", "reviewer-b")))
+        (lead,) = await house.told(topics.IDENTIFICATIONS, 1)
+    assert isinstance(told, SubmissionClosed)
+    assert told.outcome is Outcome.SUBJECT_SELECTION_REQUIRED
+    assert isinstance(lead, IdentificationConfirmed)
+    assert (lead.person_id, lead.submission_id) == ("person-1", crowd.submission.submission_id)
+    assert len(found.face.masks) == 1
+
+
+async def test_whoever_points_at_nobody_ends_the_case(house: Mounted) -> None:
+    crowd = await house.here.submitted(BERT, ANNA)
+    async with house.reviewing():
+        await house.hears(crowd)
+        await house.decide(builders.subject_chosen(crowd.submission, subject=Point(1, 1)))
+        (again,) = await house.told(topics.SUBMISSIONS, 1)
+        heard = await house.hears(again)
+    assert [end.outcome for end in said(heard, topics.OUTCOMES, SubmissionClosed)] == [Outcome.NO_FACE]
+    assert await state(house.here, crowd) is CaseState.CLOSED
+
+
+async def test_asking_again_with_a_subject_answers_the_question_too(house: Mounted) -> None:
     crowd = await house.here.submitted(ANNA, BERT)
-    assert await outcomes(house, crowd) == [Outcome.SUBJECT_SELECTION_REQUIRED]
+    assert len(said(await house.hears(crowd), topics.CANDIDATES, SubjectUnclear)) == 1
+    assert await state(house.here, crowd) is CaseState.AWAITING_SUBJECT
     heard = await house.hears(await house.here.submitted(ANNA, BERT, subject=Point(40, 40)))
     (found,) = said(heard, topics.CANDIDATES, CandidatesReady)
     assert [candidate.person_id for candidate in found.candidates] == ["person-1"]
@@ -168,6 +202,30 @@ async def test_a_forged_decision_goes_to_the_dead_letters_and_changes_nothing(ho
     assert await state(house.here, asked) is CaseState.AWAITING_REVIEW
 
 
+# --- after a lead ---------------------------------------------------------------------------------------------------
+async def test_a_supervisor_recalls_a_lead_and_whoever_had_it_is_told(house: Mounted) -> None:
+    asked = await house.here.submitted(ANNA)
+    (found,) = said(await house.hears(asked), topics.CANDIDATES, CandidatesReady)
+    async with house.reviewing():
+        await house.decide(*(builders.decision(found, by=name) for name in ("reviewer-a", "reviewer-b")))
+        await house.decide(builders.withdrawal(asked.submission))
+        lead, recall = await house.told(topics.IDENTIFICATIONS, 2)
+    assert isinstance(lead, IdentificationConfirmed)
+    assert isinstance(recall, IdentificationWithdrawn)
+    assert (recall.person_id, recall.withdrawn_by) == ("person-1", "supervisor-1")
+
+
+async def test_a_known_answer_goes_the_whole_way_and_comes_out_nowhere(house: Mounted) -> None:
+    planted = await house.here.submitted(ANNA)
+    await house.here.ledger.plant([Seed(planted, "person-1")])
+    (found,) = said(await house.hears(planted), topics.CANDIDATES, CandidatesReady)
+    async with house.reviewing():
+        await house.decide(*(builders.decision(found, by=name) for name in ("reviewer-a", "reviewer-b")))
+    assert await state(house.here, planted) is CaseState.ASSESSED
+    assert await house.here.ledger.unpublished(10) == []
+    assert house.bus.sent == []
+
+
 # --- demonstrations -------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("demo", [True, False])
 async def test_a_house_refuses_the_others_events_at_every_door(tmp_path: Path, demo: bool) -> None:  # noqa: FBT001
@@ -176,7 +234,9 @@ async def test_a_house_refuses_the_others_events_at_every_door(tmp_path: Path, d
         await mounted.here.submitted(ANNA, demo=not demo),
         builders.face_detected(demo=not demo),
         builders.face_embedded(demo=not demo),
+        builders.subject_unclear(demo=not demo),
         builders.candidates_ready(demo=not demo),
+        builders.acknowledged(builders.identification_confirmed(demo=not demo)),
         builders.closed(demo=not demo),
         builders.reference_submitted(demo=not demo),
     ]
@@ -190,8 +250,13 @@ async def test_a_house_refuses_the_others_events_at_every_door(tmp_path: Path, d
 async def test_a_house_refuses_the_others_decisions(tmp_path: Path, demo: bool) -> None:  # noqa: FBT001
     mounted = await with_anna(Mounted.at(tmp_path, demo=demo))
     async with mounted.reviewing():
-        await mounted.decide(builders.decision(builders.candidates_ready(demo=not demo)))
-    assert len(mounted.dead(topics.DECISIONS, "rfr-review")) == 1
+        await mounted.decide(
+            builders.decision(builders.candidates_ready(demo=not demo)),
+            builders.subject_chosen(demo=not demo),
+            builders.withdrawal(demo=not demo),
+            builders.signed(builders.certified().model_copy(update={"demo": not demo}), "supervisor-1"),
+        )
+    assert len(mounted.dead(topics.DECISIONS, "rfr-review")) == 4
 
 
 async def test_a_demonstration_runs_through_to_a_lead_that_says_that_it_is_one(tmp_path: Path) -> None:

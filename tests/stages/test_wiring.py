@@ -1,8 +1,11 @@
 """Which group reads which topic, and what follows where; and that importing a consumer does nothing."""
 
+import asyncio
 import json
 import subprocess
 import sys
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -14,10 +17,11 @@ import topics
 from consumers.review import Sweep
 from rfr_stream.adapters.memory.vision import PlantedFace
 from rfr_stream.events import CandidatesReady, Event, Outcome, SubmissionClosed
-from rfr_stream.ports import CaseState
+from rfr_stream.ports import CaseState, Seed
 from topics import Topic
 
 ANNA = PlantedFace("anna")
+FAR_AWAY = datetime(2999, 1, 1, tzinfo=UTC)
 CONSUMERS: Final = ("detection", "embedding", "search", "enrolment", "review")
 
 
@@ -96,6 +100,44 @@ async def test_the_sweep_ends_what_waited_too_long(tmp_path: Path) -> None:
     case = await house.here.ledger.case(found.submission.submission_id)
     assert case
     assert case.state is CaseState.EXPIRED
+
+
+async def test_the_sweep_sows_known_answers_among_the_others(tmp_path: Path) -> None:
+    house = Mounted.at(tmp_path, review={"seeded_share": 0.5})
+    seed = builders.image_submitted(builders.submission("seed"))
+    await house.here.ledger.plant([Seed(seed, None)])
+    await house.hears(builders.candidates_ready())
+    (sweep,) = (task for task in house.tasks if isinstance(task, Sweep))
+    async with house.reviewing(), running(sweep.run()):
+        assert await house.told(topics.SUBMISSIONS, 1) == [seed]
+
+
+async def test_the_sweep_reminds_whoever_has_not_acknowledged_a_withdrawal(tmp_path: Path) -> None:
+    house = Mounted.at(tmp_path, review={"remind_after_hours": 1e-9, "sweep_every_s": 0.01})
+    found = builders.candidates_ready()
+    await with_people(house, found)
+    (sweep,) = (task for task in house.tasks if isinstance(task, Sweep))
+    async with house.reviewing():
+        await house.hears(found)
+        await house.decide(*(builders.decision(found, by=by) for by in ("reviewer-a", "reviewer-b")))
+        await house.decide(builders.withdrawal())
+        lead, recall = await house.told(topics.IDENTIFICATIONS, 2)
+        assert set(await house.hears(builders.acknowledged(lead))) == {topics.ACKNOWLEDGEMENTS.name}
+        async with running(sweep.run()):
+            assert (await house.told(topics.IDENTIFICATIONS, 4))[1:] == [recall] * 3
+            await house.hears(builders.acknowledged(recall))
+            said_n = len(house.sent(topics.IDENTIFICATIONS))
+            await asyncio.sleep(0.1)
+            assert len(house.sent(topics.IDENTIFICATIONS)) <= said_n + 1, "what was on its way, and no more"
+
+
+async def with_people(house: Mounted, found: CandidatesReady) -> None:
+    """Let this list be lawful, and people decide about it, whenever the test runs."""
+    held = [replace(reference, review_due=FAR_AWAY) for reference in builders.references_of(found)]
+    await house.here.ledger.hold(held)
+    for by in ("reviewer-a", "reviewer-b"):
+        await house.here.ledger.register(builders.reviewer(by, competent_until=FAR_AWAY))
+    await house.here.ledger.register(builders.supervisor(competent_until=FAR_AWAY))
 
 
 # --- importing ------------------------------------------------------------------------------------------------------

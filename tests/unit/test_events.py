@@ -14,21 +14,31 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 import topics
-from rfr_stream.adapters.keys import Ed25519Verifier
+from rfr_stream.adapters.keys import KeyVerifier
 from rfr_stream.events import (
     BlobRef,
     Candidate,
     CandidatesReady,
+    Component,
     Event,
+    Examination,
+    Feature,
+    Finding,
     GalleryName,
+    Harm,
     IdentificationConfirmed,
+    ImageSubmitted,
     ModelIdentity,
     Outcome,
+    Passkey,
     Purpose,
     ReferenceSubmitted,
     ReviewDecided,
+    Signed,
     Source,
     Still,
+    SubjectChoice,
+    SubjectUnclear,
     Submission,
     SubmissionClosed,
     Support,
@@ -43,18 +53,25 @@ EVENTS: dict[str, Event] = {
     type(event).__name__: event
     for event in (
         builders.image_submitted(),
+        builders.subject_unclear(),
         builders.face_detected(),
         builders.face_embedded(),
         builders.candidates_ready(),
         builders.decision(),
+        builders.subject_chosen(),
+        builders.withdrawal(),
+        builders.certified(),
         builders.identification_confirmed(),
         builders.identification_withdrawn(),
+        builders.acknowledged(builders.identification_confirmed()),
         builders.closed(),
         builders.reference_submitted(),
         builders.reference_erased(),
     )
 }
 every_event = pytest.mark.parametrize("event", EVENTS.values(), ids=EVENTS.keys())
+SIGNED = {name: event for name, event in EVENTS.items() if isinstance(event, Signed)}
+everything_signed = pytest.mark.parametrize("said_by", SIGNED.values(), ids=SIGNED.keys())
 
 
 def said(event: Event) -> dict[str, Any]:
@@ -111,20 +128,24 @@ class TestEveryEvent:
 
     @every_event
     def test_its_id_and_key_do_not_depend_on_when_it_was_said(self, event: Event) -> None:
-        later = event.model_copy(update={"occurred_at": LATER})
+        later = event.model_copy(update={"occurred_at": event.occurred_at + timedelta(hours=1)})
 
         assert later.key == event.key
-        # A decision's time is signed, so that a decision of another time is another decision.
-        assert (later.event_id == event.event_id) is not isinstance(event, ReviewDecided)
+        # What is signed has its time signed too, so that the same words at another time are other words.
+        assert (later.event_id == event.event_id) is not isinstance(event, Signed)
 
     def test_no_two_kinds_share_an_id_or_a_name(self) -> None:
         assert len({event.event_id for event in EVENTS.values()}) == len(EVENTS)
         assert len({event.ce_type for event in EVENTS.values()}) == len(EVENTS)
 
     def test_steps_of_one_submission_share_its_key(self) -> None:
-        names = ("ImageSubmitted", "FaceDetected", "FaceEmbedded", "CandidatesReady", "ReviewDecided")
+        steps = ("ImageSubmitted", "SubjectUnclear", "FaceDetected", "FaceEmbedded", "CandidatesReady")
+        people = ("SubjectChosen", "ReviewDecided", "WithdrawalOrdered", "LeadAcknowledged")
 
-        assert {EVENTS[name].key for name in names} == {str(builders.submission().submission_id)}
+        assert {EVENTS[name].key for name in steps + people} == {str(builders.submission().submission_id)}
+
+    def test_a_certificate_is_keyed_by_whom_it_is_about(self) -> None:
+        assert EVENTS["CompetenceCertified"].key == "reviewer-a"
 
     def test_leads_are_keyed_by_case_and_references_by_person(self) -> None:
         assert EVENTS["IdentificationConfirmed"].key == EVENTS["IdentificationWithdrawn"].key == "case-1"
@@ -151,10 +172,16 @@ class TestProse:
         assert said(heard(SubmissionClosed, {**said(builders.closed()), "detail": detail}))["detail"] == detail
 
     def test_as_many_observations_as_may_be_made_fit_into_one_event(self) -> None:
-        observed = ("न" * 500,) * 64
-        fullest = ReviewDecided.model_validate(
-            {**dict(builders.decision()), "similarities": observed, "dissimilarities": observed}
-        )
+        observed, noted = ("न" * 500,) * 64, {"finding": Finding.SIMILAR, "note": "न" * 500}
+        fields = {
+            "similarities": observed,
+            "dissimilarities": observed,
+            "features": tuple(Feature(component=each, **noted) for each in Component),
+            "version": 2,
+            "reason": "न" * 2_000,
+            "passkey": Passkey(authenticator_data="A" * 4_096, client_data="A" * 4_096),
+        }
+        fullest = ReviewDecided.model_validate({**dict(builders.decision()), **fields})
         assert topics.DECISIONS.encode(fullest).value
         with pytest.raises(ValidationError, match="similarities"):
             ReviewDecided.model_validate({**dict(builders.decision()), "similarities": ("x" * 501,)})
@@ -239,6 +266,23 @@ class TestIds:
 
         assert restricted.reference_id == builders.reference_submitted().reference_id
         assert restricted.event_id != builders.reference_submitted().event_id
+
+    def test_what_harm_there_may_be_makes_no_other_request(self) -> None:
+        assert builders.submission(harm=Harm.LIFE_AT_RISK).submission_id == builders.submission().submission_id
+
+    def test_a_submission_with_a_chosen_face_is_another_event_about_the_same_submission(self) -> None:
+        first, again, other = chosen(None), chosen(Point(1, 2)), chosen(Point(3, 4))
+
+        assert again.key == first.key
+        assert again.event_id != first.event_id
+        assert again.event_id == other.event_id, "one choice for a submission"
+
+    def test_an_acknowledgement_is_one_for_each_subscriber_and_thing_received(self) -> None:
+        lead, recall = builders.identification_confirmed(), builders.identification_withdrawn()
+        received = [builders.acknowledged(what, subscriber=who) for what in (lead, recall) for who in ("one", "other")]
+
+        assert len({each.event_id for each in received}) == 4
+        assert builders.acknowledged(lead, subscriber="one").event_id == received[0].event_id
 
     def test_a_submission_has_one_event_for_each_outcome(self) -> None:
         ids = {builders.closed(outcome).event_id for outcome in Outcome}
@@ -337,6 +381,36 @@ class TestSubmission:
             assert Submission.model_validate_json(asked.model_dump_json()).subject == subject
 
 
+def chosen(subject: Point | Box | None) -> ImageSubmitted:
+    """Return a submission that pointed somewhere, and for which somebody has then pointed here (None: nobody has)."""
+    choice = SubjectChoice(subject=subject, chosen_by="reviewer-a") if subject else None
+    return ImageSubmitted(occurred_at=NOW, submission=builders.submission(subject=Point(9, 9)), choice=choice)
+
+
+class TestSubject:
+    def test_whoever_said_last_which_face_is_meant_is_heard(self) -> None:
+        assert chosen(None).subject == Point(9, 9)
+        assert chosen(Box(1, 2, 3, 4)).subject == Box(1, 2, 3, 4)
+
+    @pytest.mark.parametrize("count", [0, 257])
+    def test_a_question_shows_at_least_one_face_and_no_more_than_a_person_can_look_at(self, count: int) -> None:
+        with pytest.raises(ValidationError, match="faces"):
+            SubjectUnclear(**{**dict(builders.subject_unclear()), "faces": (Box(1, 2, 3, 4),) * count})
+
+    def test_as_many_faces_as_may_be_shown_fit_into_one_event(self) -> None:
+        crowd = (Box(1234.567890123, 1234.567890123, 2345.678901234, 2345.678901234),) * 256
+        question = builders.subject_unclear().model_copy(update={"faces": crowd})
+        found = builders.face_detected().model_copy(update={"face": builders.face(masks=crowd)})
+
+        assert topics.CANDIDATES.encode(question).value
+        assert topics.FACES.encode(found).value
+
+    def test_a_box_is_an_answer_too(self) -> None:
+        words = builders.subject_chosen().model_copy(update={"subject": Box(1, 2, 3, 4)})
+
+        assert heard(type(words), said(words)) == words
+
+
 class TestCandidates:
     def test_an_empty_list_is_an_honest_blank(self) -> None:
         assert builders.candidates_ready(people=()).candidates == ()
@@ -405,6 +479,110 @@ class TestCandidates:
             ModelIdentity(name="m", version="1", weights_sha256=builders.sha256(), dimension=dimension)
 
 
+class TestSigned:
+    @everything_signed
+    def test_the_signature_is_of_everything_else(self, said_by: Signed) -> None:
+        unsigned = {"signature", "passkey"} | (said_by.later & {"version", "reason"})  # the latter say nothing here
+        key, verifier = builders.reviewer(said_by.signer).public_key, KeyVerifier()
+
+        assert json.loads(said_by.signed_bytes) == {k: v for k, v in said(said_by).items() if k not in unsigned}
+        assert verifier.verify(key, said_by)
+        assert not verifier.verify(key, said_by.model_copy(update={"demo": True}))
+
+    @everything_signed
+    def test_the_same_words_by_another_signature_are_the_same_event(self, said_by: Signed) -> None:
+        passkey = Passkey(authenticator_data="AAAA", client_data="AAAA")
+        again = said_by.model_copy(update={"signature": "B" * 86 + "==", "passkey": passkey})
+
+        assert again.event_id == said_by.event_id
+
+    def test_each_is_signed_by_whoever_says_it(self) -> None:
+        assert {name: event.signer for name, event in SIGNED.items()} == {
+            "ReviewDecided": "reviewer-a",
+            "SubjectChosen": "reviewer-a",
+            "WithdrawalOrdered": "supervisor-1",
+            "CompetenceCertified": "supervisor-1",
+        }
+
+    def test_what_was_signed_before_there_were_features_and_versions_stays_signed(self) -> None:
+        """The form that the first version of the contract signed, to the byte."""
+        old = builders.decision(features=(), examination=None, similarities=("nose",), dissimilarities=())
+
+        assert old.signed_bytes.decode() == (
+            '{"demo":false,"dissimilarities":[],"list_digest":"' + old.list_digest + '","occurred_at":'
+            '"2026-03-01T12:00:00Z","person_id":"person-1","reviewer_id":"reviewer-a","similarities":["nose"],'
+            '"submission_id":"' + str(old.submission_id) + '","support":"strong_support_same"}'
+        )
+
+    def test_a_later_field_is_signed_once_it_says_something(self) -> None:
+        silent = builders.decision(features=(), examination=None)
+        says: dict[str, object] = {
+            "features": builders.features(),
+            "examination": builders.examination(),
+            "version": 2,
+            "reason": "looked again",
+        }
+
+        assert set(says) == ReviewDecided.later
+        assert len({silent.model_copy(update={name: what}).event_id for name, what in says.items()}) == len(says)
+
+    @pytest.mark.parametrize(
+        ("field", "value"),
+        [
+            ("signature", "A" * 88),
+            ("passkey", {"authenticator_data": "AAAA"}),
+            ("passkey", {"authenticator_data": "AAAA", "client_data": "not base64!"}),
+            ("passkey", {"authenticator_data": "A" * 4_100, "client_data": "AAAA"}),
+        ],
+    )
+    @everything_signed
+    def test_what_is_no_signature_is_refused(self, said_by: Signed, field: str, value: object) -> None:
+        with pytest.raises(ValidationError, match=field):
+            heard(type(said_by), {**said(said_by), field: value})
+
+    def test_an_order_has_a_reason(self) -> None:
+        with pytest.raises(ValidationError, match="reason"):
+            heard(type(builders.withdrawal()), {**said(builders.withdrawal()), "reason": " "})
+
+
+class TestExamined:
+    @pytest.mark.parametrize("finding", [Finding.DISSIMILAR, Finding.EXPLAINED])
+    def test_a_difference_is_described(self, finding: Finding) -> None:
+        with pytest.raises(ValidationError, match="note: say what differs"):
+            Feature(component=Component.NOSE, finding=finding)
+
+        assert Feature(component=Component.NOSE, finding=finding, note="broader here").note == "broader here"
+
+    @pytest.mark.parametrize("finding", sorted(set(Finding) - {Finding.DISSIMILAR}))
+    def test_only_a_difference_that_nothing_explains_is_a_major_one(self, finding: Finding) -> None:
+        with pytest.raises(ValidationError, match="major: only of a dissimilarity"):
+            Feature(component=Component.NOSE, finding=finding, note="broader here", major=True)
+
+    @pytest.mark.parametrize(
+        ("field", "value"),
+        [("compared_s", -0.1), ("compared_s", float("inf")), ("viewed_n", -1), ("order_seed", "12")],
+    )
+    def test_what_was_not_measured_is_refused(self, field: str, value: object) -> None:
+        with pytest.raises(ValidationError, match=field):
+            Examination(**{**dict(builders.examination()), field: value})
+
+    def test_each_component_is_compared_once(self) -> None:
+        twice = (*builders.features(), builders.features()[0])
+
+        with pytest.raises(ValidationError, match="features: each component once"):
+            builders.decision(features=twice)
+
+    @pytest.mark.parametrize(("version", "reason"), [(1, "looked again"), (2, None)])
+    def test_every_version_after_the_first_has_a_reason(self, version: int, reason: str | None) -> None:
+        with pytest.raises(ValidationError, match="reason: of every version after the first"):
+            builders.decision(version=version, reason=reason)
+
+    @pytest.mark.parametrize("version", [0, 100])
+    def test_versions_are_counted_from_one(self, version: int) -> None:
+        with pytest.raises(ValidationError, match="version"):
+            builders.decision(version=version, reason="looked again")
+
+
 class TestDecision:
     CHANGES: dict[str, object] = {  # noqa: RUF012 - read only
         "occurred_at": LATER,
@@ -416,17 +594,20 @@ class TestDecision:
         "person_id": "person-2",
         "similarities": ("nose",),
         "dissimilarities": (),
+        "features": builders.features(nose=Finding.SIMILAR),
+        "examination": builders.examination(zoomed=False),
+        "version": 2,
+        "reason": "looked again",
     }
 
     def test_every_field_is_signed(self) -> None:
-        assert set(self.CHANGES) | {"signature"} == set(ReviewDecided.model_fields)
+        assert set(self.CHANGES) | {"signature", "passkey"} == set(ReviewDecided.model_fields)
 
         decision = builders.decision(by="reviewer-a")
-        key, verifier = builders.reviewer("reviewer-a").public_key, Ed25519Verifier()
-        assert verifier.verify(key, decision.signed_bytes, decision.signature)
+        key, verifier = builders.reviewer("reviewer-a").public_key, KeyVerifier()
+        assert verifier.verify(key, decision)
         for field, value in self.CHANGES.items():
-            changed = decision.model_copy(update={field: value})
-            assert not verifier.verify(key, changed.signed_bytes, changed.signature), field
+            assert not verifier.verify(key, decision.model_copy(update={field: value})), field
 
     def test_a_changed_mind_is_another_event_and_another_signature_is_not(self) -> None:
         decision = builders.decision()

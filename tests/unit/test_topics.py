@@ -17,10 +17,15 @@ from topics._topic import MAX_EVENT_BYTES
 
 EVENTS: Sequence[Callable[..., Event]] = (
     builders.image_submitted,
+    builders.subject_unclear,
     builders.face_detected,
     builders.face_embedded,
     builders.candidates_ready,
     builders.decision,
+    builders.subject_chosen,
+    builders.withdrawal,
+    builders.certified,
+    builders.lead_acknowledged,
     builders.identification_confirmed,
     builders.identification_withdrawn,
     builders.closed,

@@ -12,6 +12,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     RowMapping,
+    Select,
     Table,
     and_,
     delete,
@@ -46,6 +47,7 @@ from rfr_stream.events import (
     ImageSubmitted,
     LeadAcknowledged,
 )
+from rfr_stream.policy import seeds_due
 from rfr_stream.ports import Case, CaseState, Change, Outgoing, Reference, Reviewer, Seed
 
 P = ParamSpec("P")
@@ -54,6 +56,8 @@ T = TypeVar("T")
 _WRITTEN_ONCE: Final = ("candidates", "urgency", "source", "purpose", "submitted_by")
 """What is known of a case from the event that opened it."""
 
+_REAL: Final = select(cases.c.submission_id).where(cases.c.seeded == false(), cases.c.candidates.is_not(None))
+_SOWN: Final = select(seeds.c.submission_id).where(seeds.c.sown)
 _SOWING: Final = UUID("8a9e4f3a-1f57-5c1e-b1f4-9a1c5be0a001")
 """The name of the lock under which seeds are counted and promised."""
 
@@ -140,14 +144,12 @@ class SqlLedger:
 
         def add_or_renew(connection: Connection) -> None:
             _add(connection, reviewers, [row])
-            renewed = connection.execute(
-                update(reviewers)
-                .where(*(reviewers.c[name] == row[name] for name in ("reviewer_id", "public_key", "duty")))
-                .values(competent_until=reviewer.competent_until)
-            )
-            if renewed.rowcount != 1:
+            same = [reviewers.c[name] == row[name] for name in ("reviewer_id", "public_key", "duty")]
+            if connection.execute(select(reviewers).where(*same)).first() is None:
                 msg = "public_key: one person, one key, one duty, for good; a new key needs a new reviewer_id"
                 raise NotPermitted(msg)
+            renewed = update(reviewers).where(*same, reviewers.c.recorded_at <= reviewer.recorded_at)
+            connection.execute(renewed.values(row))
 
         await self.database.write(add_or_renew)
 
@@ -238,7 +240,7 @@ class SqlLedger:
     async def sow(self, share: float) -> int:
         def promise(connection: Connection) -> int:
             self.database.lock(connection, [_SOWING])
-            due = _due(connection, share)
+            due = seeds_due(_count(connection, _REAL), _count(connection, _SOWN), share)
             wanted = select(seeds).where(seeds.c.sown == false()).limit(due)
             rows = connection.execute(wanted.order_by(seeds.c.submission_id)).mappings().all() if due else []
             for row in rows:
@@ -305,12 +307,8 @@ def _store(connection: Connection, folded: Folded, before: Mapping[UUID, Case]) 
         connection.execute(insert(inbox), arrived)
 
 
-def _due(connection: Connection, share: float) -> int:
-    """Return how many seeds must follow to be `share` of all that came to people."""
-    real = select(func.count()).select_from(cases).where(cases.c.seeded == false(), cases.c.candidates.is_not(None))
-    sown = select(func.count()).select_from(seeds).where(seeds.c.sown)
-    wanted = int(connection.execute(real).scalar_one() * share / (1 - share))
-    return max(0, wanted - int(connection.execute(sown).scalar_one()))
+def _count(connection: Connection, rows: Select[Any]) -> int:
+    return int(connection.execute(select(func.count()).select_from(rows.subquery())).scalar_one())
 
 
 def _is_lacking(before: datetime) -> ColumnElement[bool]:
@@ -321,7 +319,7 @@ def _is_lacking(before: datetime) -> ColumnElement[bool]:
         had.c.submission_id == outbox.c.submission_id,
         had.c.acknowledged == lead.c.event_id,
         lead.c.type == IdentificationConfirmed.ce_type,
-        ~received.exists(),
+        ~received.correlate(outbox, had).exists(),  # of itself it looks no further than the query next round it
     )
     return and_(
         outbox.c.type == IdentificationWithdrawn.ce_type,

@@ -138,6 +138,7 @@ reviewers: Final = Table(
     Column("public_key", String(2048), nullable=False, unique=True),
     Column("competent_until", Instant, nullable=False),
     Column("duty", String(16), nullable=False, server_default="review"),
+    Column("recorded_at", Instant, nullable=False, server_default="0"),
 )
 seeds: Final = Table(
     "seeds",

@@ -7,6 +7,7 @@ from uuid import UUID
 from rfr_stream.adapters._fold import fold
 from rfr_stream.errors import NotPermitted, Rejected
 from rfr_stream.events import IdentificationConfirmed, IdentificationWithdrawn, LeadAcknowledged, derive_id
+from rfr_stream.policy import seeds_due
 from rfr_stream.ports import Case, CaseState, Change, Outgoing, Reference, Reviewer, Seed
 
 
@@ -55,7 +56,8 @@ class MemoryLedger:
         if others:
             msg = "public_key: one person, one key, one duty, for good; a new key needs a new reviewer_id"
             raise NotPermitted(msg)
-        self._reviewers[reviewer.reviewer_id] = reviewer
+        if reviewer.recorded_at >= self._reviewers.get(reviewer.reviewer_id, reviewer).recorded_at:
+            self._reviewers[reviewer.reviewer_id] = reviewer
 
     async def reviewer(self, reviewer_id: str) -> Reviewer | None:
         return self._reviewers.get(reviewer_id)
@@ -88,7 +90,7 @@ class MemoryLedger:
         return waiting[:limit]
 
     async def published(self, event_ids: Sequence[UUID]) -> None:
-        self._published |= dict.fromkeys(event_ids, datetime.now(UTC))
+        self._published |= dict.fromkeys(self._promised.keys() & set(event_ids), datetime.now(UTC))
 
     # Known answers
     async def plant(self, planted: Sequence[Seed]) -> None:
@@ -100,8 +102,7 @@ class MemoryLedger:
 
     async def sow(self, share: float) -> int:
         real = sum(1 for case in self._cases.values() if case.candidates and not case.seeded)
-        due = max(0, int(real * share / (1 - share)) - len(self._sown))
-        waiting = sorted(self._seeds.keys() - self._sown)[:due]
+        waiting = sorted(self._seeds.keys() - self._sown)[: seeds_due(real, len(self._sown), share)]
         for id_ in waiting:
             outgoing = Outgoing(self._seeds[id_].event)
             self._promised.setdefault(outgoing.event.event_id, outgoing)

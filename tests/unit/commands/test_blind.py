@@ -7,7 +7,6 @@ import pytest
 
 from rfr_stream.commands import _blind
 from rfr_stream.events import CAVEAT, CandidatesReady
-from rfr_stream.settings import Settings
 
 PEOPLE = 10
 
@@ -44,7 +43,8 @@ def test_where_somebody_is_shown_says_nothing_about_their_rank() -> None:
 
 def test_no_score_rank_or_threshold_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     found = list_of()
-    _blind.print_case(found, "r-ash", places=_blind.places_of(Settings(), found))
+    refs = [found.submission.image, *(candidate.reference for candidate in found.candidates)]
+    _blind.print_case(found, "r-ash", places={ref.uri: f"{number}.png" for number, ref in enumerate(refs)})
     shown = capsys.readouterr().out
     assert CAVEAT in shown
     for candidate in found.candidates:

@@ -5,9 +5,10 @@ import builders
 from consumers._relay import GROUP, _lies_in
 from rfr_stream.errors import NotPermitted
 from rfr_stream.ports import Outgoing
-from topics import DECISIONS, IDENTIFICATIONS, OUTCOMES
+from topics import DECISIONS, IDENTIFICATIONS, OUTCOMES, SUBMISSIONS
 
 LEAD = Outgoing(builders.identification_confirmed())
+SOWN = Outgoing(builders.image_submitted())
 REFUSED = Outgoing(builders.decision(), NotPermitted())
 DEAD = DECISIONS.dead(GROUP)
 
@@ -19,6 +20,11 @@ def there(row: Outgoing, *topics: str) -> set[tuple[str, str]]:
 def test_a_lead_is_published_once_it_lies_on_its_own_topic() -> None:
     assert _lies_in(there(LEAD, IDENTIFICATIONS.name), LEAD)
     assert not _lies_in(there(LEAD), LEAD)
+
+
+def test_an_image_that_goes_round_again_is_published_once_it_lies_among_the_submissions() -> None:
+    assert _lies_in(there(SOWN, SUBMISSIONS.name), SOWN)
+    assert not _lies_in(there(SOWN, OUTCOMES.name), SOWN)
 
 
 def test_a_forged_id_on_another_topic_swallows_no_lead() -> None:

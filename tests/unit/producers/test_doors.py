@@ -1,6 +1,5 @@
 """What each door knows that the others do not."""
 
-from base64 import b64encode
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -10,10 +9,9 @@ import builders
 import pytest
 from pydantic import ValidationError
 
-from producers import console, missing_persons, public_appeal, references
+from producers import missing_persons, public_appeal, references
 from producers._handed_in import HandedIn
 from producers._intake import Verdict
-from rfr_stream.adapters import keys
 from rfr_stream.adapters.memory.blobs import MemoryBlobs
 from rfr_stream.errors import NotPermitted
 from rfr_stream.events import (
@@ -25,7 +23,6 @@ from rfr_stream.events import (
     ReferenceErased,
     ReferenceSubmitted,
     Source,
-    Support,
 )
 
 IMAGE = b"\x89PNG\r\n\x1a\n and so on"
@@ -140,55 +137,3 @@ async def test_an_erasure_names_the_reference_and_the_reason(bus: Recorder) -> N
     fields = gone.model_dump(exclude={"occurred_at"})
     assert await references.erase([references.Erasure(**fields)], publish=bus.publish) == 1
     assert cast(ReferenceErased, bus.events[0]).model_copy(update={"occurred_at": gone.occurred_at}) == gone
-
-
-# --- the reviewers' door --------------------------------------------------------------------------------------------
-def judgement(**fields: object) -> console.Judgement:
-    concluded = {
-        "reviewer_id": "reviewer-a",
-        "support": Support.STRONG_SAME,
-        "person_id": "person-1",
-        "similarities": ("shape of the left ear",),
-        "dissimilarities": ("none found in ears, brow, nose, mouth",),
-    }
-    return console.Judgement.model_validate({**concluded, **fields})
-
-
-def sign(message: bytes) -> str:
-    return b64encode(builders.private_key("reviewer-a").sign(message)).decode()
-
-
-async def test_a_decision_is_published_with_a_signature_that_its_reviewers_key_verifies(bus: Recorder) -> None:
-    judged = builders.candidates_ready()
-    decision = await console.decide(judged, judgement(), sign=sign, publish=bus.publish)
-    assert bus.events == [decision]
-    assert (decision.list_digest, decision.submission_id) == (judged.list_digest, judged.submission.submission_id)
-    key = builders.reviewer("reviewer-a").public_key
-    assert keys.Ed25519Verifier().verify(key, decision.signed_bytes, decision.signature)
-
-
-@pytest.mark.parametrize(
-    "fields",
-    [
-        {"person_id": "person-99"},
-        {"person_id": None},
-        {"support": Support.STRONG_DIFFERENT},
-        {"reviewer_id": "officer-1"},
-    ],
-    ids=["not on the list", "a lead to nobody", "an exclusion that names", "the submitter"],
-)
-async def test_what_policy_objects_to_is_never_signed(bus: Recorder, fields: dict[str, object]) -> None:
-    def never(message: bytes) -> str:
-        pytest.fail(f"asked to sign {len(message)} bytes")
-
-    with pytest.raises(NotPermitted):
-        await console.decide(builders.candidates_ready(), judgement(**fields), sign=never, publish=bus.publish)
-    assert bus.events == []
-
-
-async def test_what_is_no_signature_is_not_published(bus: Recorder) -> None:
-    with pytest.raises(ValidationError, match="signature"):
-        await console.decide(
-            builders.candidates_ready(), judgement(), sign=lambda _: "not a signature", publish=bus.publish
-        )
-    assert bus.events == []

@@ -24,11 +24,13 @@ from rfr_stream.events import (
     Outcome,
     Purpose,
     Source,
+    SubjectChoice,
+    SubjectUnclear,
     SubmissionClosed,
 )
 from rfr_stream.faces import Box, Face, ImageHwc, Landmarks, Point
 from rfr_stream.ports import Chip, NewBlob, Picture
-from rfr_stream.stages import ProbeRules, _faces
+from rfr_stream.stages import ProbeRules, _faces, detection
 
 ANNA = PlantedFace("anna")
 BERT = PlantedFace("bert", x=100)
@@ -145,14 +147,50 @@ async def test_a_point_or_a_box_picks_one_of_several_faces(subject: Point | Box)
 
 async def test_several_faces_without_a_wish_wait_for_one() -> None:
     here = House()
-    assert await ended(here, await here.submitted(ANNA, BERT)) is Outcome.SUBJECT_SELECTION_REQUIRED
+    event = await here.submitted(ANNA, BERT)
+    question = only(SubjectUnclear, await here.detect(event))
+    assert question == SubjectUnclear(
+        occurred_at=builders.NOW,
+        submission=event.submission,
+        faces=(Box(16, 16, 80, 80), Box(100, 16, 164, 80)),
+        detector=FakeDetector.identity,
+    )
 
 
 @pytest.mark.parametrize("subject", [Point(1, 1), Box(0, 0, 9, 9)], ids=["point", "box"])
 @pytest.mark.parametrize("people", [(ANNA,), (ANNA, BERT)], ids=["one face", "two faces"])
 async def test_a_wish_that_points_at_nobody_is_asked_again(people: Sequence[PlantedFace], subject: Point | Box) -> None:
     here = House()
-    assert await ended(here, await here.submitted(*people, subject=subject)) is Outcome.SUBJECT_SELECTION_REQUIRED
+    question = only(SubjectUnclear, await here.detect(await here.submitted(*people, subject=subject)))
+    assert len(question.faces) == len(people)
+
+
+def pointed(event: ImageSubmitted, subject: Point | Box) -> ImageSubmitted:
+    """Return the submission as it comes again, once somebody has pointed at a face."""
+    return event.model_copy(update={"choice": SubjectChoice(subject=subject, chosen_by="reviewer-a")})
+
+
+@pytest.mark.parametrize("asked", [{}, {"subject": Point(1, 1)}, {"subject": Point(40, 40)}], ids=str)
+@pytest.mark.parametrize("subject", [Point(130, 40), Box(100, 16, 164, 80)], ids=["point", "box"])
+async def test_a_choice_is_followed_whatever_was_asked_first(asked: dict[str, Any], subject: Point | Box) -> None:
+    here = House()
+    event = pointed(await here.submitted(ANNA, BERT, **asked), subject)
+    found = only(FaceDetected, await here.detect(event))
+    assert found.face.box == Box(100, 16, 164, 80)
+    assert found.submission == event.submission, "what was asked first stays what it was"
+
+
+@pytest.mark.parametrize("subject", [Point(1, 1), Box(0, 0, 9, 9)], ids=["point", "box"])
+@pytest.mark.parametrize("people", [(ANNA,), (ANNA, BERT), ()], ids=["one face", "two faces", "none"])
+async def test_a_choice_where_no_face_is_ends_as_no_face(people: Sequence[PlantedFace], subject: Point | Box) -> None:
+    here = House()
+    assert await ended(here, pointed(await here.submitted(*people), subject)) is Outcome.NO_FACE
+
+
+async def test_a_choice_does_not_make_a_small_face_larger() -> None:
+    here = House()
+    event = pointed(await here.submitted(ANNA, PlantedFace("carl", x=100, side_px=20)), Point(110, 26))
+    assert await ended(here, event) is Outcome.UNSUITABLE_QUALITY
 
 
 @pytest.mark.parametrize("subject", [None, Point(40, 40)])
@@ -186,12 +224,6 @@ async def test_a_face_that_shows_nothing_is_unsuitable_and_nothing_is_kept() -> 
     assert not blobs.crops
 
 
-async def test_whoever_asked_is_told_how_many_faces_there_are_and_nothing_else() -> None:
-    here = House()
-    told = only(SubmissionClosed, await here.detect(await here.submitted(ANNA, BERT)))
-    assert told.detail == "faces found: 2; say which one is meant by a point or a box on it"
-
-
 # --- in the original's pixels ---------------------------------------------------------------------------------------
 async def test_events_speak_of_the_originals_pixels_even_where_the_picture_was_decoded_smaller() -> None:
     here = House()
@@ -202,6 +234,16 @@ async def test_events_speak_of_the_originals_pixels_even_where_the_picture_was_d
     assert halved.face.box == whole.face.box
     assert halved.face.landmarks.to_array() == pytest.approx(whole.face.landmarks.to_array())
     assert halved.face.quality.interocular_px == pytest.approx(whole.face.quality.interocular_px)
+
+
+async def test_a_question_and_its_answer_speak_of_the_originals_pixels() -> None:
+    here = House()
+    here.vision.codec = HalvingCodec()
+    event = await here.submitted(ANNA, BERT)
+    question = only(SubjectUnclear, await here.detect(event))
+    assert question.faces == (Box(16, 16, 80, 80), Box(100, 16, 164, 80))
+    found = only(FaceDetected, await here.detect(pointed(event, question.faces[1].centre)))
+    assert found.face.box == question.faces[1]
 
 
 @pytest.mark.parametrize("subject", [Point(130, 40), Box(100, 16, 164, 80)], ids=["point", "box"])
@@ -232,9 +274,30 @@ async def test_of_seven_faces_only_the_subjects_is_ever_cut_out_and_kept() -> No
 async def test_of_seven_faces_without_a_subject_none_is_cut_out() -> None:
     here = House(blobs=(blobs := SpyBlobs()))
     here.vision.aligner = (aligner := SpyAligner())
-    assert await ended(here, await here.submitted(*SEVEN)) is Outcome.SUBJECT_SELECTION_REQUIRED
+    only(SubjectUnclear, await here.detect(await here.submitted(*SEVEN)))
     assert not aligner.given
     assert not blobs.crops
+
+
+@pytest.mark.parametrize("codec", [MemoryCodec(), HalvingCodec()], ids=["whole", "decoded at half size"])
+async def test_where_the_others_are_goes_along_so_that_nobody_is_shown_them(codec: MemoryCodec) -> None:
+    here = House()
+    here.vision.codec = codec
+    found = only(FaceDetected, await here.detect(await here.submitted(*SEVEN, subject=Point(290, 40))))
+    assert set(found.face.masks) == {Box(who.x, 16, who.x + 64, 80) for who in SEVEN if who.x != 256}
+
+
+async def test_a_lone_face_hides_nobody() -> None:
+    here = House()
+    assert only(FaceDetected, await here.detect(await here.submitted(ANNA))).face.masks == ()
+
+
+async def test_of_a_crowd_as_many_are_told_as_fit_into_an_event(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(detection, "MAX_FACES", 3)
+    here = House()
+    crowd = await here.submitted(*SEVEN)
+    assert len(only(SubjectUnclear, await here.detect(crowd)).faces) == 3
+    assert len(only(FaceDetected, await here.detect(pointed(crowd, Point(290, 40)))).face.masks) == 3
 
 
 # --- faults ---------------------------------------------------------------------------------------------------------
@@ -293,7 +356,7 @@ async def test_an_outage_passes_through_untouched(part: str, method: str) -> Non
 FATES: dict[str, type[object] | Outcome] = {
     "good": FaceDetected,
     "picked": FaceDetected,
-    "crowd": Outcome.SUBJECT_SELECTION_REQUIRED,
+    "crowd": SubjectUnclear,
     "nobody": Outcome.NO_FACE,
     "small": Outcome.UNSUITABLE_QUALITY,
     "forbidden": NotPermitted,
@@ -321,7 +384,7 @@ def fate(result: object) -> type[object] | Outcome:
 
 def about(result: object) -> object:
     match result:
-        case FaceDetected():
+        case FaceDetected() | SubjectUnclear():
             return result.submission.submission_id
         case SubmissionClosed():
             return result.submission_id
@@ -371,11 +434,11 @@ async def test_two_submissions_about_one_image_keep_their_own_crops() -> None:
 
 
 @pytest.mark.parametrize("demo", [True, False])
-@pytest.mark.parametrize("people", [(ANNA,), ()], ids=["found", "closed"])
+@pytest.mark.parametrize("people", [(ANNA,), (ANNA, BERT), ()], ids=["found", "asked", "closed"])
 async def test_a_demonstration_stays_one(people: Sequence[PlantedFace], demo: bool) -> None:  # noqa: FBT001
     here = House()
     (result,) = await here.detect(await here.submitted(*people, demo=demo))
-    assert isinstance(result, FaceDetected | SubmissionClosed)
+    assert isinstance(result, FaceDetected | SubjectUnclear | SubmissionClosed)
     assert result.demo is demo
 
 

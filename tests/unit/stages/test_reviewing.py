@@ -2,7 +2,9 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 import builders
 import house
@@ -17,12 +19,15 @@ from rfr_stream.events import (
     CandidatesReady,
     Event,
     IdentificationConfirmed,
+    ImageSubmitted,
     Outcome,
     ReviewDecided,
+    Signed,
+    SubjectUnclear,
     SubmissionClosed,
     Support,
 )
-from rfr_stream.ports import Case, CaseState
+from rfr_stream.ports import Case, CaseState, Duty, Reviewer, Seed
 from rfr_stream.review import CAN_EXPIRE
 
 
@@ -36,8 +41,8 @@ class Bench(House):
         if lists:
             assert await self.hold(*lists) == [None] * len(lists)
 
-    async def hold(self, *lists: CandidatesReady) -> list[Rejected | None]:
-        return await stages.hold(lists, cases=self.ledger, now=NOW)
+    async def hold(self, *found: CandidatesReady | SubjectUnclear) -> list[Rejected | None]:
+        return await stages.hold(found, ledger=self.ledger, now=NOW)
 
     async def note(self, *ends: SubmissionClosed) -> list[Rejected | None]:
         return await stages.note(ends, cases=self.ledger, now=NOW)
@@ -57,6 +62,8 @@ class Bench(House):
         return [event for event in await self.said() if isinstance(event, IdentificationConfirmed)]
 
 
+FAR_AWAY = datetime(2999, 1, 1, tzinfo=UTC)
+"""After whatever the real clock says, which a ledger goes by."""
 FOUND = builders.candidates_ready()
 OTHER = builders.candidates_ready(builders.submission("other"))
 
@@ -140,7 +147,6 @@ async def test_a_list_for_a_closed_submission_is_rejected_and_the_others_are_hel
         (Outcome.UNREADABLE, CaseState.CLOSED),
         (Outcome.NO_FACE, CaseState.CLOSED),
         (Outcome.UNSUITABLE_QUALITY, CaseState.CLOSED),
-        (Outcome.SUBJECT_SELECTION_REQUIRED, CaseState.AWAITING_SUBJECT),
     ],
 )
 async def test_the_ledger_keeps_how_a_submission_ended(outcome: Outcome, state: CaseState) -> None:
@@ -190,11 +196,14 @@ async def test_a_decision_again_is_one_decision() -> None:
     assert await here.said() == []
 
 
-async def test_disagreement_makes_no_lead() -> None:
+async def test_disagreement_makes_no_lead_and_waits_for_a_third() -> None:
     here = Bench()
-    await here.prepare(FOUND)
+    await here.prepare(FOUND, reviewers="abc")
     await here.decide(builders.decision(FOUND, by="reviewer-a"))
     await here.decide(builders.decision(FOUND, by="reviewer-b", person_id="person-2"))
+    assert (await here.case(FOUND)).state is CaseState.AWAITING_THIRD_REVIEW
+    assert await here.said() == []
+    await here.decide(builders.decision(FOUND, by="reviewer-c"))
     assert await here.leads() == []
     assert await here.outcomes() == [Outcome.INCONCLUSIVE]
 
@@ -263,6 +272,184 @@ async def test_a_decision_about_another_list_does_not_count() -> None:
         await here.decide(stale)
 
 
+async def test_whoever_takes_their_support_back_recalls_the_lead() -> None:
+    here = Bench()
+    await here.prepare(FOUND)
+    await decided(here, Support.STRONG_SAME, Support.STRONG_SAME)
+    first = builders.decision(FOUND, by="reviewer-b")
+    await here.decide(builders.amended(first, FOUND, support=Support.INCONCLUSIVE))
+    assert await here.outcomes() == [Outcome.CONFIRMED, Outcome.WITHDRAWN]
+
+
+async def test_support_may_be_taken_back_though_the_reference_has_gone_and_not_be_said_anew() -> None:
+    here = Bench()
+    await here.prepare(FOUND)
+    await decided(here, Support.STRONG_SAME, Support.STRONG_SAME)
+    await here.ledger.erase([candidate.reference_id for candidate in FOUND.candidates])
+    first = builders.decision(FOUND, by="reviewer-b")
+    with pytest.raises(NotPermitted, match="not_held"):
+        await here.decide(builders.amended(first, FOUND, support=Support.MODERATE_SAME))
+    await here.decide(builders.amended(first, FOUND, support=Support.INCONCLUSIVE))
+    assert (await here.case(FOUND)).state is CaseState.WITHDRAWN
+
+
+# --- whose face is meant --------------------------------------------------------------------------------------------
+async def test_a_crowd_waits_for_somebody_to_say_who_is_meant_and_its_sender_is_told_once() -> None:
+    here, question = Bench(), builders.subject_unclear()
+    assert await here.hold(question, question) == [None, None]
+    case = await here.case(FOUND)
+    assert (case.state, case.faces) == (CaseState.AWAITING_SUBJECT, question)
+    assert await here.outcomes() == [Outcome.SUBJECT_SELECTION_REQUIRED]
+
+
+async def test_a_choice_sends_the_image_round_again_once() -> None:
+    here = Bench()
+    await here.prepare()
+    await here.hold(builders.subject_unclear())
+    for _ in range(2):
+        await here.decide(builders.subject_chosen())
+    (again,) = [event for event in await here.said() if isinstance(event, ImageSubmitted)]
+    assert again.subject == builders.IN_THE_FIRST_FACE
+    assert again.submission == FOUND.submission
+
+
+async def test_what_comes_of_a_choice_is_reviewed_as_any_other() -> None:
+    here = Bench()
+    await here.prepare()
+    await here.hold(builders.subject_unclear())
+    await here.decide(builders.subject_chosen())
+    assert await here.hold(FOUND) == [None]
+    await decided(here, Support.STRONG_SAME, Support.STRONG_SAME)
+    assert len(await here.leads()) == 1
+
+
+async def test_a_choice_where_no_face_is_ends_the_case() -> None:
+    here = Bench()
+    await here.prepare()
+    await here.hold(builders.subject_unclear())
+    await here.decide(builders.subject_chosen())
+    assert await here.note(builders.closed(Outcome.NO_FACE)) == [None]
+    case = await here.case(FOUND)
+    assert (case.state, case.outcome) == (CaseState.CLOSED, Outcome.NO_FACE)
+
+
+async def test_the_answer_that_none_is_meant_comes_back_round_and_changes_nothing() -> None:
+    here = Bench()
+    await here.prepare()
+    await here.hold(builders.subject_unclear())
+    await here.decide(builders.subject_chosen(subject=None))
+    _, told = [event for event in await here.said() if isinstance(event, SubmissionClosed)]
+    before = await here.case(FOUND)
+    assert told.outcome is Outcome.NO_FACE
+    assert await here.note(told) == [None]
+    assert await here.case(FOUND) == before
+
+
+# --- withdrawal and competence --------------------------------------------------------------------------------------
+async def test_a_supervisors_order_recalls_a_lead_once() -> None:
+    here = Bench()
+    await here.prepare(FOUND)
+    await here.ledger.register(builders.supervisor())
+    await decided(here, Support.STRONG_SAME, Support.STRONG_SAME)
+    for _ in range(2):
+        await here.decide(builders.withdrawal())
+    assert await here.outcomes() == [Outcome.CONFIRMED, Outcome.WITHDRAWN]
+    assert (await here.case(FOUND)).withdrawal == builders.withdrawal()
+
+
+async def test_whom_a_supervisor_certifies_may_decide_and_nothing_else() -> None:
+    here = Bench()
+    await here.prepare(FOUND, reviewers="")
+    await here.ledger.register(builders.supervisor())
+    with pytest.raises(NotPermitted, match="not registered"):
+        await here.decide(builders.decision(FOUND))
+    await here.decide(builders.certified("reviewer-a"))
+    reviewer = await here.ledger.reviewer("reviewer-a")
+    assert reviewer == replace(builders.reviewer(), recorded_at=NOW)
+    assert reviewer.duty is Duty.REVIEW
+    await here.decide(builders.decision(FOUND))
+    assert (await here.case(FOUND)).state is CaseState.AWAITING_SECOND_REVIEW
+
+
+@pytest.mark.parametrize("supervisor", [None, builders.reviewer("supervisor-1"), builders.supervisor("supervisor-2")])
+async def test_only_a_supervisor_certifies(supervisor: Reviewer | None) -> None:
+    here = Bench()
+    if supervisor:
+        await here.ledger.register(supervisor)
+    with pytest.raises(NotPermitted, match="not registered to supervise"):
+        await here.decide(builders.certified("reviewer-a"))
+    assert await here.ledger.reviewer("reviewer-a") is None
+
+
+async def test_nobody_certifies_themselves() -> None:
+    here = Bench()
+    await here.ledger.register(builders.supervisor())
+    with pytest.raises(NotPermitted, match="nobody certifies themselves"):
+        await here.decide(builders.certified("supervisor-1"))
+
+
+class Remark(Signed):
+    """A word that no stage knows."""
+
+    about: UUID
+
+    @property
+    def signer(self) -> str:
+        return "reviewer-a"
+
+
+async def test_a_word_that_nothing_follows_from_is_a_bug() -> None:
+    here = Bench()
+    await here.prepare(FOUND)
+    words = Remark.model_construct(occurred_at=NOW, demo=False, about=FOUND.submission.submission_id, signature="")
+    with pytest.raises(TypeError, match="nothing follows from Remark"):
+        await stages.decide(words, ledger=here.ledger, verifier=Credulous(), now=NOW)
+
+
+class Credulous:
+    """Believes every signature."""
+
+    def verify(self, public_key: str, said: Signed) -> bool:  # noqa: ARG002 - a verifier's signature
+        return True
+
+
+# --- known answers --------------------------------------------------------------------------------------------------
+async def test_a_case_whose_answer_is_known_is_reviewed_and_says_nothing() -> None:
+    here = Bench()
+    await here.ledger.plant([Seed(builders.image_submitted(FOUND.submission), "person-1")])
+    await here.prepare(FOUND, OTHER)
+    for found in (FOUND, OTHER):
+        for name in "ab":
+            await here.decide(builders.decision(found, by=f"reviewer-{name}"))
+    assert (await here.case(FOUND)).state is CaseState.ASSESSED
+    (lead,) = await here.leads()
+    assert lead.submission_id == OTHER.submission.submission_id
+    assert await here.outcomes() == [Outcome.CONFIRMED]
+
+
+async def test_nobody_is_told_that_a_known_answer_shows_several_people() -> None:
+    here, question = Bench(), builders.subject_unclear()
+    await here.ledger.plant([Seed(builders.image_submitted(question.submission), None)])
+    await here.hold(question)
+    assert (await here.case(FOUND)).seeded
+    assert await here.said() == []
+
+
+# --- who was told ---------------------------------------------------------------------------------------------------
+async def test_who_has_received_a_withdrawal_is_remembered() -> None:
+    here = Bench()
+    await here.prepare(FOUND)
+    await here.ledger.register(builders.supervisor())
+    await decided(here, Support.STRONG_SAME, Support.STRONG_SAME)
+    await here.decide(builders.withdrawal())
+    lead, _, recall, _ = await here.said()
+    await here.ledger.published([event.event_id for event in await here.said()])
+    received = [builders.acknowledged(lead, subscriber=name) for name in ("one", "other")]
+    assert await stages.acknowledge(received, subscribers=here.ledger) == [None, None]
+    assert await here.ledger.remind(FAR_AWAY) == 1
+    assert await here.said() == [recall]
+
+
 # --- expire ---------------------------------------------------------------------------------------------------------
 async def expire(here: Bench, *, limit: int = 100) -> int:
     return await stages.expire(cases=here.ledger, opened_before=LATER, now=LATER, limit=limit)
@@ -293,8 +480,9 @@ async def test_one_decision_is_not_enough_to_survive_the_time_limit() -> None:
 
 async def test_a_question_that_nobody_answered_expires_too() -> None:
     here = Bench()
-    await here.note(builders.closed(Outcome.SUBJECT_SELECTION_REQUIRED))
+    await here.hold(builders.subject_unclear())
     assert await expire(here) == 1
+    assert await here.outcomes() == [Outcome.SUBJECT_SELECTION_REQUIRED, Outcome.EXPIRED]
 
 
 async def test_a_decision_after_the_end_does_not_count() -> None:
@@ -312,7 +500,7 @@ async def decided(here: Bench, *supports: Support) -> None:
 
 ENDED = [
     (Support.STRONG_SAME, Support.STRONG_SAME),
-    (Support.STRONG_SAME, Support.STRONG_DIFFERENT),
+    (Support.INCONCLUSIVE, Support.INCONCLUSIVE),
     (Support.STRONG_DIFFERENT, Support.STRONG_DIFFERENT),
 ]
 
@@ -327,8 +515,10 @@ async def test_time_changes_no_case_that_people_have_ended(supports: tuple[Suppo
     assert (await here.case(FOUND), await here.said()) == (before, said)
 
 
-@pytest.mark.parametrize("supports", [(), *((support,) for support in Support)])
-async def test_time_never_confirms_whatever_one_person_has_said(supports: tuple[Support, ...]) -> None:
+@pytest.mark.parametrize(
+    "supports", [(), *((support,) for support in Support), (Support.STRONG_SAME, Support.STRONG_DIFFERENT)]
+)
+async def test_time_never_confirms_whatever_has_been_said(supports: tuple[Support, ...]) -> None:
     here = Bench()
     await here.prepare(FOUND)
     await decided(here, *supports)
@@ -369,13 +559,31 @@ async def decide_one(here: Bench) -> None:
     await here.decide(builders.decision(FOUND))
 
 
+async def certify(here: Bench) -> None:
+    await here.ledger.register(builders.supervisor())
+    await here.decide(builders.certified("reviewer-n"))
+
+
+async def acknowledge(here: Bench) -> None:
+    await stages.acknowledge([builders.acknowledged(builders.identification_confirmed())], subscribers=here.ledger)
+
+
 async def sweep(here: Bench) -> None:
     await expire(here)
 
 
 @pytest.mark.parametrize(
     ("act", "method"),
-    [(hold_another, "apply"), (decide_one, "reviewer"), (decide_one, "apply"), (sweep, "cases"), (sweep, "apply")],
+    [
+        (hold_another, "seeded"),
+        (hold_another, "apply"),
+        (decide_one, "reviewer"),
+        (decide_one, "apply"),
+        (certify, "register"),
+        (acknowledge, "acknowledge"),
+        (sweep, "cases"),
+        (sweep, "apply"),
+    ],
 )
 async def test_an_outage_passes_through_untouched(act: Callable[[Bench], Awaitable[None]], method: str) -> None:
     here, outage = Bench(), Unavailable("away")
@@ -387,4 +595,9 @@ async def test_an_outage_passes_through_untouched(act: Callable[[Bench], Awaitab
 
 
 def test_only_cases_that_wait_for_people_can_expire() -> None:
-    assert {CaseState.AWAITING_SUBJECT, CaseState.AWAITING_REVIEW, CaseState.AWAITING_SECOND_REVIEW} == CAN_EXPIRE
+    assert {
+        CaseState.AWAITING_SUBJECT,
+        CaseState.AWAITING_REVIEW,
+        CaseState.AWAITING_SECOND_REVIEW,
+        CaseState.AWAITING_THIRD_REVIEW,
+    } == CAN_EXPIRE

@@ -80,6 +80,7 @@ def _cases() -> None:
         sa.Column("submitted_by", sa.String(128)),
     ):
         op.add_column("cases", column)
+    _know_the_queue()
     op.create_index(
         "cases_waiting",
         "cases",
@@ -88,6 +89,16 @@ def _cases() -> None:
         postgresql_where=_WAITING,
     )
     op.add_column("outbox", sa.Column("published_at", sa.BigInteger))
+
+
+def _know_the_queue() -> None:
+    """Of the cases that are there, the queue must know what it knows of new ones, or nobody would be offered them."""
+    is_sqlite = op.get_bind().dialect.name == "sqlite"
+    of = "json_extract(candidates, '$.submission.{0}')" if is_sqlite else "candidates::json -> 'submission' ->> '{0}'"
+    fields = ", ".join(f"{name} = {of.format(name)}" for name in ("source", "purpose", "submitted_by"))
+    op.execute(f"UPDATE cases SET {fields} WHERE candidates IS NOT NULL")  # noqa: S608 - names of columns
+    urgency = "CASE purpose WHEN 'missing' THEN 2 WHEN 'victim' THEN 3 ELSE 4 END"  # nobody had said what harm there is
+    op.execute(f"UPDATE cases SET urgency = {urgency} WHERE candidates IS NOT NULL")  # noqa: S608 - the line above
 
 
 def _decisions() -> None:
@@ -112,6 +123,7 @@ def _decisions() -> None:
 
 def _registers() -> None:
     op.add_column("reviewers", sa.Column("duty", sa.String(16), nullable=False, server_default="review"))
+    op.add_column("reviewers", sa.Column("recorded_at", sa.BigInteger, nullable=False, server_default="0"))
     if op.get_bind().dialect.name != "sqlite":  # which keeps no lengths
         op.alter_column("reviewers", "public_key", type_=sa.String(2048))
     op.create_table(

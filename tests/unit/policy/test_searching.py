@@ -1,0 +1,147 @@
+"""Who may be sought where, what may be found, what comes first, and what is mixed in."""
+
+from dataclasses import replace
+from datetime import timedelta
+from itertools import product
+from typing import Any
+
+import builders
+import pytest
+from builders import NOW
+
+from rfr_stream import policy
+from rfr_stream.errors import NotPermitted
+from rfr_stream.events import GalleryName, Harm, Purpose, Source
+from rfr_stream.policy import RULES
+
+
+class TestSearchable:
+    def test_asking_for_nothing_means_all_that_the_purpose_opens(self) -> None:
+        asked = builders.submission(purpose=Purpose.MISSING)
+
+        assert policy.searchable(asked) == (GalleryName.CUSTODY, GalleryName.DECEASED, GalleryName.MISSING)
+
+    def test_what_is_asked_for_is_not_widened(self) -> None:
+        asked = builders.submission(purpose=Purpose.MISSING, galleries=(GalleryName.MISSING,))
+
+        assert policy.searchable(asked) == (GalleryName.MISSING,)
+
+    def test_a_suspect_is_not_sought_among_the_missing(self) -> None:
+        asked = builders.submission(galleries=(GalleryName.CUSTODY, GalleryName.MISSING))
+
+        with pytest.raises(NotPermitted, match=r"^galleries: .*missing$"):
+            policy.searchable(asked)
+
+    @pytest.mark.parametrize("purpose", [Purpose.VICTIM, Purpose.WITNESS])
+    def test_people_suspected_of_nothing_need_an_authoriser(self, purpose: Purpose) -> None:
+        with pytest.raises(NotPermitted, match=r"^authoriser: "):
+            policy.searchable(builders.submission(purpose=purpose))
+
+        with pytest.raises(NotPermitted, match=r"^authoriser: somebody else"):
+            policy.searchable(builders.submission(purpose=purpose, authoriser="officer-1", necessity="the only lead"))
+
+        with pytest.raises(NotPermitted, match=r"^necessity: "):
+            policy.searchable(builders.submission(purpose=purpose, authoriser="chief-1"))
+
+        asked = builders.submission(purpose=purpose, authoriser="chief-1", necessity="the only lead")
+        assert GalleryName.CUSTODY in policy.searchable(asked)
+
+    def test_each_door_admits_its_own_purposes_alone(self) -> None:
+        def admitted(purpose: Purpose, source: Source) -> bool:
+            try:
+                policy.searchable(builders.submission(purpose=purpose, source=source, authoriser="chief-1"))
+            except NotPermitted as refusal:
+                return not str(refusal).startswith("purpose: ")
+            return True
+
+        closed = {(p, s) for p, s in product(Purpose, Source) if not admitted(p, s)}
+
+        assert closed == {
+            (Purpose.SUSPECT, Source.MISSING_PERSON),
+            (Purpose.SUSPECT, Source.DECEASED_PERSON),
+            (Purpose.VICTIM, Source.MISSING_PERSON),
+            (Purpose.VICTIM, Source.DECEASED_PERSON),
+            (Purpose.WITNESS, Source.MISSING_PERSON),
+            (Purpose.WITNESS, Source.DECEASED_PERSON),
+            (Purpose.MISSING, Source.DECEASED_PERSON),
+            (Purpose.DECEASED, Source.PUBLIC_APPEAL),
+            (Purpose.DECEASED, Source.MISSING_PERSON),
+        }
+
+    def test_every_purpose_has_a_rule(self) -> None:
+        assert set(RULES) == set(Purpose)
+
+
+class TestIneligibility:
+    def test_a_complete_record_in_date_may_be_found(self) -> None:
+        assert policy.ineligibility(builders.reference(), NOW) is None
+
+    @pytest.mark.parametrize("field", ["legal_basis", "source", "captured_at", "review_due", "restricted"])
+    def test_whatever_is_missing_fails_closed(self, field: str) -> None:
+        without: dict[str, Any] = {field: None}
+
+        assert policy.ineligibility(builders.reference(**without), NOW) == f"{field}_missing"
+
+    @pytest.mark.parametrize("field", ["legal_basis", "source"])
+    def test_an_empty_text_is_missing_too(self, field: str) -> None:
+        without: dict[str, Any] = {field: ""}
+
+        assert policy.ineligibility(builders.reference(**without), NOW) == f"{field}_missing"
+
+    def test_a_restricted_image_is_not_found(self) -> None:
+        assert policy.ineligibility(builders.reference(restricted=True), NOW) == "restricted"
+
+    def test_an_image_from_the_future_is_not_found(self) -> None:
+        reference = builders.reference(captured_at=NOW + timedelta(seconds=1))
+
+        assert policy.ineligibility(reference, NOW) == "captured_in_the_future"
+        assert policy.ineligibility(replace(reference, captured_at=NOW), NOW) is None
+
+    def test_an_image_is_not_found_from_the_moment_its_review_is_due(self) -> None:
+        reference = builders.reference(review_due=NOW)
+
+        assert policy.ineligibility(reference, NOW) == "review_overdue"
+        assert policy.ineligibility(reference, NOW - timedelta(microseconds=1)) is None
+
+
+class TestUrgency:
+    PLACES: dict[Purpose, dict[Harm, int]] = {  # noqa: RUF012 - read only
+        Purpose.MISSING: {Harm.CHILD_AT_RISK: 0, Harm.LIFE_AT_RISK: 1, Harm.SERIOUS: 2, Harm.OTHER: 2},
+        Purpose.VICTIM: {Harm.CHILD_AT_RISK: 0, Harm.LIFE_AT_RISK: 1, Harm.SERIOUS: 3, Harm.OTHER: 3},
+        Purpose.SUSPECT: {Harm.CHILD_AT_RISK: 0, Harm.LIFE_AT_RISK: 1, Harm.SERIOUS: 3, Harm.OTHER: 4},
+        Purpose.WITNESS: {Harm.CHILD_AT_RISK: 0, Harm.LIFE_AT_RISK: 1, Harm.SERIOUS: 3, Harm.OTHER: 4},
+        Purpose.DECEASED: {Harm.CHILD_AT_RISK: 0, Harm.LIFE_AT_RISK: 1, Harm.SERIOUS: 3, Harm.OTHER: 4},
+    }
+
+    @pytest.mark.parametrize("purpose", Purpose)
+    @pytest.mark.parametrize("harm", Harm)
+    def test_a_child_at_risk_comes_first_whatever_it_is_about(self, purpose: Purpose, harm: Harm) -> None:
+        assert policy.urgency(builders.submission(purpose=purpose, harm=harm)) == self.PLACES[purpose][harm]
+
+
+class TestSeeds:
+    @pytest.mark.parametrize(
+        ("real_n", "share", "due"),
+        [
+            (0, 0.05, 0),
+            (18, 0.05, 0),
+            (19, 0.05, 1),
+            (37, 0.05, 1),
+            (38, 0.05, 2),
+            (172, 0.2, 43),
+            (10, 0.5, 10),
+            (1_000, 0.0, 0),
+        ],
+    )
+    def test_so_many_follow_that_they_are_the_share_of_all(self, real_n: int, share: float, due: int) -> None:
+        assert policy.seeds_due(real_n, 0, share) == due
+
+    def test_what_was_sown_is_not_sown_again_and_never_taken_back(self) -> None:
+        assert [policy.seeds_due(38, sown_n, 0.05) for sown_n in range(5)] == [2, 1, 0, 0, 0]
+
+    @pytest.mark.parametrize("share", [0.01, 0.05, 0.1, 0.2, 0.3, 0.5])
+    def test_they_are_never_more_than_their_share_and_never_a_whole_one_short(self, share: float) -> None:
+        for real_n in range(2_000):
+            seeded_n = policy.seeds_due(real_n, 0, share)
+            assert seeded_n <= share * (real_n + seeded_n) + 1e-6
+            assert seeded_n + 1 > share * (real_n + seeded_n + 1) - 1e-6
