@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Connection, Row, delete, func, literal, or
 
 from rfr_stream.adapters.ledger.database import Database
 from rfr_stream.adapters.ledger.ledger import insert_for
-from rfr_stream.adapters.ledger.tables import WAITING, cases, claims, decisions, examinations
+from rfr_stream.adapters.ledger.tables import cases, claims, decisions, examinations
 from rfr_stream.desk import EVERYTHING, Filter, Place, Waiting
 from rfr_stream.events import Purpose, Source
 from rfr_stream.ports import CaseState
@@ -76,7 +76,7 @@ def _theirs(account_id: str, now: datetime) -> Iterator[ColumnElement[bool]]:
     sent = select(examinations.c.submission_id).where(
         examinations.c.account_id == account_id, examinations.c.sent_at.is_not(None)
     )
-    yield WAITING  # type: ignore[misc]  # the words of the partial index
+    yield cases.c.waits
     yield cases.c.urgency.is_not(None)
     yield cases.c.submitted_by != account_id
     for others in (held, decided, sent):

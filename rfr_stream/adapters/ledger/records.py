@@ -26,6 +26,7 @@ from rfr_stream.events import (
 )
 from rfr_stream.policy import urgency
 from rfr_stream.ports import Case, CaseState, Duty, Outgoing, Reference, Reviewer
+from rfr_stream.review import CAN_EXPIRE as WAITS
 
 Row: TypeAlias = dict[str, Any]
 
@@ -73,6 +74,7 @@ def _queued(case: Case) -> Row:
     about = case.candidates or case.faces
     submission = about.submission if about else None
     return {
+        "waits": case.state in WAITS,
         "urgency": urgency(submission) if submission else None,
         "source": submission.source.value if submission else None,
         "purpose": submission.purpose.value if submission else None,

@@ -18,7 +18,7 @@ from sqlalchemy import (
     TypeDecorator,
     Uuid,
     false,
-    text,
+    true,
 )
 
 metadata: Final = MetaData()
@@ -56,17 +56,14 @@ cases: Final = Table(
     Column("choice", Text),
     Column("withdrawal", Text),
     Column("seeded", Boolean, nullable=False, server_default=false()),
-    # What the queue sorts and filters by, from the submission.
+    # What the queue sorts and filters by; `waits` says that the state is one of those in which people are needed.
+    Column("waits", Boolean, nullable=False, server_default=false()),
     Column("urgency", Integer),
     Column("source", String(32)),
     Column("purpose", String(32)),
     Column("submitted_by", String(128)),
     Index("cases_by_state", "state", "opened_at"),
 )
-WAITING: Final = text(
-    "state IN ('awaiting_subject', 'awaiting_review', 'awaiting_second_review', 'awaiting_third_review')"
-)
-"""What the queue asks for, in the very words of its partial index."""
 Index(
     "cases_waiting",
     cases.c.urgency,
@@ -76,8 +73,9 @@ Index(
     cases.c.source,
     cases.c.purpose,
     cases.c.state,
-    sqlite_where=WAITING,
-    postgresql_where=WAITING,
+    cases.c.waits,
+    sqlite_where=cases.c.waits == true(),
+    postgresql_where=cases.c.waits == true(),
 )
 decisions: Final = Table(
     "decisions",

@@ -31,9 +31,7 @@ _UNLESS_TWO_PEOPLE: Final = """
         )
     )
 """
-_WAITING: Final = sa.text(
-    "state IN ('awaiting_subject', 'awaiting_review', 'awaiting_second_review', 'awaiting_third_review')"
-)
+_WAITS: Final = "state IN ('awaiting_subject', 'awaiting_review', 'awaiting_second_review', 'awaiting_third_review')"
 _STANDS: Final = "1 = 1"
 _GUARDS: Final = {
     "outbox_needs_two_people": (
@@ -74,6 +72,7 @@ def _cases() -> None:
         sa.Column("choice", sa.Text),
         sa.Column("withdrawal", sa.Text),
         sa.Column("seeded", sa.Boolean, nullable=False, server_default=sa.false()),
+        sa.Column("waits", sa.Boolean, nullable=False, server_default=sa.false()),
         sa.Column("urgency", sa.Integer),
         sa.Column("source", sa.String(32)),
         sa.Column("purpose", sa.String(32)),
@@ -81,12 +80,14 @@ def _cases() -> None:
     ):
         op.add_column("cases", column)
     _know_the_queue()
+    op.execute(f"UPDATE cases SET waits = ({_WAITS})")  # noqa: S608 - our own states
+    waits = sa.column("waits", sa.Boolean) == sa.true()
     op.create_index(
         "cases_waiting",
         "cases",
-        ["urgency", "opened_at", "submission_id", "submitted_by", "source", "purpose", "state"],
-        sqlite_where=_WAITING,
-        postgresql_where=_WAITING,
+        ["urgency", "opened_at", "submission_id", "submitted_by", "source", "purpose", "state", "waits"],
+        sqlite_where=waits,
+        postgresql_where=waits,
     )
     op.add_column("outbox", sa.Column("published_at", sa.BigInteger))
 
