@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from rfr_stream.commands import deciding, demo, house, intake, operations
+from rfr_stream.commands import accounts, deciding, demo, house, intake, operations
 from rfr_stream.commands._context import ERRORS, printable, with_cluster
 from rfr_stream.commands._sentences import EXPECTED, sentences
 from rfr_stream.settings import Settings
@@ -48,6 +48,7 @@ app.command()(demo.demo)
 app.command()(intake.submit)
 app.command()(intake.enrol)
 app.command()(intake.erase)
+app.add_typer(accounts.accounts, name="accounts")
 app.add_typer(deciding.reviewers, name="reviewers")
 app.command()(deciding.cases)
 app.command()(deciding.status)

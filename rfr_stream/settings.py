@@ -4,10 +4,13 @@ Made once in `create_app` or on the command line and passed down, section by sec
 """
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 class Section(BaseModel):
@@ -118,12 +121,15 @@ class DeskSettings(Section):
     """The review desk: where it is, and how people come in."""
 
     public_url: str = Field(
-        "http://127.0.0.1:8470",
+        "http://localhost:8470",
         pattern=r"^https?://[^/\sA-Z]+$",
         description="as browsers name it; http on loopback only",
     )
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65_535)] = 8470
+    proxies: str = Field(
+        "", description="addresses or networks of reverse proxies, comma-separated: their X-Forwarded-For is believed"
+    )
     lease_minutes: Annotated[float, Field(gt=0, le=480)] = 20.0
     idle_minutes: Annotated[float, Field(gt=0, le=480)] = 30.0
     session_hours: Annotated[float, Field(gt=0, le=24)] = 8.0
@@ -132,6 +138,29 @@ class DeskSettings(Section):
     oidc_client_secret: SecretStr | None = None
     oidc_account_claim: str = Field("preferred_username", description="becomes the account's reference")
     oidc_roles_claim: str = Field("rfr_roles", description="a list of roles")
+
+    @model_validator(mode="after")
+    def _is_named_as_by_browsers(self) -> Self:
+        """Refuse a port that browsers leave out: what they send is compared with the whole."""
+        url = urlsplit(self.public_url)
+        if url.port == (443 if url.scheme == "https" else 80):
+            msg = "public_url: without the port that goes without saying"
+            raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _provider_is_whole(self) -> Self:
+        """Refuse a provider that does not know this desk, or whose word others could change on its way."""
+        if self.oidc_issuer is None:
+            return self
+        if self.oidc_client_id is None:
+            msg = "oidc_client_id: how the provider knows this desk"
+            raise ValueError(msg)
+        url = urlsplit(self.oidc_issuer)
+        if url.scheme != "https" and url.hostname not in LOOPBACK:
+            msg = "oidc_issuer: over the network a provider is asked by https alone"
+            raise ValueError(msg)
+        return self
 
 
 class PipelineSettings(Section):

@@ -32,6 +32,10 @@ LogName: TypeAlias = Literal[
     "partitions.revoked",  # drained, or abandoned after the time for that
     "page.refused",  # something that a page of the desk needs is away
     "page.failed",  # a bug in a page of the desk; nothing was decided by it
+    "session.opened",  # somebody came in at the desk
+    "session.refused",  # somebody was not let in; the reason is a phrase of ours
+    "session.ended",  # somebody went out
+    "account.changed",  # invited, or another password, key, role or standing
     "commit.refused",  # the group has moved on; the messages come again elsewhere
 ]
 """Every log event, with what it means."""
@@ -99,7 +103,7 @@ def configure(*, file: Path | None = None) -> None:
     handler = logging.FileHandler(file, delay=True) if file else logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
-    for library in ("aiokafka", "alembic", "faststream"):
+    for library in ("aiokafka", "alembic", "faststream", "httpx", "uvicorn", "uvicorn.access"):
         logging.getLogger(library).setLevel(logging.ERROR)
 
 

@@ -1,7 +1,7 @@
 """A passkey in software: what an authenticator and a browser do when somebody signs, and what either may do wrong.
 
-Source: W3C WebAuthn, level 2, sections 5.8.1 (client data), 6.1 (authenticator data) and 6.3.3 (an assertion); RFC 9053
-for the keys.
+Source: W3C WebAuthn, level 2, sections 5.8.1 (client data), 6.1 (authenticator data), 6.3.3 (an assertion) and 6.5
+(attestation); RFC 9053 for the keys.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ from rfr_stream.events import Passkey, Signed
 S = TypeVar("S", bound=Signed)
 
 DESK: Final = "https://desk.example"
-PRESENT, VERIFIED = 0x01, 0x04
+PRESENT, VERIFIED, ATTESTED = 0x01, 0x04, 0x40
 
 
 class Key(Protocol):
@@ -78,19 +78,41 @@ class Ceremony:
     challenge: bytes | None = None
     sign_count: int = 0
 
+    def client_data(self, challenge: bytes) -> bytes:
+        """Return what the browser says of the place."""
+        about = {"challenge": bytes_to_base64url(challenge), "origin": self.origin, "crossOrigin": False}
+        return json.dumps({"type": self.kind, **about}, separators=(",", ":")).encode()
+
+    def authenticator_data(self, *, more: int = 0) -> bytes:
+        """Return what the authenticator says of itself; `more` flags say that something follows."""
+        flags = bytes([self.flags | more])
+        return hashlib.sha256(self.rp_id.encode()).digest() + flags + self.sign_count.to_bytes(4)
+
 
 def public_text(key: Key) -> str:
     """Return the public half as the ledger stores it."""
     return b64encode(key.cose).decode()
 
 
+def made(key: Key, challenge: bytes, ceremony: Ceremony | None = None) -> str:
+    """Return what a browser says of a passkey that it has made (JSON), without attestation."""
+    how = ceremony or Ceremony(kind="webauthn.create")
+    credential_id = hashlib.sha256(key.cose).digest()
+    attested = bytes(16) + len(credential_id).to_bytes(2) + credential_id + key.cose
+    data = how.authenticator_data(more=ATTESTED) + attested
+    response = {
+        "clientDataJSON": bytes_to_base64url(how.client_data(challenge)),
+        "attestationObject": bytes_to_base64url(cbor2.dumps({"fmt": "none", "attStmt": {}, "authData": data})),
+    }
+    name = bytes_to_base64url(credential_id)
+    return json.dumps({"id": name, "rawId": name, "type": "public-key", "response": response})
+
+
 def signed(words: S, key: Key, ceremony: Ceremony | None = None) -> S:
     """Return the words as this passkey signs them."""
     how = ceremony or Ceremony()
-    challenge = passkeys.challenge_of(words) if how.challenge is None else how.challenge
-    said = {"type": how.kind, "challenge": bytes_to_base64url(challenge), "origin": how.origin, "crossOrigin": False}
-    client_data = json.dumps(said, separators=(",", ":")).encode()
-    authenticator_data = hashlib.sha256(how.rp_id.encode()).digest() + bytes([how.flags]) + how.sign_count.to_bytes(4)
+    client_data = how.client_data(passkeys.challenge_of(words) if how.challenge is None else how.challenge)
+    authenticator_data = how.authenticator_data()
     signature = key.sign(authenticator_data + hashlib.sha256(client_data).digest())
     around = Passkey(
         authenticator_data=b64encode(authenticator_data).decode(), client_data=b64encode(client_data).decode()

@@ -3,6 +3,7 @@
 The key of every account is `builders.private_key(account_id)`, so that a test signs as anybody.
 """
 
+import secrets
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from typing import Any, Final
 import builders
 import httpx
 from fastapi import FastAPI
+from sqlalchemy import Row, text
 
 from producers.console._desk import Desk, digest_of
 from producers.console.app import build
@@ -49,6 +51,7 @@ class DeskHouse:
     """A desk, its application, and the other side of the bus."""
 
     desk: Desk
+    ledger: SqlLedger
     app: FastAPI
     clock: Clock
     published: list[Event]
@@ -56,11 +59,15 @@ class DeskHouse:
     counted: int = field(default=0)
 
     # people
+    async def newcomer(self, account_id: str, *roles: Role) -> Account:
+        """Open an account that has no key yet."""
+        return await self.desk.store.accounts.add(account_id, roles or (Role.SUBMITTER,), self.clock())
+
     async def account(self, account_id: str, *roles: Role) -> Account:
         """Open an account that has a key."""
-        accounts, key = self.desk.store.accounts, keys.public_text(builders.private_key(account_id))
-        await accounts.add(account_id, roles or (Role.SUBMITTER,), self.clock())
-        await accounts.set_key(account_id, key)
+        await self.newcomer(account_id, *roles)
+        key = keys.public_text(builders.private_key(account_id))
+        await self.desk.store.accounts.set_key(account_id, key)
         return await self.account_of(account_id)
 
     async def reviewer(self, account_id: str = "reviewer-a") -> Account:
@@ -93,9 +100,14 @@ class DeskHouse:
 
     async def session(self, account: Account) -> str:
         """Open a session; return its token, which is the cookie's value."""
-        token = f"token-of-{account.account_id}"
+        token = secrets.token_hex(8)
         await self.desk.store.accounts.enter(account.account_id, digest_of(token), self.clock())
         return token
+
+    # behind the desk's back
+    async def rows(self, statement: str) -> Sequence[Row[Any]]:
+        """Return what the database says."""
+        return await self.ledger.database.read(lambda connection: connection.execute(text(statement)).all())
 
     # the bus
     async def hold(self, *found: CandidatesReady | SubjectUnclear) -> None:
@@ -132,4 +144,4 @@ async def opened(folder: Path, **settings: Any) -> AsyncIterator[DeskHouse]:  # 
             publish=publish,
             clock=clock,
         )
-        yield DeskHouse(desk, build(desk), clock, published, clients)
+        yield DeskHouse(desk, ledger, build(desk), clock, published, clients)

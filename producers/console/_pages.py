@@ -9,6 +9,7 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from rfr_stream.adapters import keys
 from rfr_stream.events import CAVEAT, Component, Finding, Support
 from rfr_stream.policy import Role
 
@@ -63,6 +64,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters["ago"] = _ago
+    environment.filters["fingerprint"] = keys.fingerprint
     environment.filters["words"] = lambda code: str(code).replace("_", " ")
     environment.globals |= {
         "CAVEAT": CAVEAT,

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 from typing import Any, Final
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
@@ -28,57 +28,63 @@ _TITLES: Final = {
 }
 
 
-def _refused(request: Request, status: HTTPStatus, why: str) -> HTMLResponse:
+def refused(request: Request, status: HTTPStatus, why: str) -> HTMLResponse:
     return page(request, "refused.html", status, title=_TITLES.get(status, status.phrase), why=why)
 
 
 async def _not_signed_in(request: Request, _: Exception) -> Response:
-    back = quote(request.url.path, safe="/") if request.method == "GET" else "/"
-    there = f"/sign-in?next={back}"
+    there = f"/sign-in?next={quote(_came_from(request), safe='/')}"
     if "hx-request" in request.headers:
         return Response(status_code=HTTPStatus.UNAUTHORIZED, headers={"hx-redirect": there})
     return RedirectResponse(there, HTTPStatus.SEE_OTHER)
 
 
+def _came_from(request: Request) -> str:
+    """Return the page that somebody was on: of what a page sends by itself, the page, and not where it is sent."""
+    if request.method == "GET" and "hx-request" not in request.headers:
+        return request.url.path
+    return urlsplit(request.headers.get("referer", "")).path or "/"
+
+
 async def _not_found(request: Request, _: Exception) -> Response:
-    return _refused(request, HTTPStatus.NOT_FOUND, "Perhaps it was there once; the queue shows what is there now.")
+    return refused(request, HTTPStatus.NOT_FOUND, "Perhaps it was there once; the queue shows what is there now.")
 
 
 async def _too_early(request: Request, error: Exception) -> Response:
-    return _refused(request, HTTPStatus.CONFLICT, str(error))
+    return refused(request, HTTPStatus.CONFLICT, str(error))
 
 
 async def _not_permitted(request: Request, error: Exception) -> Response:
-    return _refused(request, HTTPStatus.FORBIDDEN, _sentence(error))
+    return refused(request, HTTPStatus.FORBIDDEN, sentence(error))
 
 
 async def _rejected(request: Request, error: Exception) -> Response:
-    return _refused(request, HTTPStatus.BAD_REQUEST, _sentence(error))
+    return refused(request, HTTPStatus.BAD_REQUEST, sentence(error))
 
 
 async def _unavailable(request: Request, error: Exception) -> Response:
     log.event("page.refused", level=logging.WARNING, error=error)
     why = "The database, the store or the message bus does not answer. Nothing was lost; try again in a moment."
-    return _refused(request, HTTPStatus.SERVICE_UNAVAILABLE, why)
+    return refused(request, HTTPStatus.SERVICE_UNAVAILABLE, why)
 
 
 async def _invalid(request: Request, error: Exception) -> Response:
     faults = error.errors() if isinstance(error, RequestValidationError) else ()
     fields = sorted({str(fault["loc"][-1])[:40] for fault in faults})
-    return _refused(request, HTTPStatus.BAD_REQUEST, f"Look again at: {', '.join(fields)}.")
+    return refused(request, HTTPStatus.BAD_REQUEST, f"Look again at: {', '.join(fields)}.")
 
 
 async def _http(request: Request, error: Exception) -> Response:
     status = HTTPStatus(error.status_code) if isinstance(error, HTTPException) else HTTPStatus.BAD_REQUEST
-    return _refused(request, status, status.description or status.phrase)
+    return refused(request, status, status.description or status.phrase)
 
 
-async def _bug(request: Request, error: Exception) -> Response:
+async def bug(request: Request, error: Exception) -> Response:
     log.event("page.failed", level=logging.ERROR, error=error)
-    return _refused(request, HTTPStatus.INTERNAL_SERVER_ERROR, "It was written down; nothing was decided by it.")
+    return refused(request, HTTPStatus.INTERNAL_SERVER_ERROR, "It was written down; nothing was decided by it.")
 
 
-def _sentence(error: Exception) -> str:
+def sentence(error: Exception) -> str:
     """Return what is wrong, without the name of the contract's field."""
     field, _, sentence = str(error).partition(": ")
     return (sentence or field)[:1].upper() + (sentence or field)[1:] + "."
@@ -93,6 +99,5 @@ ANSWERS: Final[Mapping[Any, Callable[[Request, Exception], Awaitable[Response]]]
     Unavailable: _unavailable,
     RequestValidationError: _invalid,
     HTTPException: _http,
-    Exception: _bug,
 }
-"""Who answers which error."""
+"""Who answers which error; whatever else comes up is a bug, and `bug` answers."""

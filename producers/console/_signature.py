@@ -43,15 +43,21 @@ async def sealed_by(desk: Desk, account: Account, said: S, form: dict[str, str],
         NotPermitted: it is none, is not by the key that they are registered with, or their training has lapsed.
 
     """
-    sealed = _sealed(said, form)
-    registered = policy.require_competent(sealed, await desk.ledger.reviewer(account.account_id), desk.clock(), duty)
-    if not desk.verifier.verify(registered.public_key, sealed):
+    signed = sealed(said, form)
+    registered = policy.require_competent(signed, await desk.ledger.reviewer(account.account_id), desk.clock(), duty)
+    if not desk.verifier.verify(registered.public_key, signed):
         msg = "signature: not made by the key that you are certified with"
         raise NotPermitted(msg)
-    return sealed
+    return signed
 
 
-def _sealed(said: S, form: dict[str, str]) -> S:
+def sealed(said: S, form: dict[str, str]) -> S:
+    """Return the words with the signature that a form brought, whoever's it is.
+
+    Raises:
+        NotPermitted: it is none.
+
+    """
     passkey = None
     try:
         if form.get("authenticator_data"):

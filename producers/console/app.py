@@ -2,26 +2,37 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Final
 from urllib.parse import urlsplit
 
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
+from starlette.middleware.errors import ServerErrorMiddleware
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from producers.console import _refusals as refusals
-from producers.console import analysis, comparison, decision, entrance, images, queue, subject
+from producers.console import (
+    account,
+    analysis,
+    comparison,
+    decision,
+    entrance,
+    images,
+    oidc,
+    people,
+    queue,
+    subject,
+)
 from producers.console._desk import Desk
 from producers.console._guard import PER_MINUTE, Guard
 from producers.console._pages import STATIC
+from producers.console._sessions import Entrance
 from rfr_stream import telemetry
 from rfr_stream.adapters import opening
 from rfr_stream.errors import RfrError, Unavailable
 from rfr_stream.events import Event
-from rfr_stream.settings import Settings
+from rfr_stream.settings import LOOPBACK, Settings
 from topics import access
 from topics.bus import Bus, SendFailed
-
-_LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 
 log = telemetry.logger(__name__)
 
@@ -34,17 +45,21 @@ def build(desk: Desk, *, per_minute: int = PER_MINUTE) -> FastAPI:
 
     """
     url = urlsplit(desk.settings.public_url)
-    if url.scheme != "https" and url.hostname not in _LOOPBACK:
+    if url.scheme != "https" and url.hostname not in LOOPBACK:
         msg = "RFR_DESK__PUBLIC_URL: over the network the desk is reached by https alone"
         raise RfrError(msg)
     app = FastAPI(title="rfr-stream review desk", docs_url=None, redoc_url=None, openapi_url=None)
-    app.state.desk = desk
+    app.state.desk, app.state.entrance = desk, Entrance()
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
-    for room in (entrance, queue, subject, analysis, comparison, decision, images):
+    for room in (entrance, oidc, account, people, queue, subject, analysis, comparison, decision, images):
         app.include_router(room.router)
     for error, answer in refusals.ANSWERS.items():
         app.add_exception_handler(error, answer)
+    # Inside of the guard: what it says of a bug has the guard's headers too.
+    app.add_middleware(ServerErrorMiddleware, handler=refusals.bug)
     app.add_middleware(Guard, public_url=desk.settings.public_url, per_minute=per_minute)
+    if desk.settings.proxies:
+        app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=desk.settings.proxies)
     return app
 
 

@@ -4,9 +4,11 @@ A public key is base64 of its 32 raw bytes. A private key leaves memory only as 
 encrypts and that only its owner may read.
 """
 
+import hashlib
 import os
 from base64 import b64decode, b64encode
 from pathlib import Path
+from typing import Final
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -25,12 +27,15 @@ __all__ = [
     "Ed25519PrivateKey",
     "KeyVerifier",
     "checked_public_text",
+    "fingerprint",
     "generate",
     "load",
     "public_text",
     "save",
     "sign_bytes",
 ]
+
+_ED25519_BYTES: Final = 32
 
 
 class KeyVerifier:
@@ -54,7 +59,7 @@ class KeyVerifier:
                 return True
             url, cose_key, signature = self._desk_url, _strictly(public_key), _strictly(said.signature)
             return url is not None and passkeys.verify(cose_key, said, signature, desk_url=url)
-        except (InvalidSignature, ValueError, LookupError, TypeError):  # the latter two of a COSE key that is none
+        except (InvalidSignature, ValueError):
             return False
 
 
@@ -72,15 +77,25 @@ def checked_public_text(text: str) -> str:
     """Return the public half as it was given.
 
     Raises:
-        Malformed: it is no Ed25519 public key.
+        Malformed: it is neither an Ed25519 public key nor a passkey's.
 
     """
     try:
-        Ed25519PublicKey.from_public_bytes(_strictly(text))
+        data = _strictly(text)
+        if len(data) == _ED25519_BYTES:
+            Ed25519PublicKey.from_public_bytes(data)
+        else:
+            passkeys.require_usable(data)
     except ValueError as error:
-        msg = "public key: must be the base64 of 32 bytes, as `rfr reviewers key` says it"
+        msg = "public key: must be the base64 of 32 bytes, as `rfr reviewers key` says it, or of a passkey's COSE key"
         raise Malformed(msg) from error
     return text
+
+
+def fingerprint(public_key: str) -> str:
+    """Return what two people read to each other to know that they mean one key: 80 bits of its SHA-256."""
+    digits = hashlib.sha256(public_key.encode()).hexdigest()[:20]
+    return " ".join(digits[n : n + 4] for n in range(0, len(digits), 4))
 
 
 def sign_bytes(key: Ed25519PrivateKey, message: bytes) -> str:

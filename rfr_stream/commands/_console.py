@@ -4,14 +4,15 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from typing import Any
 
 import uvicorn
+from fastapi import FastAPI
 
 from producers.console import app as console
-from producers.console._desk import Desk
 from rfr_stream.adapters import opening
 from rfr_stream.errors import RfrError
-from rfr_stream.settings import Settings
+from rfr_stream.settings import DeskSettings, Settings
 from topics import access
 from topics.bus import Bus
 
@@ -25,7 +26,7 @@ class _Server(uvicorn.Server):
 
 
 @asynccontextmanager
-async def desk_open(settings: Settings) -> AsyncIterator[Desk]:
+async def desk_open(settings: Settings) -> AsyncIterator[FastAPI]:
     """Serve the desk for as long as this lasts, on connections of its own.
 
     Raises:
@@ -37,15 +38,19 @@ async def desk_open(settings: Settings) -> AsyncIterator[Desk]:
         await stack.enter_async_context(bus)
         ledger = await stack.enter_async_context(opening.ledger(settings))
         blobs = await stack.enter_async_context(opening.blobs(settings))
-        desk = console.of(settings, ledger, bus, blobs)
-        await stack.enter_async_context(_served(desk))
-        yield desk
+        app = console.build(console.of(settings, ledger, bus, blobs))
+        await stack.enter_async_context(_served(app, settings.desk))
+        yield app
 
 
 @asynccontextmanager
-async def _served(desk: Desk) -> AsyncIterator[None]:
-    listening = _bound(desk.settings.host, desk.settings.port)
-    server = _Server(uvicorn.Config(console.build(desk), log_config=None, lifespan="off"))
+async def _served(app: FastAPI, settings: DeskSettings) -> AsyncIterator[None]:
+    listening = _bound(settings.host, settings.port)
+    quiet: dict[str, Any] = {
+        "log_config": None,
+        "access_log": False,
+    }  # links that let somebody in are no log's business
+    server = _Server(uvicorn.Config(app, lifespan="off", proxy_headers=False, server_header=False, **quiet))
     serving = asyncio.create_task(server.serve(sockets=[listening]))
     try:
         yield

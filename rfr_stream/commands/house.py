@@ -13,6 +13,7 @@ import typer
 from filelock import FileLock, Timeout
 
 from consumers import together
+from producers.console.entrance import set_up_link
 from rfr_stream import telemetry
 from rfr_stream.commands._console import desk_open
 from rfr_stream.commands._context import CONSOLE, house_file, run, say, settings_of, with_cluster
@@ -83,7 +84,9 @@ async def _up(settings: Settings, chosen: tuple[str, ...], port: int | None) -> 
         say(f"Kafka answers at {running.kafka.bootstrap_servers}. Running: {', '.join(chosen)}.")
         if CONSOLE_NAME in chosen:
             desk = await stack.enter_async_context(desk_open(running))
-            say(f"The review desk: {desk.settings.public_url}")
+            say(f"The review desk: {running.desk.public_url}")
+            if link := await set_up_link(desk):
+                say(f"Nobody has an account yet. The first is a supervisor's; for an hour: {link}")
         await together.create_app(running, [each for each in chosen if each != CONSOLE_NAME]).run()
 
 

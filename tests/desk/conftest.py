@@ -5,9 +5,11 @@ from pathlib import Path
 
 import desk_house
 import pytest
+from argon2 import PasswordHasher
 from desk_house import DeskHouse
 from sqlalchemy import Connection, text
 
+from rfr_stream.adapters import passwords
 from rfr_stream.adapters.ledger import SqlLedger
 
 
@@ -30,3 +32,9 @@ def without_log(house: DeskHouse) -> Callable[[], Awaitable[None]]:
         await ledger.database.write(rename)
 
     return take_away
+
+
+@pytest.fixture(autouse=True)
+def _quick_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hash as cheaply as can be: the real cost is the library's business, and adds up."""
+    monkeypatch.setattr(passwords, "_HASHER", PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))

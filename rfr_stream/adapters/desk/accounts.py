@@ -4,18 +4,28 @@ import json
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any, Final
+from uuid import UUID
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, delete, func, insert, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from rfr_stream.adapters.ledger.database import Database
-from rfr_stream.adapters.ledger.tables import accounts, sessions
+from rfr_stream.adapters.ledger import records
+from rfr_stream.adapters.ledger.database import Database, is_forbidden
+from rfr_stream.adapters.ledger.tables import accounts, reviewers, sessions
 from rfr_stream.desk import Account
 from rfr_stream.errors import NotPermitted
 from rfr_stream.policy import Role, require_compatible
+from rfr_stream.ports import Duty, Reviewer
 
+_LONGEST: Final = timedelta(hours=24)
+"""The most that `RFR_DESK__SESSION_HOURS` allows."""
 _TOUCH_EVERY: Final = timedelta(seconds=30)
 """A session's last use is written no more often: a page is a dozen requests."""
+
+
+_NO_INVITATION: Final = {"invitation_sha256": None, "invited_until": None}
+_REGISTERING: Final = UUID("5d0f4a8e-6a0c-5b4e-8a55-3f9d3a1c7e10")
+"""The name of the lock under which the first supervisor is registered."""
 
 
 class Accounts:
@@ -26,7 +36,7 @@ class Accounts:
 
     # --- accounts ---------------------------------------------------------------------------------------------------
     async def add(self, account_id: str, roles: Iterable[Role], now: datetime, **fields: Any) -> Account:  # noqa: ANN401
-        """Add an account; `fields`: `subject`, or `invitation_sha256` and `invited_until`.
+        """Add an account; `fields`: `subject`, or `password_hash`, or `invitation_sha256` and `invited_until`.
 
         Raises:
             NotPermitted: there is one already, or its roles conflict.
@@ -48,7 +58,21 @@ class Accounts:
 
     async def invited(self, invitation_sha256: str, now: datetime) -> Account | None:
         """Return whom this code invites, while it is in date."""
-        return await self._find(accounts.c.invitation_sha256 == invitation_sha256, accounts.c.invited_until > now)
+        return await self._find(*_open_invitation(invitation_sha256, now))
+
+    async def accept(self, invitation_sha256: str, password_hash: str, now: datetime) -> Account | None:
+        """Use up an invitation: keep the password, and end every session. None: it is no more, or never was."""
+        still_open = _open_invitation(invitation_sha256, now)
+
+        def use(connection: Connection) -> Account | None:
+            row = connection.execute(select(accounts).where(*still_open)).mappings().one_or_none()
+            used = update(accounts).where(*still_open).values(password_hash=password_hash, **_NO_INVITATION)
+            if row is None or connection.execute(used).rowcount != 1:  # somebody else was quicker
+                return None
+            connection.execute(delete(sessions).where(sessions.c.account_id == row["account_id"]))
+            return _to_account(row)
+
+        return await self._database.write(use)
 
     async def known_as(self, subject: str) -> Account | None:
         """Return the account of a person whom a provider vouches for."""
@@ -68,11 +92,29 @@ class Accounts:
         wanted = select(func.count()).select_from(accounts).where(accounts.c.password_hash.is_not(None))
         return await self._database.read(lambda connection: int(connection.execute(wanted).scalar_one()))
 
+    async def link(self, account_id: str, subject: str) -> None:
+        """Let an account from before there was a provider be the one of somebody whom it vouches for.
+
+        Raises:
+            NotPermitted: this person has another account.
+
+        """
+        try:
+            await self._change(account_id, subject=subject)
+        except IntegrityError:
+            msg = "subject: this person has another account"
+            raise NotPermitted(msg) from None
+
     async def set_password(self, account_id: str, password_hash: str) -> None:
         """Keep a new password's hash; the invitation is used up, and every session ends."""
-        fields = {"password_hash": password_hash, "invitation_sha256": None, "invited_until": None}
-        await self._change(account_id, **fields)
+        await self._change(account_id, password_hash=password_hash, **_NO_INVITATION)
         await self.leave_everywhere(account_id)
+
+    async def rehash(self, account_id: str, before: str, password_hash: str) -> None:
+        """Keep another hash of the same password."""
+        same = update(accounts).where(accounts.c.account_id == account_id, accounts.c.password_hash == before)
+        kept = same.values(password_hash=password_hash)
+        await self._database.write(lambda connection: connection.execute(kept))
 
     async def set_roles(self, account_id: str, roles: Iterable[Role]) -> None:
         """Give other roles; every session ends.
@@ -97,8 +139,8 @@ class Accounts:
         await self._change(account_id, invitation_sha256=invitation_sha256, invited_until=until)
 
     async def disable(self, account_id: str, *, disabled: bool) -> None:
-        """Keep somebody out, or let them in again; every session ends."""
-        await self._change(account_id, disabled=disabled)
+        """Keep somebody out, or let them in again; every session ends, and every invitation."""
+        await self._change(account_id, disabled=disabled, **_NO_INVITATION)
         await self.leave_everywhere(account_id)
 
     async def _find(self, *where: ColumnElement[bool]) -> Account | None:
@@ -112,11 +154,51 @@ class Accounts:
         change = update(accounts).where(accounts.c.account_id == account_id).values(fields)
         await self._database.write(lambda connection: connection.execute(change))
 
+    # --- the register -----------------------------------------------------------------------------------------------
+    async def registered(self) -> dict[str, Reviewer]:
+        """Return everybody who is registered to sign, by name."""
+
+        def listed(connection: Connection) -> dict[str, Reviewer]:
+            rows = connection.execute(select(reviewers)).mappings()
+            return {row["reviewer_id"]: records.to_reviewer(row) for row in rows}
+
+        return await self._database.read(listed)
+
+    async def register_first(self, supervisor: Reviewer) -> bool:
+        """Register a supervisor unless there is one: whoever sets a desk up has nobody to vouch for them.
+
+        Raises:
+            NotPermitted: this desk may not write the register, or knows the name or the key already.
+
+        """
+        row = {field: getattr(supervisor, field) for field in reviewers.c.keys()}  # noqa: SIM118 - not a dict
+        others = select(reviewers.c.reviewer_id).where(reviewers.c.duty == Duty.SUPERVISE)
+
+        def add(connection: Connection) -> bool:
+            self._database.lock(connection, [_REGISTERING])
+            if connection.execute(others).first():
+                return False
+            connection.execute(insert(reviewers).values(row))
+            return True
+
+        try:
+            return await self._database.write(add)
+        except DBAPIError as error:
+            if not isinstance(error, IntegrityError) and not is_forbidden(error):
+                raise
+            msg = "public_key: this desk may not register it; the command below does"
+            raise NotPermitted(msg) from None
+
     # --- sessions ---------------------------------------------------------------------------------------------------
     async def enter(self, account_id: str, token_sha256: str, now: datetime) -> None:
-        """Open a session."""
+        """Open a session, and forget those that ended long ago."""
         row = {"token_sha256": token_sha256, "account_id": account_id, "opened_at": now, "seen_at": now}
-        await self._database.write(lambda connection: connection.execute(insert(sessions).values(row)))
+
+        def add(connection: Connection) -> None:
+            connection.execute(delete(sessions).where(sessions.c.opened_at < now - _LONGEST))
+            connection.execute(insert(sessions).values(row))
+
+        await self._database.write(add)
 
     async def inside(self, token_sha256: str, now: datetime, *, idle: timedelta, longest: timedelta) -> Account | None:
         """Return whose session this is, and note that it was used; None: it ended, or never was."""
@@ -147,6 +229,11 @@ class Accounts:
         """End every session of an account."""
         gone = delete(sessions).where(sessions.c.account_id == account_id)
         await self._database.write(lambda connection: connection.execute(gone))
+
+
+def _open_invitation(invitation_sha256: str, now: datetime) -> tuple[ColumnElement[bool], ...]:
+    mine, in_date = accounts.c.invitation_sha256 == invitation_sha256, accounts.c.invited_until > now
+    return mine, in_date, ~accounts.c.disabled
 
 
 def _as_text(roles: frozenset[Role]) -> str:

@@ -37,6 +37,9 @@ _POSTGRES_AWAY: Final = ("08", "40", "53", "57", "58", "55P03", "25006")
 """Connection, rollback (serialization, deadlock), resources, operator, system; a lock that cannot be had; a standby,
 which cannot write (PostgreSQL's appendix A)."""
 
+_POSTGRES_FORBIDDEN: Final = "42501"
+"""insufficient_privilege."""
+
 
 class Database:
     """Transactions on SQLite or PostgreSQL. Whatever fails because the database is away raises `Unavailable`."""
@@ -183,6 +186,11 @@ def _begin_sqlite(connection: Connection) -> None:
     """A writer takes its lock at once: one that began by reading could not take it later without `SQLITE_BUSY`."""
     writes = connection.get_execution_options().get(_WRITES)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def is_forbidden(error: DBAPIError) -> bool:
+    """Whether the database does not let this role do that."""
+    return str(getattr(error.orig, "sqlstate", "")) == _POSTGRES_FORBIDDEN
 
 
 @contextmanager
