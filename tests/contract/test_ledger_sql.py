@@ -121,7 +121,8 @@ class TestGuards:
         found = builders.candidates_ready()
         taken_back = builders.amended(builders.decision(found, by="reviewer-b"), found, support=Support.INCONCLUSIVE)
         async with SqlLedger(url) as ledger:
-            await ledger.apply([*ledger_worker.changes([found]), _decides(taken_back)])
+            await ledger.apply(ledger_worker.changes([found]))
+            await ledger.apply([_decides(taken_back)])
             await run(url, "UPDATE cases SET state = 'confirmed'")
             with pytest.raises(IntegrityError, match="two reviewers"):
                 await self.promise(url)
@@ -130,7 +131,8 @@ class TestGuards:
         found = builders.candidates_ready()
         other = builders.amended(builders.decision(found, by="reviewer-b"), found, person_id="person-2")
         async with SqlLedger(url) as ledger:
-            await ledger.apply([*ledger_worker.changes([found]), _decides(other)])
+            await ledger.apply(ledger_worker.changes([found]))
+            await ledger.apply([_decides(other)])
             await run(url, "UPDATE cases SET state = 'confirmed'")
             with pytest.raises(IntegrityError, match="two reviewers"):
                 await self.promise(url)
