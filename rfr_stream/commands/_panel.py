@@ -2,7 +2,8 @@
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from mimetypes import guess_extension
 from pathlib import Path
@@ -14,30 +15,44 @@ from rfr_stream.adapters import keys, opening
 from rfr_stream.commands._blind import print_case, shuffled
 from rfr_stream.commands._context import CONSOLE, say
 from rfr_stream.errors import Rejected, RfrError
-from rfr_stream.events import BlobRef, CandidatesReady, Component, Examination, Feature, Finding, Support
+from rfr_stream.events import BlobRef, CandidatesReady, Component, Examination, Feature, Finding, ReviewDecided, Support
 from rfr_stream.ports import Reviewer, Reviewers
 from rfr_stream.settings import Settings
 from topics.bus import Bus
 
-NAMES: Final = ("demo-reviewer-a", "demo-reviewer-b")
+FIRST_TWO: Final = ("demo-reviewer-a", "demo-reviewer-b")
+THIRD: Final = ("demo-reviewer-c",)
 NOBODY: Final = "none"
 
 Choose: TypeAlias = Callable[[CandidatesReady, str], Awaitable[str | None]]
 """Returns the person that this reviewer names, or None for none of these."""
 
 
-async def hear(found: CandidatesReady, choose: Choose, *, settings: Settings, bus: Bus, reviewers: Reviewers) -> None:
-    """Register two reviewers with keys made for the occasion, show each the case, and publish what they sign."""
-    signers = {name: keys.generate() for name in NAMES}
-    for name, key in signers.items():
-        await reviewers.register(Reviewer(name, keys.public_text(key), datetime.now(UTC) + timedelta(hours=1)))
-    for name, key in signers.items():
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """What the demonstration's reviewers need."""
+
+    choose: Choose
+    settings: Settings
+    bus: Bus
+    reviewers: Reviewers
+
+    async def hear(self, found: CandidatesReady, names: Sequence[str]) -> None:
+        """Register reviewers with keys made for the occasion, show each the case, and publish what they sign."""
+        signers = {name: keys.generate() for name in names}
+        until = datetime.now(UTC) + timedelta(hours=1)
+        for name, key in signers.items():
+            await self.reviewers.register(Reviewer(name, keys.public_text(key), until))
+        for name, key in signers.items():
+            words = await self._heard(found, name)
+            await self.bus.publish([signing.seal(words, keys.sign_bytes(key, words.signed_bytes))])
+
+    async def _heard(self, found: CandidatesReady, name: str) -> ReviewDecided:
         CONSOLE.rule(f"{name}: look at the probe, then at each candidate")
-        print_case(found, name, places=await _laid_out(settings, found, name))
+        print_case(found, name, places=await _laid_out(self.settings, found, name))
         shown_at = datetime.now(UTC)
-        judgement = await _judgement(name, await choose(found, name), shown_at)
-        words = signing.draft(found, judgement, datetime.now(UTC))
-        await bus.publish([signing.seal(words, keys.sign_bytes(key, words.signed_bytes))])
+        judgement = await _judgement(name, await self.choose(found, name), shown_at)
+        return signing.draft(found, judgement, datetime.now(UTC))
 
 
 async def ask(found: CandidatesReady, reviewer: str) -> str | None:

@@ -13,18 +13,18 @@ from typing import Annotated, Any, Final
 
 import typer
 from faststream import FastStream
-from rich.panel import Panel
+from rich.panel import Panel as Framed
 
 from consumers import together
 from rfr_stream import telemetry
 from rfr_stream.adapters import opening
 from rfr_stream.commands._board import FOLLOWED, Board
 from rfr_stream.commands._context import CONSOLE, open_bus, run, say, settings_of
-from rfr_stream.commands._panel import Choose, ask, choose_first, hear
+from rfr_stream.commands._panel import FIRST_TWO, THIRD, Choose, Panel, ask, choose_first
 from rfr_stream.commands._script import Script, script_of
 from rfr_stream.commands.house import broker
 from rfr_stream.errors import RfrError
-from rfr_stream.events import CAVEAT, Outcome
+from rfr_stream.events import CAVEAT, CandidatesReady, Outcome
 from rfr_stream.ports import CaseState, Ledger
 from rfr_stream.settings import Settings
 from topics.bus import Bus
@@ -188,27 +188,48 @@ async def _submit(play: _Play) -> None:
 
 
 async def _review(play: _Play, choose: Choose) -> None:
-    """Let two people decide about the first case that is held, and wait for what comes of it."""
+    """Let two people decide about the first case that is held, and a third if they disagree; wait for what comes."""
     cases = await play.ledger.cases([CaseState.AWAITING_REVIEW])
     held = [case.candidates for case in cases if case.candidates]
     if not held:
         msg = "no case is held for review: the probes found nobody in this gallery"
         raise RfrError(msg)
-    CONSOLE.print(Panel(f"{len(held)} held for review: two people must decide. This is the first.", style="bold"))
+    CONSOLE.print(Framed(f"{len(held)} held for review: two people must decide. This is the first.", style="bold"))
     found = held[0]
-    await hear(found, choose, settings=play.settings, bus=play.bus, reviewers=play.ledger)
+    panel = Panel(choose, play.settings, play.bus, play.ledger)
+    await panel.hear(found, FIRST_TWO)
+    if await _do_disagree(play, found):
+        say("The two do not agree: a third person looks, and is told nothing of what they said.")
+        await panel.hear(found, THIRD)
     line = play.board.lines[found.key]
     await _until(lambda: line.outcome is not None, "the review stage counts the decisions")
     if line.outcome is Outcome.CONFIRMED:
         await _until(lambda: bool(play.board.confirmed), "the identification is on its topic")
 
 
+async def _do_disagree(play: _Play, found: CandidatesReady) -> bool:
+    """Wait until both were counted."""
+    counting = {CaseState.AWAITING_REVIEW, CaseState.AWAITING_SECOND_REVIEW}
+
+    async def state() -> CaseState | None:
+        case = await play.ledger.case(found.submission.submission_id)
+        return case.state if case else None
+
+    async def counted() -> bool:
+        return await state() not in counting
+
+    await _until(counted, "the review stage counts the decisions")
+    return await state() is CaseState.AWAITING_THIRD_REVIEW
+
+
 def _conclude(board: Board) -> None:
     for event in board.confirmed:
-        CONSOLE.print(Panel("Two people named the same person. What is released is a lead, and says so:", style="bold"))
+        CONSOLE.print(
+            Framed("Two people named the same person. What is released is a lead, and says so:", style="bold")
+        )
         CONSOLE.print_json(event.model_dump_json())
     if not board.confirmed:
-        CONSOLE.print(Panel("The two did not both name the same person: nothing was released.", style="bold"))
+        CONSOLE.print(Framed("The reviewers did not agree on one person: nothing was released.", style="bold"))
     CONSOLE.print(board.table())
     CONSOLE.print(board.latencies())
     CONSOLE.print(CAVEAT, style="italic")

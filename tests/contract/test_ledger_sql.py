@@ -20,15 +20,16 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from builders import NOW
 from postgresql import PostgreSql
-from sqlalchemy import Connection, make_url, text
+from sqlalchemy import Connection, insert, make_url, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
+from rfr_stream import review
 from rfr_stream.adapters.ledger import SqlLedger, tables
 from rfr_stream.errors import Unavailable
-from rfr_stream.events import IdentificationConfirmed
-from rfr_stream.ports import Case, CaseState, Change, Step
+from rfr_stream.events import IdentificationConfirmed, ReviewDecided, Support
+from rfr_stream.ports import Case, CaseState, Change, Seed, Step
 
 WORKER = Path(ledger_worker.__file__)
 CUT = (
@@ -57,6 +58,11 @@ async def run(url: str, statement: str, **values: object) -> None:
             await connection.execute(text(statement), values)
     finally:
         await engine.dispose()
+
+
+def _decides(decision: ReviewDecided) -> Change:
+    reviewer = builders.reviewer(decision.reviewer_id)
+    return Change(decision.submission_id, decision.event_id, review.decided(decision, reviewer, NOW))
 
 
 def _at_once(work: Coroutine[None, None, None]) -> None:
@@ -111,15 +117,90 @@ class TestGuards:
             await ledger.apply(ledger_worker.changes([builders.candidates_ready()]))
             await self.promise(url)
 
+    async def test_no_lead_once_a_second_word_has_taken_support_back(self, url: str) -> None:
+        found = builders.candidates_ready()
+        taken_back = builders.amended(builders.decision(found, by="reviewer-b"), found, support=Support.INCONCLUSIVE)
+        async with SqlLedger(url) as ledger:
+            await ledger.apply(ledger_worker.changes([found]))
+            await ledger.apply([_decides(taken_back)])
+            await run(url, "UPDATE cases SET state = 'confirmed'")
+            with pytest.raises(IntegrityError, match="two reviewers"):
+                await self.promise(url)
+
+    async def test_no_lead_once_a_second_word_names_somebody_else(self, url: str) -> None:
+        found = builders.candidates_ready()
+        other = builders.amended(builders.decision(found, by="reviewer-b"), found, person_id="person-2")
+        async with SqlLedger(url) as ledger:
+            await ledger.apply(ledger_worker.changes([found]))
+            await ledger.apply([_decides(other)])
+            await run(url, "UPDATE cases SET state = 'confirmed'")
+            with pytest.raises(IntegrityError, match="two reviewers"):
+                await self.promise(url)
+
+    async def test_a_second_word_for_the_same_person_is_no_second_person(self, url: str) -> None:
+        found = builders.candidates_ready()
+        again = builders.amended(builders.decision(found), found, support=Support.MODERATE_SAME)
+        async with SqlLedger(url) as ledger:
+            await ledger.apply([*ledger_worker.changes([found])[:2], _decides(again)])
+            await run(url, "UPDATE cases SET state = 'confirmed'")
+            with pytest.raises(IntegrityError, match="two reviewers"):
+                await self.promise(url)
+
+    async def test_no_lead_for_a_case_whose_answer_is_known(self, url: str) -> None:
+        found = builders.candidates_ready()
+        async with SqlLedger(url) as ledger:
+            await ledger.apply(ledger_worker.changes([found]))
+            await run(url, "UPDATE cases SET seeded = true")
+            with pytest.raises(IntegrityError, match="two reviewers"):
+                await self.promise(url)
+
+    async def test_no_lead_for_a_submission_that_was_planted_whatever_its_case_says(self, url: str) -> None:
+        found = builders.candidates_ready()
+        async with SqlLedger(url) as ledger:
+            await ledger.plant([Seed(builders.image_submitted(found.submission), "person-1")])
+            with pytest.raises(IntegrityError, match="two reviewers"):
+                await ledger.apply(ledger_worker.changes([found]))
+            await ledger.apply(ledger_worker.changes([builders.candidates_ready(builders.submission("other"))]))
+            assert len(await leads(ledger)) == 1
+
     async def test_nobody_decides_twice(self, url: str) -> None:
         async with SqlLedger(url) as ledger:
             await ledger.apply(ledger_worker.changes([builders.candidates_ready()])[:2])
             with pytest.raises(IntegrityError):
                 await run(
                     url,
-                    "INSERT INTO decisions (submission_id, reviewer_id, ordinal, body) "
-                    "SELECT submission_id, reviewer_id, 1, body FROM decisions",
+                    "INSERT INTO decisions (submission_id, reviewer_id, version, ordinal, body) "
+                    "SELECT submission_id, reviewer_id, version, 1, body FROM decisions",
                 )
+
+    @pytest.mark.parametrize(
+        ("table", "row"),
+        [
+            ("analyses", {"submission_id": uuid4(), "account_id": "ash", "version": 1, "body": "{}", "at": NOW}),
+            (
+                "access_log",
+                {
+                    "sequence": 1,
+                    "at": NOW,
+                    "account_id": "ash",
+                    "operation": "case.view",
+                    "about": "case-1",
+                    "detail": "",
+                    "digest": "0" * 64,
+                },
+            ),
+        ],
+    )
+    async def test_what_people_put_on_record_at_the_desk_is_never_changed_or_removed(
+        self, url: str, table: str, row: dict[str, object]
+    ) -> None:
+        async with SqlLedger(url) as ledger:
+            await ledger.database.write(
+                lambda connection: connection.execute(insert(tables.metadata.tables[table]), row)
+            )
+            for change in (f"UPDATE {table} SET account_id = 'birch'", f"DELETE FROM {table}"):  # noqa: S608
+                with pytest.raises(IntegrityError, match=r"never (changed|deleted|shortened)"):
+                    await run(url, change)
 
     @pytest.mark.parametrize(
         "change",

@@ -50,10 +50,11 @@ def test_the_person_at_the_terminal_plays_both_reviewers(tmp_path: Path) -> None
     assert "INTELLIGENCE_LEAD" in terminal.seen
 
 
-def test_one_reviewer_who_names_nobody_is_enough_to_release_nothing(tmp_path: Path) -> None:
+def test_whoever_names_nobody_is_not_outvoted_by_two(tmp_path: Path) -> None:
     with on_terminal(["demo"], folder=tmp_path) as terminal:
         _answer(terminal, "1")
         _answer(terminal, "none")
+        assert "demo-reviewer-c" in _answer(terminal, "1")
         assert terminal.ended() == 0, terminal.seen
     assert "nothing was released" in terminal.seen
     assert "INTELLIGENCE_LEAD" not in terminal.seen

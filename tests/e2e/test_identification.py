@@ -6,7 +6,6 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 from uuid import UUID, uuid4
@@ -20,9 +19,9 @@ from PIL import Image, ImageEnhance, ImageFilter
 from skimage import data as pictures
 
 import topics
-from producers import console, missing_persons, officer, public_appeal, references
+from producers import missing_persons, officer, public_appeal, references
 from producers._intake import Report
-from producers.console import Judgement
+from producers.console import signing
 from producers.missing_persons import UnitRequest
 from producers.officer import OfficerRequest
 from producers.public_appeal import AppealRequest
@@ -34,6 +33,7 @@ from rfr_stream.events import (
     IdentificationConfirmed,
     Outcome,
     Purpose,
+    SubjectChosen,
     SubmissionClosed,
     Support,
 )
@@ -42,6 +42,15 @@ from rfr_stream.settings import VisionSettings
 
 pytestmark = [pytest.mark.kafka, pytest.mark.asyncio(loop_scope="module")]
 
+
+def beside(left: Image.Image, right: Image.Image) -> Image.Image:
+    """Return one picture of both."""
+    both = Image.new("RGB", (left.width + right.width, max(left.height, right.height)))
+    both.paste(left, (0, 0))
+    both.paste(right, (left.width, 0))
+    return both
+
+
 CASE_SYSTEM: Final = Path(__file__).parents[2] / "examples" / "case_system.py"
 ASTRONAUT: Final = Image.fromarray(pictures.astronaut())
 PORTRAIT: Final = saved(ASTRONAUT.crop((120, 0, 330, 270)), "PNG")
@@ -49,6 +58,7 @@ BAD_CAMERA: Final = saved(
     ImageEnhance.Brightness(ASTRONAUT.filter(ImageFilter.GaussianBlur(1.6))).enhance(0.75), "JPEG", quality=35
 )
 SMALL_COPY: Final = saved(ASTRONAUT.resize((300, 300)), "JPEG", quality=60)
+TWO_PEOPLE: Final = saved(beside(ASTRONAUT, ASTRONAUT.crop((120, 0, 330, 270)).resize((420, 540))), "PNG")
 NOBODY: Final = saved(Image.fromarray(pictures.coffee()), "JPEG")
 PERSON: Final = "person-7"
 SUBMITTER: Final = "officer-12"
@@ -142,15 +152,16 @@ async def decides(
     talk: Talk, found: CandidatesReady, signer: tuple[str, keys.Ed25519PrivateKey], person: str | None
 ) -> None:
     """Let one person sign through the reviewers' door."""
-    by, key = signer
-    judgement = Judgement(
+    (by, key), now = signer, datetime.now(UTC)
+    judgement = signing.Judgement(
         reviewer_id=by,
         support=Support.MODERATE_SAME if person else Support.MODERATE_DIFFERENT,
         person_id=person,
-        similarities=("shape of the brow",) if person else (),
-        dissimilarities=("lighting, explained by the camera",),
+        features=builders.features(),
+        examination=builders.examination(analysed_at=now - timedelta(minutes=2), shown_at=now - timedelta(minutes=1)),
     )
-    await console.decide(found, judgement, sign=partial(keys.sign_bytes, key), publish=talk.bus.publish)
+    words = signing.draft(found, judgement, now)
+    await talk.bus.publish([signing.seal(words, keys.sign_bytes(key, words.signed_bytes))])
 
 
 def leads(talk: Talk, submission_id: UUID) -> list[IdentificationConfirmed]:
@@ -250,6 +261,32 @@ async def test_a_picture_that_is_cut_off_ends_as_unreadable(talk: Talk) -> None:
     outcome = await ended(talk, asked)
     assert outcome.outcome is Outcome.UNREADABLE
     assert "truncated or corrupt" in outcome.detail
+
+
+async def test_of_two_people_the_one_that_somebody_points_at_is_sought(
+    talk: Talk, signers: dict[str, keys.Ed25519PrivateKey]
+) -> None:
+    await registered(talk, signers)
+    asked = await officer_asks(talk, TWO_PEOPLE)
+    assert (await ended(talk, asked)).outcome is Outcome.SUBJECT_SELECTION_REQUIRED
+    case = await talk.ledger.case(asked)
+    assert case
+    assert case.faces
+    left = min(case.faces.faces, key=lambda box: box.x1)
+
+    by, key = next(iter(signers.items()))
+    words = SubjectChosen(
+        occurred_at=datetime.now(UTC),
+        submission_id=asked,
+        reviewer_id=by,
+        subject=left.centre,
+        signature=signing.UNSIGNED,
+    )
+    await talk.bus.publish([signing.seal(words, keys.sign_bytes(key, words.signed_bytes))])
+
+    found = await listed(talk, asked)
+    assert [candidate.person_id for candidate in found.candidates] == [PERSON]
+    assert len(found.face.masks) == len(case.faces.faces) - 1
 
 
 # --- many people ----------------------------------------------------------------------------------------------------

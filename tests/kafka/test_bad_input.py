@@ -268,6 +268,7 @@ INNER: Final = {
     topics.CANDIDATES: builders.candidates_ready,
     topics.DECISIONS: builders.decision,
     topics.OUTCOMES: builders.closed,
+    topics.ACKNOWLEDGEMENTS: builders.lead_acknowledged,
     topics.ENROLMENTS: builders.reference_submitted,
 }
 SPOILT: Final[tuple[tuple[Spoil, str], ...]] = (

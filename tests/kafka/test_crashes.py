@@ -24,6 +24,7 @@ import pytest_asyncio
 from chain import Chain, StageProcess, Talk, noise, running
 
 import topics
+from producers.console import signing
 from rfr_stream.events import (
     BlobRef,
     Candidate,
@@ -131,7 +132,7 @@ def person(number: int) -> str:
 class Fate:
     """What people will say of a submission, in order, and how it must end.
 
-    A decision is its reviewer and what they say: `a+` names the person on the list, `a-` nobody, `a?` judges another
+    A decision is its reviewer and what they say: `a+` names the person on the list, `a-` excludes, `a?` judges another
     list, `a!` is signed with somebody else's key.
     """
 
@@ -146,7 +147,8 @@ FATES: Final = {
     "undecided": Fate(40, CaseState.AWAITING_REVIEW),
     "confirmed": Fate(25, CaseState.CONFIRMED, Outcome.CONFIRMED, "a+ b+"),
     "third too late": Fate(4, CaseState.CONFIRMED, Outcome.CONFIRMED, "a+ b+", "c+"),
-    "disagreement": Fate(5, CaseState.INCONCLUSIVE, Outcome.INCONCLUSIVE, "a+ b-"),
+    "disagreement": Fate(2, CaseState.AWAITING_THIRD_REVIEW, None, "a+ b-"),
+    "a third look": Fate(3, CaseState.INCONCLUSIVE, Outcome.INCONCLUSIVE, "a+ b- c+"),
     "nobody": Fate(5, CaseState.NOT_CONFIRMED, Outcome.NOT_CONFIRMED, "a- b-"),
     "forged": Fate(4, CaseState.AWAITING_SECOND_REVIEW, None, "a+", "b!"),
     "another list": Fate(3, CaseState.AWAITING_SECOND_REVIEW, None, "a+", "b?"),
@@ -184,10 +186,8 @@ def decision(asked: ImageSubmitted, candidates: tuple[Candidate, ...], said: str
     """Return a signed decision about a list that is known before it is made: one picture always finds the same."""
     about, letter, how = asked.submission, said[0], said[1]
     digest = CandidatesReady.digest(about.submission_id, about.image.sha256, candidates)
-    key = builders.private_key("somebody-else" if how == "!" else f"reviewer-{letter}")
     names_somebody = how != "-"
-    return builders.signed(
-        key,
+    words = ReviewDecided(
         submission_id=about.submission_id,
         reviewer_id=f"reviewer-{letter}",
         list_digest=builders.sha256("another list") if how == "?" else digest,
@@ -195,8 +195,12 @@ def decision(asked: ImageSubmitted, candidates: tuple[Candidate, ...], said: str
         person_id=(candidates[0].person_id if candidates else person(0)) if names_somebody else None,
         similarities=("shape of the ear",),
         dissimilarities=("none found",),
+        features=builders.features(),
+        examination=builders.examination(),
         occurred_at=builders.NOW,
+        signature=signing.UNSIGNED,
     )
+    return builders.signed(words, "somebody-else" if how == "!" else f"reviewer-{letter}")
 
 
 async def plans(talk: Talk, chance: random.Random, n: int, name: str) -> list[Plan]:
@@ -401,6 +405,8 @@ async def review_survives(supervisor: Supervisor) -> None:
 
 
 async def test_nothing_that_shows_a_person_was_said_or_logged(house: tuple[Chain, EmbeddedKafka], talk: Talk) -> None:
+    await talk.say(builders.acknowledged(talk.ear.events[topics.IDENTIFICATIONS][0]))
+    await talk.ear.until(lambda: talk.ear.events[topics.ACKNOWLEDGEMENTS])
     records = [record for said in talk.ear.records.values() for record in said]
 
     assert {topic.name for topic in topics.ALL} <= {record.topic for record in records}

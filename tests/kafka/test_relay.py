@@ -18,7 +18,7 @@ import topics
 from consumers._relay import Relay
 from rfr_stream import review
 from rfr_stream.errors import Rejected, Unavailable
-from rfr_stream.events import CandidatesReady, Outcome
+from rfr_stream.events import CandidatesReady, Event, ImageSubmitted, Outcome, SubmissionEvent
 from rfr_stream.ports import Change, Outbox, Outgoing, Transition
 from topics import Record, Topic
 from topics.bus import Bus, SendFailed
@@ -80,7 +80,7 @@ def found(n: int) -> list[CandidatesReady]:
     return [builders.candidates_ready(builders.submission(case_ref=f"case-{uuid4()}")) for _ in range(n)]
 
 
-async def apply(talk: Talk, found: CandidatesReady, *transitions: tuple[UUID, Transition]) -> None:
+async def apply(talk: Talk, found: SubmissionEvent, *transitions: tuple[UUID, Transition]) -> None:
     about = found.submission.submission_id
     results = await talk.ledger.apply([Change(about, event_id, change) for event_id, change in transitions])
     assert not [result for result in results if isinstance(result, Rejected)]
@@ -188,7 +188,8 @@ def letter_of(talk: Talk, event_id: UUID) -> Record | None:
 async def test_a_lead_and_its_recall_come_in_that_order(talk: Talk) -> None:
     (each,) = found(1)
     await confirm(talk, each)
-    await apply(talk, each, (uuid4(), review.withdrawn("new evidence", "officer-2", LATER)))
+    order = builders.withdrawal(each.submission)
+    await apply(talk, each, (order.event_id, review.withdrawn(order, builders.supervisor(), LATER)))
 
     async with relaying(talk):
         about = each.submission.submission_id
@@ -196,6 +197,24 @@ async def test_a_lead_and_its_recall_come_in_that_order(talk: Talk) -> None:
 
     said = [e for e in talk.ear.events[topics.IDENTIFICATIONS] if e.key == each.submission.case_ref]
     assert [e.ce_type for e in said] == ["rfr.identification-confirmed.v1", "rfr.identification-withdrawn.v1"]
+
+
+async def test_an_image_goes_round_again_once_somebody_has_said_which_face_is_meant(talk: Talk) -> None:
+    question = builders.subject_unclear(builders.submission(case_ref=f"case-{uuid4()}"))
+    choice = builders.subject_chosen(question.submission)
+    asked = (question.event_id, review.subject_unclear(question, NOW))
+    chosen = (choice.event_id, review.subject_chosen(choice, builders.reviewer(), NOW))
+    await apply(talk, question, asked, chosen)
+
+    def again() -> list[Event]:
+        return [event for event in talk.ear.events[topics.SUBMISSIONS] if event.key == question.key]
+
+    async with relaying(talk):
+        await talk.ear.until(again)
+
+    (event,) = again()
+    assert isinstance(event, ImageSubmitted)
+    assert event.subject == choice.subject
 
 
 async def test_an_honest_blank_and_an_expired_case_are_told_and_no_lead_is(talk: Talk) -> None:

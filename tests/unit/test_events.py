@@ -9,7 +9,7 @@ from uuid import UUID
 import builders
 import pytest
 from builders import LATER, NOW
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -616,6 +616,7 @@ class TestDecision:
         assert len(ids | {decision.event_id}) == len(self.CHANGES) + 1
         assert decision.model_copy(update={"signature": "B" * 86 + "=="}).event_id == decision.event_id
 
+    @settings(deadline=None)
     @given(
         st.datetimes(
             datetime(1901, 1, 1),  # noqa: DTZ001 - hypothesis adds the zone

@@ -240,9 +240,11 @@ class SqlLedger:
     async def sow(self, share: float) -> int:
         def promise(connection: Connection) -> int:
             self.database.lock(connection, [_SOWING])
+            waiting = select(seeds).where(seeds.c.sown == false()).order_by(seeds.c.submission_id)
+            if connection.execute(waiting.limit(1)).first() is None:
+                return 0  # and nothing is counted: that looks at every case
             due = seeds_due(_count(connection, _REAL), _count(connection, _SOWN), share)
-            wanted = select(seeds).where(seeds.c.sown == false()).limit(due)
-            rows = connection.execute(wanted.order_by(seeds.c.submission_id)).mappings().all() if due else []
+            rows = connection.execute(waiting.limit(due)).mappings().all()
             for row in rows:
                 event = ImageSubmitted.model_validate_json(row["event"])
                 _add(connection, outbox, [records.outgoing_row(row["submission_id"], Outgoing(event))])

@@ -123,10 +123,10 @@ def _decisions() -> None:
 
 
 def _registers() -> None:
-    op.add_column("reviewers", sa.Column("duty", sa.String(16), nullable=False, server_default="review"))
-    op.add_column("reviewers", sa.Column("recorded_at", sa.BigInteger, nullable=False, server_default="0"))
-    if op.get_bind().dialect.name != "sqlite":  # which keeps no lengths
-        op.alter_column("reviewers", "public_key", type_=sa.String(2048))
+    with op.batch_alter_table("reviewers") as reviewers:
+        reviewers.alter_column("public_key", type_=sa.String(2048))
+        reviewers.add_column(sa.Column("duty", sa.String(16), nullable=False, server_default="review"))
+        reviewers.add_column(sa.Column("recorded_at", sa.BigInteger, nullable=False, server_default="0"))
     op.create_table(
         "seeds",
         sa.Column("submission_id", sa.Uuid, primary_key=True),
