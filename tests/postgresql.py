@@ -18,6 +18,7 @@ from pathlib import Path
 import psutil
 
 FAST = ("fsync=off", "full_page_writes=off", "synchronous_commit=off")  # for a server that is never killed
+KILLABLE = ("fsync=off",)  # what a killed process has written, the operating system keeps
 
 
 class PostgreSql:
