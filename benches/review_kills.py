@@ -4,7 +4,7 @@
 
 Review processes, each with its relay, take in lists and signed decisions from a real Kafka and decide in a real
 PostgreSQL; one of all these after another is killed (SIGKILL) and comes back. What is said comes in a random order,
-one message in twenty twice and one in fifty forged; records leave a tenth of a second late, so that kills meet some.
+one message in twenty twice and one in fifty forged; records leave half a second late, so that kills meet some.
 SQLite is a file and cannot be killed. One seed is one plan; only the moments differ.
 
 What must become of each case is worked out here, from what was said alone, and every lead's signatures are checked here
@@ -57,7 +57,8 @@ LIST_LENGTH: Final = 3
 SAID_TWICE: Final = 0.05
 FORGERIES: Final = 0.03
 """Of the decisions: two in a hundred of all messages."""
-LATE_S: Final = 0.1
+LATE_S: Final = 0.5
+"""How long a record is under way before it is sent: a relay that dies while cases end has some in hand."""
 LONGEST_OUTAGE_S: Final = 3.0
 """Beside the time that a broker or a database needs to start."""
 AT_ONCE: Final = 0.3
