@@ -10,21 +10,55 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 
-FAST = ("fsync=off", "full_page_writes=off", "synchronous_commit=off")  # the server itself is never killed here
+import psutil
+
+FAST = ("fsync=off", "full_page_writes=off", "synchronous_commit=off")  # for a server that is never killed
+KILLABLE = ("fsync=off",)  # what a killed process has written, the operating system keeps
 
 
 class PostgreSql:
-    """A running server."""
+    """A server; it is running unless it was killed and not started again."""
 
-    def __init__(self, programs: Path, directory: Path) -> None:
+    def __init__(self, programs: Path, directory: Path, user: str | None, settings: Sequence[str]) -> None:
         self._programs = programs
         self._directory = directory
+        self._user = user
+        self._settings = (f"unix_socket_directories={directory}", "listen_addresses=", *settings)
         self._numbers = count(1)
+
+    def start(self) -> None:
+        """Start it and return once it answers; after a kill it first recovers what was committed."""
+        options = [part for setting in self._settings for part in ("-c", setting)]
+        command: list[str | Path] = [self._programs / "postgres", "-D", self._directory / "data", *options]
+        log = self._directory / "log"
+        with log.open("ab") as file:
+            self._server = subprocess.Popen(command, user=self._user, cwd=self._directory, stdout=file, stderr=file)
+        deadline = time.monotonic() + 30
+        while subprocess.run([self._programs / "pg_isready", "-h", self._directory, "-q"], check=False).returncode:
+            if self._server.poll() is not None or time.monotonic() > deadline:
+                msg = f"PostgreSQL did not start: {log.read_text()[-2_000:]}"
+                raise RuntimeError(msg)
+            time.sleep(0.05)
+
+    def kill(self) -> None:
+        """Kill all its processes without a warning, and return once they are gone."""
+        workers = psutil.Process(self._server.pid).children(recursive=True)  # each is a session of its own
+        self._server.kill()
+        self._server.wait(timeout=30)
+        for worker in workers:
+            with suppress(psutil.NoSuchProcess):
+                worker.kill()
+        psutil.wait_procs(workers, timeout=30)
+
+    def stop(self) -> None:
+        """Stop it at once: nothing of it is kept."""
+        self._server.send_signal(signal.SIGQUIT)
+        self._server.wait(timeout=30)
 
     def fresh(self) -> str:
         """Return the SQLAlchemy URL of an empty schema with a user of its own, who sees nothing else."""
@@ -42,7 +76,7 @@ class PostgreSql:
 
 
 @contextmanager
-def running() -> Iterator[PostgreSql]:
+def running(settings: Sequence[str] = FAST) -> Iterator[PostgreSql]:
     """Start a server, and stop it in the end.
 
     Raises:
@@ -53,11 +87,10 @@ def running() -> Iterator[PostgreSql]:
     directory = Path(tempfile.mkdtemp(prefix="rfr-pg-"))
     if user:
         shutil.chown(directory, user)
-    data = directory / "data"
     initdb: list[str | Path] = [
         programs / "initdb",
         "-D",
-        data,
+        directory / "data",
         "-U",
         "rfr",
         "-A",
@@ -68,18 +101,12 @@ def running() -> Iterator[PostgreSql]:
         "UTF8",
     ]
     subprocess.run(initdb, user=user, cwd=directory, check=True, capture_output=True, timeout=60)
-    settings = [f"unix_socket_directories={directory}", "listen_addresses=", *FAST]
-    options = [part for setting in settings for part in ("-c", setting)]
-    with (directory / "log").open("wb") as log:
-        server = subprocess.Popen(
-            [programs / "postgres", "-D", data, *options], user=user, cwd=directory, stdout=log, stderr=log
-        )
+    server = PostgreSql(programs, directory, user, settings)
     try:
-        _await_ready(programs, directory, server)
-        yield PostgreSql(programs, directory)
+        server.start()
+        yield server
     finally:
-        server.send_signal(signal.SIGQUIT)  # at once: nothing of it is kept
-        server.wait(timeout=30)
+        server.stop()
         shutil.rmtree(directory)
 
 
@@ -98,12 +125,3 @@ def _user() -> str | None:
         return None
     known = {entry.pw_name for entry in pwd.getpwall()}
     return "postgres" if "postgres" in known else "nobody"
-
-
-def _await_ready(programs: Path, directory: Path, server: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 30
-    while subprocess.run([programs / "pg_isready", "-h", directory, "-q"], check=False).returncode:
-        if server.poll() is not None or time.monotonic() > deadline:
-            msg = f"PostgreSQL did not start: {(directory / 'log').read_text()[-2_000:]}"
-            raise RuntimeError(msg)
-        time.sleep(0.05)
