@@ -154,11 +154,11 @@ class TestWhatIsNone:
 
 async def confirmed(ledger: Ledger, found: CandidatesReady) -> Case:
     """Let two people name the same person."""
-    for by in ("reviewer-a", "reviewer-b"):
-        said = builders.decision(found, by=by)
-        count = review.decided(said, builders.reviewer(by), LATER)
-        (case,) = await ledger.apply([Change(said.submission_id, said.event_id, count)])
-        assert isinstance(case, Case)
+    said = [builders.decision(found, by=by) for by in ("reviewer-a", "reviewer-b")]
+    counts = [review.decided(each, builders.reviewer(each.reviewer_id), LATER) for each in said]
+    changes = [Change(each.submission_id, each.event_id, count) for each, count in zip(said, counts, strict=True)]
+    case = (await ledger.apply(changes))[-1]
+    assert isinstance(case, Case)
     return case
 
 
