@@ -8,7 +8,6 @@ from uuid import uuid5
 import builders
 
 from rfr_stream.conduct import CaseFacts, DecisionFacts
-from rfr_stream.desk import Look
 from rfr_stream.events import Support
 from rfr_stream.ports import CaseState
 
@@ -54,7 +53,7 @@ def said(
         compared_s=120.0,
         viewed_n=len(about.listed),
         zoomed=True,
-        looks=(Look(40_000, zoomed=True), Look(30_000), Look(0)),
+        dwell_ms=(40_000, 30_000, 0),
     )
     facts = replace(facts, **fields)
     return replace(facts, person_id=facts.person_id or about.listed[0]) if facts.names_somebody else facts

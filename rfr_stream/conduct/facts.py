@@ -5,7 +5,6 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from rfr_stream.desk import Look
 from rfr_stream.events import Outcome, Purpose, Source, Support
 from rfr_stream.policy import LEAD_SUPPORT, SAME_SUPPORT, UNDECIDED_SUPPORT
 from rfr_stream.ports import CaseState
@@ -55,7 +54,8 @@ class DecisionFacts:
     compared_s: float | None = None
     viewed_n: int = 0
     zoomed: bool = False
-    looks: tuple[Look, ...] = ()
+    dwell_ms: tuple[int, ...] = ()
+    """Of each candidate, in the order in which this reviewer saw them."""
 
     @property
     def names_somebody(self) -> bool:

@@ -83,7 +83,7 @@ def reviewer_facts(reviewer_id: str, said: Sequence[DecisionFacts], by_case: ByC
         decisions=len(first),
         hours=sum((end - start).total_seconds() for start, end in stretches(first)) / 3600,
         compared_s=spread(each.compared_s for each in first),
-        dwell_s=spread(look.dwell_ms / 1000 for each in first for look in each.looks if look.dwell_ms),
+        dwell_s=spread(dwell_ms / 1000 for each in first for dwell_ms in each.dwell_ms if dwell_ms),
         viewed=Proportion(sum(each.viewed_n for each in first), sum(len(each.about.listed) for each in first)),
         zoomed=proportion(each.zoomed for each in first),
         agreed=proportion(_agreements(first, by_case)),

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from at_work import case, said, seed
 from builders import NOW
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rfr_stream.conduct import CaseFacts, DecisionFacts, Proportion, Report, report
@@ -66,7 +66,7 @@ class TestTheQueue:
 
 class TestEnds:
     def test_outcomes_are_of_real_cases_that_have_ended(self) -> None:
-        opened = {"opened_at": NOW - DAY}
+        opened: Any = {"opened_at": NOW - DAY}
         ended = [
             case("a", state=CaseState.CONFIRMED, outcome=Outcome.CONFIRMED, **opened),
             case("b", state=CaseState.CLOSED, outcome=Outcome.NO_FACE, listed=(), **opened),
@@ -89,7 +89,7 @@ class TestEnds:
 
 class TestKnownAnswers:
     def test_their_share_is_of_what_came_to_people(self) -> None:
-        opened = {"opened_at": NOW - DAY}
+        opened: Any = {"opened_at": NOW - DAY}
         cases = [case("a", **opened), case("b", **opened), seed(**opened), case("blank", listed=(), **opened)]
         assert of(cases).seeded == Proportion(1, 3)
 
@@ -103,7 +103,7 @@ class TestKnownAnswers:
         assert (found.false_leads, found.missed) == (Proportion(1, 3), Proportion(0, 0))
 
     def test_what_the_machine_or_people_do_not_find_is_missed(self) -> None:
-        opened = {"opened_at": NOW - DAY}
+        opened: Any = {"opened_at": NOW - DAY}
         found_, passed, mistaken = (seed(name, **opened) for name in "abc")
         unlisted = seed("d", listed=(), state=CaseState.CLOSED, outcome=Outcome.NO_CANDIDATES, **opened)
         told = [
@@ -127,6 +127,7 @@ def test_reviewers_stand_by_their_reference_not_by_merit() -> None:
     assert [each.reviewer_id for each in of([about], told).reviewers] == ["adam", "mia", "zoe"]
 
 
+@settings(deadline=None, max_examples=40)
 @given(
     st.lists(
         st.tuples(st.sampled_from(CaseState), st.integers(0, 20 * 24), st.integers(0, 4), st.booleans()), max_size=30

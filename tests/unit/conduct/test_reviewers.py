@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from at_work import MINUTE, case, said, seed
 from builders import NOW
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rfr_stream.conduct import (
@@ -20,7 +20,6 @@ from rfr_stream.conduct import (
     reviewer_facts,
     stretches,
 )
-from rfr_stream.desk import Look
 from rfr_stream.events import Support
 from rfr_stream.policy import LEAD_SUPPORT, SAME_SUPPORT, UNDECIDED_SUPPORT
 
@@ -59,15 +58,15 @@ class TestPace:
         assert stretches([first, second]) == [(NOW - 30 * MINUTE, NOW + MINUTE)]
 
     def test_times_are_given_by_their_middle_and_their_shortest_tenth(self) -> None:
-        decisions = [said(case(f"{i}"), compared_s=float(10 * i), looks=(Look(1_000 * i),)) for i in range(1, 12)]
+        decisions = [said(case(f"{i}"), compared_s=float(10 * i), dwell_ms=(1_000 * i,)) for i in range(1, 12)]
 
-        numbers = facts(*decisions, said(case("terminal"), compared_s=None, looks=()))
+        numbers = facts(*decisions, said(case("terminal"), compared_s=None, dwell_ms=()))
 
         assert numbers.compared_s == Spread(median=60.0, p10=20.0)
         assert numbers.dwell_s == Spread(median=6.0, p10=2.0)
 
     def test_a_candidate_that_was_never_in_front_has_no_dwell(self) -> None:
-        assert facts(said(looks=(Look(4_000), Look(0)))).dwell_s == Spread(4.0, 4.0)
+        assert facts(said(dwell_ms=(4_000, 0))).dwell_s == Spread(4.0, 4.0)
 
 
 class TestCare:
@@ -198,6 +197,7 @@ def of_everybody(drawn: list[DecisionFacts]) -> list[DecisionFacts]:
 everybody = st.lists(decisions, max_size=40).map(of_everybody)
 
 
+@settings(deadline=None, max_examples=40)
 @given(everybody)
 def test_counts_of_decisions_are_those_of_a_count_by_hand(everything: list[DecisionFacts]) -> None:
     numbers = facts(*everything)
@@ -225,6 +225,7 @@ def test_counts_of_decisions_are_those_of_a_count_by_hand(everything: list[Decis
     assert numbers.overrides == Proportion(against, concluded)
 
 
+@settings(deadline=None, max_examples=40)
 @given(everybody)
 def test_agreement_is_that_of_a_count_by_hand(everything: list[DecisionFacts]) -> None:
     agreed = compared = 0
@@ -242,6 +243,7 @@ def test_agreement_is_that_of_a_count_by_hand(everything: list[DecisionFacts]) -
     assert facts(*everything).agreed == Proportion(agreed, compared)
 
 
+@settings(deadline=None, max_examples=40)
 @given(everybody)
 def test_errors_on_known_answers_are_those_of_a_count_by_hand(everything: list[DecisionFacts]) -> None:
     numbers = facts(*everything).on_seeds
@@ -263,6 +265,7 @@ def test_errors_on_known_answers_are_those_of_a_count_by_hand(everything: list[D
     assert numbers.undecided == Proportion(undecided, known)
 
 
+@settings(deadline=None, max_examples=40)
 @given(st.lists(st.tuples(st.integers(0, 600), st.integers(0, 60)), max_size=30))
 def test_stretches_are_the_minutes_at_work(moments: list[tuple[int, int]]) -> None:
     """By hand, minute by minute: at work from each beginning to its decision, and in breaks of at most 20 minutes."""
