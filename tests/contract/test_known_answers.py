@@ -10,6 +10,7 @@ import house
 import pytest
 from builders import LATER, NOW
 from house import House
+from known_answers import HALF, sown
 from sqlalchemy import Connection, Update, insert, update
 from sqlalchemy.exc import IntegrityError
 
@@ -34,8 +35,6 @@ from rfr_stream.events import (
 from rfr_stream.ports import Case, CaseState, Change, Ledger, Outgoing, Seed
 
 LONG_AGO: Final = NOW.replace(year=NOW.year - 1)
-EVERYTHING: Final = 0.5
-"""The largest share: one for each real case."""
 
 
 @pytest.fixture(params=["memory", "sqlite", "postgresql"])
@@ -69,7 +68,7 @@ class TestTheirTurn:
     async def test_none_comes_before_there_is_anything_to_mix_it_into(self, ledger: Ledger) -> None:
         await ledger.plant([seed("known")])
 
-        assert await ledger.sow(EVERYTHING, LATER) == 0
+        assert await ledger.sow(HALF, LATER) == 0
         assert await promised(ledger) == []
 
     async def test_they_come_at_the_share_that_policy_sets(self, ledger: Ledger) -> None:
@@ -78,14 +77,14 @@ class TestTheirTurn:
 
         assert await ledger.sow(0.2, LATER) == 2
         assert await ledger.sow(0.2, LATER) == 0
-        assert await ledger.sow(EVERYTHING, LATER) == 4, "as far as there are any"
+        assert await ledger.sow(HALF, LATER) == 4, "as far as there are any"
 
     async def test_it_is_told_as_if_somebody_submitted_it_now(self, ledger: Ledger) -> None:
         planted = seed("known")
         await ledger.plant([planted])
         await came(ledger, "real")
 
-        await ledger.sow(EVERYTHING, LATER)
+        await ledger.sow(HALF, LATER)
 
         now = planted.event.submission.model_copy(update={"submitted_at": LATER})
         assert await promised(ledger) == [ImageSubmitted(occurred_at=LATER, submission=now)]
@@ -93,30 +92,30 @@ class TestTheirTurn:
     async def test_one_that_never_came_to_people_is_made_up_for(self, ledger: Ledger) -> None:
         await ledger.plant([seed("blurred"), seed("sharp")])
         await came(ledger, "real")
-        await ledger.sow(EVERYTHING, LATER)
+        await ledger.sow(HALF, LATER)
         (first,) = await promised(ledger)
         assert isinstance(first, ImageSubmitted)
 
         end = builders.closed(Outcome.UNSUITABLE_QUALITY, submission_id=first.submission.submission_id)
         await stages.note([end], cases=ledger, now=LATER)
 
-        assert await ledger.sow(EVERYTHING, LATER) == 1
+        assert await ledger.sow(HALF, LATER) == 1
 
     async def test_real_ones_that_never_came_to_people_do_not_count(self, ledger: Ledger) -> None:
         await ledger.plant([seed("known")])
         blank = builders.candidates_ready(builders.submission("blank"), people=())
         await stages.hold([blank], ledger=ledger, now=NOW)
 
-        assert await ledger.sow(EVERYTHING, LATER) == 0
+        assert await ledger.sow(HALF, LATER) == 0
 
     async def test_planting_again_changes_nothing(self, ledger: Ledger) -> None:
         await ledger.plant([seed("known")])
         await came(ledger, "a", "b", "c")
-        await ledger.sow(EVERYTHING, LATER)
+        await ledger.sow(HALF, LATER)
 
         await ledger.plant([seed("known")])
 
-        assert await ledger.sow(EVERYTHING, LATER) == 0
+        assert await ledger.sow(HALF, LATER) == 0
 
 
 class TestWhatIsNone:
@@ -134,7 +133,7 @@ class TestWhatIsNone:
         await came(ledger, "both", "another")
 
         assert await ledger.seeded([both.submission.submission_id]) == set()
-        assert await ledger.sow(EVERYTHING, LATER) == 0, "it has become a real one, and is none any more"
+        assert await ledger.sow(HALF, LATER) == 0, "it has become a real one, and is none any more"
         case = await confirmed(ledger, both)
         assert case.state is CaseState.CONFIRMED
         assert [type(event).__name__ for event in await promised(ledger)] == [
@@ -162,19 +161,9 @@ async def confirmed(ledger: Ledger, found: CandidatesReady) -> Case:
     return case
 
 
-async def sown(ledger: Ledger, planted: Seed) -> Submission:
-    await ledger.plant([planted])
-    await came(ledger, "something-real")
-    assert await ledger.sow(EVERYTHING, NOW) == 1
-    (event,) = await promised(ledger)
-    assert isinstance(event, ImageSubmitted)
-    await ledger.published([event.event_id])
-    return event.submission
-
-
 class TestWhatComesOfIt:
     async def test_two_people_who_confirm_it_give_no_lead_and_no_outcome(self, ledger: Ledger) -> None:
-        found = builders.candidates_ready(await sown(ledger, seed("known")))
+        found = builders.candidates_ready(await sown(ledger, seed("known").event))
         await stages.hold([found], ledger=ledger, now=LATER)
 
         case = await confirmed(ledger, found)
@@ -185,7 +174,7 @@ class TestWhatComesOfIt:
 
     @pytest.mark.parametrize("people", [(), ("person-1",)])
     async def test_neither_a_blank_nor_time_tells_anybody(self, ledger: Ledger, people: Sequence[str]) -> None:
-        found = builders.candidates_ready(await sown(ledger, seed("known")), people=people)
+        found = builders.candidates_ready(await sown(ledger, seed("known").event), people=people)
         await stages.hold([found], ledger=ledger, now=LATER)
 
         await stages.expire(cases=ledger, opened_before=LATER.replace(year=LATER.year + 1), now=LATER)
@@ -196,7 +185,7 @@ class TestWhatComesOfIt:
         assert found.submission.submission_id not in told
 
     async def test_nobody_is_told_that_its_subject_must_be_chosen(self, ledger: Ledger) -> None:
-        question = builders.subject_unclear(await sown(ledger, seed("several")))
+        question = builders.subject_unclear(await sown(ledger, seed("several").event))
 
         assert await stages.hold([question], ledger=ledger, now=LATER) == [None]
 
@@ -213,7 +202,7 @@ class TestTheDatabase:
     @pytest.mark.parametrize("forgery", [update(cases).values(seeded=False), update(seeds).values(sown=False)])
     async def test_refuses_a_lead_that_rests_on_one(self, ledger: Ledger, forgery: Update) -> None:
         assert isinstance(ledger, SqlLedger)
-        found = builders.candidates_ready(await sown(ledger, seed("known")))
+        found = builders.candidates_ready(await sown(ledger, seed("known").event))
         await stages.hold([found], ledger=ledger, now=LATER)
         await confirmed(ledger, found)
         lead = outgoing_row(found.submission.submission_id, Outgoing(builders.identification_confirmed(found)))
@@ -256,7 +245,7 @@ async def test_a_known_answer_and_a_real_case_say_the_same_at_every_step(ledger:
     await ledger.plant([Seed(known.model_copy(update={"occurred_at": LONG_AGO}), "person-1")])
 
     in_earnest = await through(here, real)
-    await ledger.sow(EVERYTHING, NOW)
+    await ledger.sow(HALF, NOW)
     (as_sown,) = await promised(ledger)
     assert isinstance(as_sown, ImageSubmitted)
     measured = await through(here, as_sown)
