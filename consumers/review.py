@@ -47,7 +47,7 @@ class Sweep:
             opened_before = now - timedelta(days=self.settings.expire_after_days)
             expire = partial(stages.expire, cases=self.ledger, opened_before=opened_before, now=now)
             expired = await _patiently(expire)
-            sown = await _patiently(partial(self.ledger.sow, self.settings.seeded_share))
+            sown = await _patiently(partial(self.ledger.sow, self.settings.seeded_share, now))
             unanswered = now - timedelta(hours=self.settings.remind_after_hours)
             reminded = await _patiently(partial(self.ledger.remind, unanswered))
             if expired or sown or reminded:

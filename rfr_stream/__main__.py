@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from rfr_stream.commands import accounts, deciding, demo, house, intake, operations
+from rfr_stream.commands import accounts, deciding, demo, house, intake, known_answers, operations
 from rfr_stream.commands._context import ERRORS, printable, with_cluster
 from rfr_stream.commands._sentences import EXPECTED, sentences
 from rfr_stream.settings import Settings
@@ -50,6 +50,7 @@ app.command()(intake.enrol)
 app.command()(intake.erase)
 app.add_typer(accounts.accounts, name="accounts")
 app.add_typer(deciding.reviewers, name="reviewers")
+app.add_typer(known_answers.seeds, name="seeds")
 app.command()(deciding.cases)
 app.command()(deciding.status)
 app.command()(deciding.watch)

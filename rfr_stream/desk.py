@@ -196,6 +196,10 @@ class AlertKind(StrEnum):
     """What a supervisor should look at."""
 
     TOO_FAST = "too_fast"
+    NEVER_CLOSER = "never_closer"
+    ALWAYS_FIRST = "always_first"
+    TOO_MANY = "too_many_an_hour"
+    TOO_LONG = "too_long_at_work"
     LAPSED = "training_lapsed"
     REFUSED = "decision_refused"
 

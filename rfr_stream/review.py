@@ -211,6 +211,11 @@ def withdrawn(order: WithdrawalOrdered, supervisor: Reviewer | None, now: dateti
     return transition
 
 
+def as_told(case: Case) -> Outcome | None:
+    """Return how a case ended as anybody may hear it: a known answer as if somebody waited for it."""
+    return verdict(case.decisions) if case.state is CaseState.ASSESSED else case.outcome
+
+
 # --- weighing -------------------------------------------------------------------------------------------------------
 def _park(case: Case, decision: ReviewDecided) -> Step:
     _require(case.state in {_S.AWAITING_CANDIDATES, _S.AWAITING_SUBJECT}, "submission_id: the case has ended")

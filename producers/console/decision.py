@@ -15,6 +15,7 @@ from producers.console._forms import fields_of, flaws
 from producers.console._pages import page
 from producers.console._signature import ToSign, sealed_by
 from producers.console.comparison import comparison_page
+from producers.console.conduct import look_back
 from rfr_stream.desk import Account, Alert, AlertKind, Examined, Operation, in_order
 from rfr_stream.errors import NotPermitted
 from rfr_stream.events import Candidate, Component, Examination, ReviewDecided
@@ -83,6 +84,7 @@ async def sign(request: Request, case: WorkedCase, desk: Here, account: Reviewin
     await desk.publish([sealed])
     await desk.store.examinations.sent(case.submission_id, account.account_id, sealed, desk.clock())
     await desk.store.queue.release(case.submission_id, account.account_id)
+    await look_back(desk, account)
     return _record(case.submission_id)
 
 

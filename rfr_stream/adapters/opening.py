@@ -53,7 +53,7 @@ def ledger(settings: Settings) -> OpenLedger:
     return SqlLedger(settings.ledger.url or f"sqlite:///{settings.data_dir.absolute() / 'ledger.db'}")
 
 
-def desk(open_ledger: OpenLedger) -> "SqlDesk":
+def desk(open_ledger: Ledger) -> "SqlDesk":
     """Return the desk's tables, in the ledger's database."""
     from rfr_stream.adapters.desk import SqlDesk
     from rfr_stream.adapters.ledger import SqlLedger

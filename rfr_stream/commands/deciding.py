@@ -113,7 +113,7 @@ def status(
 async def _status(settings: Settings, handed_in: UUID) -> str | None:
     async with open_ledger(settings) as ledger:
         if case := await ledger.case(handed_in):
-            return case.outcome or _standing(case)
+            return review.as_told(case) or _standing(case)
         if handed_in in await ledger.erased([handed_in]):
             return "erased"
         if reference := (await ledger.held([handed_in])).get(handed_in):

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Final
+from typing import Final, Protocol, TypeVar
 
 from rfr_stream.errors import NotPermitted
 from rfr_stream.events import (
@@ -49,7 +49,21 @@ def require_competent(decision: Signed, reviewer: Reviewer | None, now: datetime
     return reviewer
 
 
-def standing(decisions: Sequence[ReviewDecided]) -> tuple[ReviewDecided, ...]:
+class Concluded(Protocol):
+    """What somebody concluded, as far as it is weighed with what others did."""
+
+    @property
+    def reviewer_id(self) -> str: ...
+    @property
+    def support(self) -> Support: ...
+    @property
+    def person_id(self) -> str | None: ...
+
+
+C = TypeVar("C", bound=Concluded)
+
+
+def standing(decisions: Sequence[C]) -> tuple[C, ...]:
     """Return what each reviewer says last, in the order in which they first spoke."""
     return tuple({decision.reviewer_id: decision for decision in decisions}.values())
 
@@ -132,7 +146,7 @@ def _uncompared(decision: ReviewDecided) -> str | None:
 
 
 # --- what it amounts to ---------------------------------------------------------------------------------------------
-def verdict(decisions: Sequence[ReviewDecided]) -> Outcome | None:
+def verdict(decisions: Sequence[Concluded]) -> Outcome | None:
     """Return what the decisions of different reviewers amount to, or None while somebody else must look.
 
         both name one person, each with `LEAD_SUPPORT`              confirmed

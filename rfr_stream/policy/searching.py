@@ -1,8 +1,10 @@
 """Who may be sought where, what may be found, what comes first, and what is mixed in."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
+from uuid import UUID
 
 from rfr_stream.errors import NotPermitted
 from rfr_stream.events import GalleryName, Harm, Purpose, Source, Submission
@@ -102,7 +104,18 @@ def urgency(submission: Submission) -> int:
     return min(_BY_HARM[submission.harm], _BY_PURPOSE.get(submission.purpose, 4))
 
 
-def seeds_due(real_n: int, sown_n: int, share: float) -> int:
-    """Return how many submissions with known answers must follow to be `share` of all that came to people."""
-    wanted_n = int(round(real_n * share / (1 - share), 6))  # 172 x 0.2 / 0.8 is not quite 43
-    return max(0, wanted_n - sown_n)
+_TAIL: Final = 1 << 62
+"""A uuid5's last bits are all digest, and independent of the first, by which seeds are sorted."""
+
+
+def seeds_due(waiting: Iterable[UUID], *, sown_n: int, real_n: int, share: float) -> list[UUID]:
+    """Return the known answers whose turn it is, so that `share` of all that comes to people has one.
+
+    In each run of real cases there is one, at a place in the run that its own id draws: at every twentieth place, it
+    would be found by counting.
+    """
+    if share <= 0:
+        return []
+    runs = real_n * share / (1 - share)
+    turns = enumerate(sorted(waiting), start=sown_n)
+    return [id_ for nth, id_ in turns if nth + id_.int % _TAIL / _TAIL <= runs]

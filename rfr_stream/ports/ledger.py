@@ -207,18 +207,31 @@ class Seed:
     event: ImageSubmitted
     person_id: str | None
 
+    @property
+    def submission_id(self) -> UUID:
+        """Of the event."""
+        return self.event.submission.submission_id
+
 
 class Seeds(Protocol):
     """Submissions with known answers, mixed into the queue at the rate that policy sets."""
 
     async def plant(self, planted: Sequence[Seed]) -> None:
-        """Keep them until their turn comes; what was planted before is no error."""
+        """Keep them until their turn comes; what was planted before is no error.
+
+        Raises:
+            NotPermitted: it was submitted in earnest already, or whoever it is said to show could never be listed.
+
+        """
 
     async def seeded(self, ids: Sequence[UUID]) -> set[UUID]:
-        """Return which of these submissions have a known answer."""
+        """Return which of these submissions were sown; one that comes before its turn came through a door."""
 
-    async def sow(self, share: float) -> int:
-        """Promise as many of those that wait to SUBMISSIONS as make `share` of all that came; return how many."""
+    async def sow(self, share: float, now: datetime) -> int:
+        """Promise as many of those that wait to SUBMISSIONS as make `share` of all that come to people.
+
+        Each says that it was submitted now: one as old as its planting would be known by that. Returns how many.
+        """
 
 
 # --- who was told ---------------------------------------------------------------------------------------------------

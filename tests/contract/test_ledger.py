@@ -25,7 +25,7 @@ from rfr_stream.events import (
     SubmissionClosed,
     Support,
 )
-from rfr_stream.ports import Case, CaseState, Change, Duty, Ledger, Seed, Step, Transition
+from rfr_stream.ports import Case, CaseState, Change, Duty, Ledger, Step, Transition
 
 
 @pytest.fixture(params=["memory", "sqlite", "postgresql"])
@@ -500,86 +500,6 @@ class TestReviewers:
         await ledger.register(longest)
 
         assert await ledger.reviewer("reviewer-a") == longest
-
-
-def seed(name: str, person_id: str | None = None) -> Seed:
-    return Seed(builders.image_submitted(builders.submission(name)), person_id)
-
-
-def id_of(planted: Seed) -> UUID:
-    return planted.event.submission.submission_id
-
-
-class TestSeeds:
-    """Known answers are mixed among the others, as many as make the share that was asked for, and each once."""
-
-    SEEDS = tuple(seed(f"seed-{number}") for number in range(5))
-
-    async def real(self, ledger: Ledger, count: int) -> None:
-        lists = [builders.candidates_ready(builders.submission(f"real-{uuid4()}")) for _ in range(count)]
-        await ledger.apply([listed(found) for found in lists])
-
-    async def test_what_was_planted_has_a_known_answer(self, ledger: Ledger) -> None:
-        with_mate, without = seed("mate", "person-1"), seed("nobody")
-        await ledger.plant([with_mate, without])
-
-        assert await ledger.seeded([id_of(with_mate), uuid4(), id_of(without)]) == {id_of(with_mate), id_of(without)}
-        assert await ledger.seeded([]) == set()
-
-    async def test_what_is_planted_twice_is_one(self, ledger: Ledger) -> None:
-        await ledger.plant(self.SEEDS)
-        await ledger.plant(self.SEEDS[:2])
-        await ledger.plant([])
-        await self.real(ledger, 10)
-
-        assert await ledger.sow(0.5) == 5
-
-    async def test_they_wait_until_there_are_others_to_hide_among(self, ledger: Ledger) -> None:
-        await ledger.plant(self.SEEDS)
-
-        assert await ledger.sow(0.5) == 0
-        await self.real(ledger, 3)
-        assert await ledger.sow(0.5) == 3
-        assert await ledger.sow(0.5) == 0, "the share is reached"
-        await self.real(ledger, 1)
-        assert await ledger.sow(0.5) == 1
-
-    @pytest.mark.parametrize(("share", "due"), [(0.0, 0), (0.25, 1), (0.4, 3), (0.5, 5)])
-    async def test_as_many_follow_as_make_the_share(self, ledger: Ledger, share: float, due: int) -> None:
-        await ledger.plant(self.SEEDS)
-        await self.real(ledger, 5)
-
-        assert await ledger.sow(share) == due
-
-    async def test_they_are_promised_as_what_they_are_and_once(self, ledger: Ledger) -> None:
-        await ledger.plant(self.SEEDS)
-        await self.real(ledger, 9)
-        await ledger.sow(0.5)
-        await ledger.sow(0.5)
-
-        promised = [owed.event for owed in await ledger.unpublished(10)]
-        assert promised == sorted((each.event for each in self.SEEDS), key=lambda event: event.submission.submission_id)
-        await ledger.published([event.event_id for event in promised])
-        assert await ledger.sow(0.5) == 0
-        assert await ledger.unpublished(10) == []
-
-    async def test_only_what_came_to_people_counts_and_a_known_answer_does_not(self, ledger: Ledger) -> None:
-        await ledger.plant(self.SEEDS)
-        found = builders.candidates_ready(builders.submission("seed-0"))
-        early = builders.decision(builders.candidates_ready(builders.submission("early")))
-        await ledger.apply(
-            [
-                change(found.submission.submission_id, review.candidates_ready(found, NOW, seeded=True)),
-                change(uuid4(), lambda _: Step(Case(uuid4(), CaseState.CLOSED, NOW, outcome=Outcome.NO_FACE))),
-                decides(early),
-                asked("crowd"),
-            ]
-        )
-        assert await ledger.sow(0.5) == 0
-
-        blank = builders.candidates_ready(builders.submission("blank"), people=())
-        await ledger.apply([listed(blank)])
-        assert await ledger.sow(0.5) == 1
 
 
 FAR_AWAY = datetime(2999, 1, 1, tzinfo=UTC)

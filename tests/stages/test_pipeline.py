@@ -9,6 +9,7 @@ from typing import Any, Final
 import builders
 import pytest
 from house import House
+from known_answers import sown
 from mounted import Mounted, lawful, said
 
 import topics
@@ -25,7 +26,7 @@ from rfr_stream.events import (
     Support,
 )
 from rfr_stream.faces import Point
-from rfr_stream.ports import CaseState, Seed
+from rfr_stream.ports import CaseState
 from topics import Record
 
 ANNA = PlantedFace("anna")
@@ -217,7 +218,7 @@ async def test_a_supervisor_recalls_a_lead_and_whoever_had_it_is_told(house: Mou
 
 async def test_a_known_answer_goes_the_whole_way_and_comes_out_nowhere(house: Mounted) -> None:
     planted = await house.here.submitted(ANNA)
-    await house.here.ledger.plant([Seed(planted, "person-1")])
+    await sown(house.here.ledger, planted, "person-1")
     (found,) = said(await house.hears(planted), topics.CANDIDATES, CandidatesReady)
     async with house.reviewing():
         await house.decide(*(builders.decision(found, by=name) for name in ("reviewer-a", "reviewer-b")))

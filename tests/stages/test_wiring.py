@@ -16,7 +16,7 @@ from mounted import Mounted, lawful, running, said
 import topics
 from consumers.review import Sweep
 from rfr_stream.adapters.memory.vision import PlantedFace
-from rfr_stream.events import CandidatesReady, Event, Outcome, SubmissionClosed
+from rfr_stream.events import CandidatesReady, Event, ImageSubmitted, Outcome, SubmissionClosed
 from rfr_stream.ports import CaseState, Seed
 from topics import Topic
 
@@ -109,7 +109,10 @@ async def test_the_sweep_sows_known_answers_among_the_others(tmp_path: Path) -> 
     await house.hears(builders.candidates_ready())
     (sweep,) = (task for task in house.tasks if isinstance(task, Sweep))
     async with house.reviewing(), running(sweep.run()):
-        assert await house.told(topics.SUBMISSIONS, 1) == [seed]
+        (said,) = await house.told(topics.SUBMISSIONS, 1)
+    assert isinstance(said, ImageSubmitted)
+    assert said.event_id == seed.event_id
+    assert said.occurred_at == said.submission.submitted_at > seed.occurred_at
 
 
 async def test_the_sweep_reminds_whoever_has_not_acknowledged_a_withdrawal(tmp_path: Path) -> None:

@@ -12,7 +12,6 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     RowMapping,
-    Select,
     Table,
     and_,
     delete,
@@ -25,6 +24,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
+from rfr_stream.adapters import _sowing as sowing
 from rfr_stream.adapters._fold import Folded, fold
 from rfr_stream.adapters.ledger import records
 from rfr_stream.adapters.ledger.database import Database
@@ -42,9 +42,9 @@ from rfr_stream.adapters.ledger.tables import (
 )
 from rfr_stream.errors import NotPermitted, Rejected, Unavailable
 from rfr_stream.events import (
+    GalleryName,
     IdentificationConfirmed,
     IdentificationWithdrawn,
-    ImageSubmitted,
     LeadAcknowledged,
 )
 from rfr_stream.policy import seeds_due
@@ -56,8 +56,6 @@ T = TypeVar("T")
 _WRITTEN_ONCE: Final = ("candidates", "urgency", "source", "purpose", "submitted_by")
 """What is known of a case from the event that opened it."""
 
-_REAL: Final = select(cases.c.submission_id).where(cases.c.seeded == false(), cases.c.candidates.is_not(None))
-_SOWN: Final = select(seeds.c.submission_id).where(seeds.c.sown)
 _SOWING: Final = UUID("8a9e4f3a-1f57-5c1e-b1f4-9a1c5be0a001")
 """The name of the lock under which seeds are counted and promised."""
 
@@ -222,33 +220,32 @@ class SqlLedger:
     # --- known answers ----------------------------------------------------------------------------------------------
     @_patiently
     async def plant(self, planted: Sequence[Seed]) -> None:
-        rows = [
-            {
-                "submission_id": seed.event.submission.submission_id,
-                "person_id": seed.person_id,
-                "event": seed.event.model_dump_json(),
-            }
-            for seed in planted
-        ]
-        await self.database.write(lambda connection: _add(connection, seeds, rows))
+        ids = [seed.submission_id for seed in planted]
+
+        def keep(connection: Connection) -> None:
+            self.database.lock(connection, ids)
+            submitted = _present(connection, cases, ids) - _sown_among(connection, ids)
+            for seed in planted:
+                held = _galleries_of(connection, seed.person_id)
+                sowing.require_sowable(seed, held, in_earnest=seed.submission_id in submitted)
+            _add(connection, seeds, [records.seed_row(seed) for seed in planted])
+
+        await self.database.write(keep)
 
     @_patiently
     async def seeded(self, ids: Sequence[UUID]) -> set[UUID]:
-        return await self.database.read(lambda connection: _present(connection, seeds, set(ids)))
+        return await self.database.read(lambda connection: _sown_among(connection, ids))
 
     @_patiently
-    async def sow(self, share: float) -> int:
+    async def sow(self, share: float, now: datetime) -> int:
         def promise(connection: Connection) -> int:
             self.database.lock(connection, [_SOWING])
-            waiting = select(seeds).where(seeds.c.sown == false()).order_by(seeds.c.submission_id)
-            if connection.execute(waiting.limit(1)).first() is None:
-                return 0  # and nothing is counted: that looks at every case
-            due = seeds_due(_count(connection, _REAL), _count(connection, _SOWN), share)
-            rows = connection.execute(waiting.limit(due)).mappings().all()
+            due = _due(connection, share)
+            rows = connection.execute(by_key(seeds, due, connection.dialect)).mappings().all() if due else []
             for row in rows:
-                event = ImageSubmitted.model_validate_json(row["event"])
+                event = sowing.submitted(records.to_seed(row), now)
                 _add(connection, outbox, [records.outgoing_row(row["submission_id"], Outgoing(event))])
-            sown = among(seeds.c.submission_id, [row["submission_id"] for row in rows], connection.dialect)
+            sown = among(seeds.c.submission_id, due, connection.dialect)
             connection.execute(update(seeds).where(sown).values(sown=True))
             return len(rows)
 
@@ -309,8 +306,34 @@ def _store(connection: Connection, folded: Folded, before: Mapping[UUID, Case]) 
         connection.execute(insert(inbox), arrived)
 
 
-def _count(connection: Connection, rows: Select[Any]) -> int:
-    return int(connection.execute(select(func.count()).select_from(rows.subquery())).scalar_one())
+def _due(connection: Connection, share: float) -> list[UUID]:
+    """Return the seeds whose turn it is.
+
+    Of cases, only the index of their states is read: the lists behind it are most of the database.
+    """
+    by_state = select(cases.c.state, func.count()).group_by(cases.c.state)
+    came = sum(n for state, n in connection.execute(by_state) if state in sowing.CAME)
+    known = select(seeds.c.submission_id, seeds.c.sown, cases.c.state).outerjoin(
+        cases, cases.c.submission_id == seeds.c.submission_id
+    )
+    rows = connection.execute(known).all()
+    sown = [row.state for row in rows if row.sown]
+    return seeds_due(
+        [row.submission_id for row in rows if not row.sown and row.state is None],
+        sown_n=len(sown) - sown.count(CaseState.CLOSED.value),
+        real_n=came - sum(state in sowing.CAME for state in sown),
+        share=share,
+    )
+
+
+def _sown_among(connection: Connection, ids: Collection[UUID]) -> set[UUID]:
+    wanted = select(seeds.c.submission_id).where(among(seeds.c.submission_id, ids, connection.dialect), seeds.c.sown)
+    return set(connection.execute(wanted).scalars())
+
+
+def _galleries_of(connection: Connection, person_id: str | None) -> set[GalleryName]:
+    held = select(held_references.c.gallery).where(held_references.c.person_id == person_id).distinct()
+    return set(map(GalleryName, connection.execute(held).scalars())) if person_id else set()
 
 
 def _is_lacking(before: datetime) -> ColumnElement[bool]:

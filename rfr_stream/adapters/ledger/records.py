@@ -25,7 +25,7 @@ from rfr_stream.events import (
     WithdrawalOrdered,
 )
 from rfr_stream.policy import urgency
-from rfr_stream.ports import Case, CaseState, Duty, Outgoing, Reference, Reviewer
+from rfr_stream.ports import Case, CaseState, Duty, Outgoing, Reference, Reviewer, Seed
 from rfr_stream.review import CAN_EXPIRE as WAITS
 
 Row: TypeAlias = dict[str, Any]
@@ -138,6 +138,20 @@ def to_outgoing(row: RowMapping) -> Outgoing:
     """Return the promise of a row."""
     event = _PROMISABLE[row["type"]].model_validate_json(row["body"])
     return Outgoing(event, _REFUSALS[row["refusal"]](row["refusal_message"]) if row["refusal"] else None)
+
+
+def seed_row(seed: Seed) -> Row:
+    """Return the row of a seed that waits for its turn."""
+    return {
+        "submission_id": seed.submission_id,
+        "person_id": seed.person_id,
+        "event": seed.event.model_dump_json(),
+    }
+
+
+def to_seed(row: RowMapping) -> Seed:
+    """Return the seed of a row."""
+    return Seed(ImageSubmitted.model_validate_json(row["event"]), row["person_id"])
 
 
 def to_reviewer(row: RowMapping) -> Reviewer:

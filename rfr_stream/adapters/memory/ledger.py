@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from uuid import UUID
 
+from rfr_stream.adapters import _sowing as sowing
 from rfr_stream.adapters._fold import fold
 from rfr_stream.errors import NotPermitted, Rejected
 from rfr_stream.events import IdentificationConfirmed, IdentificationWithdrawn, LeadAcknowledged, derive_id
@@ -95,19 +96,24 @@ class MemoryLedger:
     # Known answers
     async def plant(self, planted: Sequence[Seed]) -> None:
         for seed in planted:
-            self._seeds.setdefault(seed.event.submission.submission_id, seed)
+            held = {ref.gallery for ref in self._references.values() if ref.person_id == seed.person_id}
+            sowing.require_sowable(seed, held, in_earnest=seed.submission_id in self._cases.keys() - self._sown)
+        for seed in planted:
+            self._seeds.setdefault(seed.submission_id, seed)
 
     async def seeded(self, ids: Sequence[UUID]) -> set[UUID]:
-        return self._seeds.keys() & set(ids)
+        return self._sown.intersection(ids)
 
-    async def sow(self, share: float) -> int:
-        real = sum(1 for case in self._cases.values() if case.candidates and not case.seeded)
-        waiting = sorted(self._seeds.keys() - self._sown)[: seeds_due(real, len(self._sown), share)]
-        for id_ in waiting:
-            outgoing = Outgoing(self._seeds[id_].event)
+    async def sow(self, share: float, now: datetime) -> int:
+        came = {id_ for id_, case in self._cases.items() if case.state in sowing.CAME}
+        lost = {id_ for id_ in self._sown if id_ in self._cases and self._cases[id_].state is CaseState.CLOSED}
+        waiting = self._seeds.keys() - self._sown - self._cases.keys()
+        due = seeds_due(waiting, sown_n=len(self._sown - lost), real_n=len(came - self._sown), share=share)
+        for id_ in due:
+            outgoing = Outgoing(sowing.submitted(self._seeds[id_], now))
             self._promised.setdefault(outgoing.event.event_id, outgoing)
-        self._sown.update(waiting)
-        return len(waiting)
+        self._sown.update(due)
+        return len(due)
 
     # Who was told
     async def acknowledge(self, received: Sequence[LeadAcknowledged]) -> None:

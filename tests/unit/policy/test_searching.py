@@ -117,31 +117,3 @@ class TestUrgency:
     @pytest.mark.parametrize("harm", Harm)
     def test_a_child_at_risk_comes_first_whatever_it_is_about(self, purpose: Purpose, harm: Harm) -> None:
         assert policy.urgency(builders.submission(purpose=purpose, harm=harm)) == self.PLACES[purpose][harm]
-
-
-class TestSeeds:
-    @pytest.mark.parametrize(
-        ("real_n", "share", "due"),
-        [
-            (0, 0.05, 0),
-            (18, 0.05, 0),
-            (19, 0.05, 1),
-            (37, 0.05, 1),
-            (38, 0.05, 2),
-            (172, 0.2, 43),
-            (10, 0.5, 10),
-            (1_000, 0.0, 0),
-        ],
-    )
-    def test_so_many_follow_that_they_are_the_share_of_all(self, real_n: int, share: float, due: int) -> None:
-        assert policy.seeds_due(real_n, 0, share) == due
-
-    def test_what_was_sown_is_not_sown_again_and_never_taken_back(self) -> None:
-        assert [policy.seeds_due(38, sown_n, 0.05) for sown_n in range(5)] == [2, 1, 0, 0, 0]
-
-    @pytest.mark.parametrize("share", [0.01, 0.05, 0.1, 0.2, 0.3, 0.5])
-    def test_they_are_never_more_than_their_share_and_never_a_whole_one_short(self, share: float) -> None:
-        for real_n in range(2_000):
-            seeded_n = policy.seeds_due(real_n, 0, share)
-            assert seeded_n <= share * (real_n + seeded_n) + 1e-6
-            assert seeded_n + 1 > share * (real_n + seeded_n + 1) - 1e-6

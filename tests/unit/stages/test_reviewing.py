@@ -11,6 +11,7 @@ import house
 import pytest
 from builders import LATER, NOW
 from house import House
+from known_answers import sown
 
 from rfr_stream import stages
 from rfr_stream.adapters.memory.ledger import MemoryLedger
@@ -27,7 +28,7 @@ from rfr_stream.events import (
     SubmissionClosed,
     Support,
 )
-from rfr_stream.ports import Case, CaseState, Duty, Reviewer, Seed
+from rfr_stream.ports import Case, CaseState, Duty, Reviewer
 from rfr_stream.review import CAN_EXPIRE
 
 
@@ -416,7 +417,7 @@ class Credulous:
 # --- known answers --------------------------------------------------------------------------------------------------
 async def test_a_case_whose_answer_is_known_is_reviewed_and_says_nothing() -> None:
     here = Bench()
-    await here.ledger.plant([Seed(builders.image_submitted(FOUND.submission), "person-1")])
+    await sown(here.ledger, builders.image_submitted(FOUND.submission), "person-1")
     await here.prepare(FOUND, OTHER)
     for found in (FOUND, OTHER):
         for name in "ab":
@@ -429,7 +430,7 @@ async def test_a_case_whose_answer_is_known_is_reviewed_and_says_nothing() -> No
 
 async def test_nobody_is_told_that_a_known_answer_shows_several_people() -> None:
     here, question = Bench(), builders.subject_unclear()
-    await here.ledger.plant([Seed(builders.image_submitted(question.submission), None)])
+    await sown(here.ledger, builders.image_submitted(question.submission))
     await here.hold(question)
     assert (await here.case(FOUND)).seeded
     assert await here.said() == []

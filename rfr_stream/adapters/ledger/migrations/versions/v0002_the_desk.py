@@ -18,7 +18,7 @@ _UNLESS_TWO_PEOPLE: Final = """
         EXISTS (
             SELECT 1 FROM cases WHERE submission_id = NEW.submission_id AND state = 'confirmed' AND NOT seeded
         )
-        AND NOT EXISTS (SELECT 1 FROM seeds WHERE submission_id = NEW.submission_id)
+        AND NOT EXISTS (SELECT 1 FROM seeds WHERE submission_id = NEW.submission_id AND sown)
         AND EXISTS (
             SELECT said.person_id FROM decisions said
             WHERE said.submission_id = NEW.submission_id AND said.person_id IS NOT NULL
