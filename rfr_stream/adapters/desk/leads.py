@@ -103,8 +103,7 @@ def _in_range(only: LeadFilter) -> Iterator[ColumnElement[bool]]:
 
 def _behind(after: Lead | None) -> Iterator[ColumnElement[bool]]:
     if after is not None:
-        place = tuple_(leads.c.confirmed_at, leads.c.submission_id)
-        yield place < tuple_(after.said.occurred_at, after.said.submission_id)
+        yield tuple_(leads.c.confirmed_at, leads.c.submission_id) < (after.said.occurred_at, after.said.submission_id)
 
 
 # --- whom they were given to ----------------------------------------------------------------------------------------

@@ -44,4 +44,5 @@ def outstanding() -> ColumnElement[bool]:
 
 def _lacks_last_word(subscriber: Column[str]) -> ColumnElement[bool]:
     has, last_word = acknowledgements.alias(), func.coalesce(leads.c.withdrawal_id, leads.c.lead_id)
-    return ~select(has).where(has.c.acknowledged == last_word, has.c.subscriber == subscriber).exists()
+    received = select(has).where(has.c.acknowledged == last_word, has.c.subscriber == subscriber)
+    return ~received.correlate_except(has).exists()

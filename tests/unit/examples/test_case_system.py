@@ -14,7 +14,6 @@ from builders import LATER
 from rfr_stream.events import IdentificationConfirmed, IdentificationWithdrawn
 from topics import ACKNOWLEDGEMENTS, IDENTIFICATIONS, Record
 
-
 ABOUT = str(builders.submission().submission_id).encode()
 
 
