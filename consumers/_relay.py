@@ -1,7 +1,7 @@
 """Carries what the ledger owes the world to Kafka: publish, then mark. Survives being killed at any point.
 
 A crash between the two repeats the same record with the same `ce_id`. So that repeats stay rarer than kills, the
-relay first reads back the topics' tails and marks what is already there.
+relay first reads back the topics' tails and marks what is already there. A reminder is there already, and is sent.
 """
 
 import asyncio
@@ -67,7 +67,7 @@ class Relay:
             for name in (IDENTIFICATIONS.name, OUTCOMES.name, SUBMISSIONS.name, DECISIONS.dead(GROUP))
         ]
         there = {(kept.record.topic, kept.record.header("ce_id")) for tail in tails for kept in tail}
-        await self._outbox.published([row.event.event_id for row in owed if _lies_in(there, row)])
+        await self._outbox.published([row.event.event_id for row in owed if not row.again and _lies_in(there, row)])
 
     async def _rest(self) -> None:
         with suppress(TimeoutError):

@@ -2,7 +2,7 @@
 
 Needs nothing of rfr-stream, only `aiokafka`:
 
-    python examples/case_system.py --bootstrap-servers 127.0.0.1:9092 --database leads.db
+    python examples/case_system.py --bootstrap-servers 127.0.0.1:9092 --database leads.db --subscriber case-system
 
 The rules every subscriber must keep:
 
@@ -10,7 +10,9 @@ The rules every subscriber must keep:
 2. A lead without `evidential_status: INTELLIGENCE_LEAD` and `requires_corroboration: true` is refused, not stored.
 3. A demonstration (`demo: true`, `ce_type` `rfr.demo.*`) never enters a case.
 4. A withdrawal marks the lead; nobody may go on relying on it.
-5. The offset is committed after the lead is stored, never before.
+5. What was stored is acknowledged, a repeat too: a withdrawal comes again until everybody who was told has it. Whoever
+   runs rfr-stream registers the name to acknowledge by: `rfr subscribers add case-system`.
+6. The offset is committed after the lead is stored and acknowledged, never before.
 """
 
 import argparse
@@ -19,11 +21,17 @@ import json
 import sqlite3
 from collections.abc import Mapping
 from contextlib import closing
+from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID, uuid5
 
-from aiokafka import AIOKafkaConsumer, ConsumerRecord
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 TOPIC = "rfr-identifications-v1"
+ACKNOWLEDGEMENTS = "rfr-acknowledgements-v1"
+ACKNOWLEDGED = "rfr.lead-acknowledged.v1"
+NAMESPACE = UUID("6b1f2a5e-5d0c-5a57-9e0c-3d1b7a4f9c21")
+"""Of the ids that rfr-stream derives."""
 CONSTANTS = {
     "evidential_status": "INTELLIGENCE_LEAD",
     "requires_corroboration": True,
@@ -101,7 +109,25 @@ def open_database(path: str) -> sqlite3.Connection:
     return database
 
 
-async def subscribe(bootstrap_servers: str, path: str, *, group: str = "case-system") -> None:
+def acknowledgement(subscriber: str, ce_id: str, submission_id: str, now: datetime) -> dict[str, Any]:
+    """Return the record that says that this subscriber has an event; of the same event, always with the same id."""
+    body = {"occurred_at": now.isoformat(), "subscriber": subscriber, "submission_id": submission_id}
+    headers = {
+        "ce_specversion": "1.0",
+        "ce_id": str(uuid5(NAMESPACE, json.dumps([ACKNOWLEDGED, subscriber, ce_id]))),
+        "ce_source": f"/{subscriber}",
+        "ce_type": ACKNOWLEDGED,
+        "ce_time": now.isoformat(),
+        "content-type": "application/json",
+    }
+    return {
+        "key": submission_id.encode(),
+        "value": json.dumps({**body, "acknowledged": ce_id}).encode(),
+        "headers": [(name, value.encode()) for name, value in headers.items()],
+    }
+
+
+async def subscribe(bootstrap_servers: str, path: str, *, group: str, subscriber: str) -> None:
     """Take in identifications until cancelled."""
     consumer = AIOKafkaConsumer(
         TOPIC,
@@ -111,34 +137,37 @@ async def subscribe(bootstrap_servers: str, path: str, *, group: str = "case-sys
         auto_offset_reset="earliest",
         isolation_level="read_committed",
     )
+    producer = AIOKafkaProducer(bootstrap_servers=bootstrap_servers, acks="all")
     with closing(open_database(path)) as database:
-        await consumer.start()
-        try:
+        async with consumer, producer:
             async for message in consumer:
-                print(_take_in(database, message), flush=True)  # noqa: T201 - its log
+                headers = {name: (value or b"").decode(errors="replace") for name, value in message.headers}
+                try:
+                    said, about = take_in(database, headers, message.value or b"null")
+                    mine = acknowledgement(subscriber, headers["ce_id"], about, datetime.now(UTC))
+                    await producer.send_and_wait(ACKNOWLEDGEMENTS, **mine)
+                except Refused as why:
+                    # A real system would keep it for somebody to look at; it must not stop the leads behind it.
+                    said = f"refused, {why}"
+                print(f"{headers.get('ce_id')}: {said}", flush=True)  # noqa: T201 - its log
                 await consumer.commit()
-        finally:
-            await consumer.stop()
 
 
-def _take_in(database: sqlite3.Connection, message: "ConsumerRecord[bytes, bytes]") -> str:
-    headers = {name: (value or b"").decode(errors="replace") for name, value in message.headers}
+def take_in(database: sqlite3.Connection, headers: Mapping[str, str], value: bytes) -> tuple[str, str]:
+    """Take in one event, whatever it is; return what became of it, and the submission that it is about.
+
+    Raises:
+        Refused: it cannot be taken in.
+
+    """
     try:
-        return f"{headers.get('ce_id')}: {accept(database, headers, message.value or b'null')}"
+        about = str(UUID(json.loads(value)["submission_id"]))
+        return accept(database, headers, value), about
     except sqlite3.OperationalError:
         raise  # the disk is full, or the file is locked: ours, not the event's; it comes again
-    except (
-        Refused,
-        LookupError,
-        ValueError,
-        TypeError,
-        AttributeError,
-        OverflowError,
-        RecursionError,
-        sqlite3.Error,
-    ) as error:
-        # A real system would keep it for somebody to look at; it must not stop the leads behind it.
-        return f"{headers.get('ce_id')}: refused, {type(error).__name__}: {error}"
+    except (LookupError, ValueError, TypeError, AttributeError, OverflowError, RecursionError, sqlite3.Error) as error:
+        msg = f"{type(error).__name__}: {error}"
+        raise Refused(msg) from error
 
 
 if __name__ == "__main__":
@@ -146,5 +175,6 @@ if __name__ == "__main__":
     parser.add_argument("--bootstrap-servers", required=True)
     parser.add_argument("--database", default="leads.db")
     parser.add_argument("--group", default="case-system")
-    arguments = parser.parse_args()
-    asyncio.run(subscribe(arguments.bootstrap_servers, arguments.database, group=arguments.group))
+    parser.add_argument("--subscriber", default="case-system", help="the name to acknowledge by")
+    given = parser.parse_args()
+    asyncio.run(subscribe(given.bootstrap_servers, given.database, group=given.group, subscriber=given.subscriber))

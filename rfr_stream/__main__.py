@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from rfr_stream.commands import accounts, deciding, demo, house, intake, known_answers, operations
+from rfr_stream.commands import accounts, deciding, demo, house, intake, known_answers, operations, recalling
 from rfr_stream.commands._context import ERRORS, printable, with_cluster
 from rfr_stream.commands._sentences import EXPECTED, sentences
 from rfr_stream.settings import Settings
@@ -54,6 +54,9 @@ app.add_typer(known_answers.seeds, name="seeds")
 app.command()(deciding.cases)
 app.command()(deciding.status)
 app.command()(deciding.watch)
+app.command()(recalling.leads)
+app.command()(recalling.withdraw)
+app.add_typer(recalling.subscribers, name="subscribers")
 app.add_typer(operations.topics_app, name="topics")
 app.add_typer(operations.models_app, name="models")
 app.add_typer(operations.gallery_app, name="gallery")

@@ -1,4 +1,7 @@
-"""What people say and do at the desk before they sign, and the order in which they are shown candidates. Pure."""
+"""What people say and do at the desk before they sign, in which order they are shown candidates, what became of leads.
+
+Pure.
+"""
 
 import hashlib
 import random
@@ -15,6 +18,9 @@ from rfr_stream.events import (
     Candidate,
     CandidatesReady,
     Component,
+    GalleryName,
+    IdentificationConfirmed,
+    IdentificationWithdrawn,
     Observation,
     Prose,
     Purpose,
@@ -213,3 +219,75 @@ class Alert:
     account_id: str
     submission_id: UUID | None
     detail: str
+
+
+# --- leads that were given out --------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class ModelFilter:
+    """Which model; what is not given does not matter."""
+
+    name: str | None = None
+    version: str | None = None
+    weights_sha256: str | None = None
+
+
+ANY_MODEL = ModelFilter()
+
+
+@dataclass(frozen=True, slots=True)
+class LeadFilter:
+    """Which leads; what is not given does not matter, and what is given must all be so."""
+
+    submissions: frozenset[UUID] | None = None
+    detector: ModelFilter = ANY_MODEL
+    embedder: ModelFilter = ANY_MODEL
+    threshold_from: float | None = None
+    """Found at this threshold or above."""
+    threshold_below: float | None = None
+    gallery: GalleryName | None = None
+    reviewer_id: str | None = None
+    """Among those whose conclusions made it a lead."""
+    confirmed_from: datetime | None = None
+    confirmed_before: datetime | None = None
+    case_ref: str | None = None
+    person_id: str | None = None
+    reference_id: UUID | None = None
+    withdrawn: bool | None = None
+    outstanding: bool = False
+    """Only those whose last word somebody who was told has not acknowledged."""
+    ineligible: bool = False
+    """Only those whose reference image may not be searched any more."""
+
+
+EVERY_LEAD = LeadFilter()
+
+
+@dataclass(frozen=True, slots=True)
+class Recipient:
+    """Somebody who was told of a lead, and when they said that they have it, and its withdrawal."""
+
+    subscriber: str
+    has_lead_since: datetime | None = None
+    has_withdrawal_since: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Lead:
+    """A lead that was given out, and what became of it."""
+
+    said: IdentificationConfirmed
+    threshold: float
+    """That the list was made with."""
+    withdrawal: IdentificationWithdrawn | None
+    ineligible: str | None
+    """Why its reference image may not be searched any more."""
+    recipients: tuple[Recipient, ...]
+
+    @property
+    def outstanding(self) -> tuple[str, ...]:
+        """Who was told, and has not acknowledged the last word: the lead, or its withdrawal."""
+        return tuple(
+            each.subscriber
+            for each in self.recipients
+            if (each.has_withdrawal_since if self.withdrawal else each.has_lead_since) is None
+        )

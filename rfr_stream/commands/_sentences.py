@@ -16,6 +16,7 @@ OPTIONS: Final = {
     "submitted_by": "--by",
     "endorsed_by": "--by",
     "erased_by": "--by",
+    "ordered_by": "--by",
     "person_id": "--person",
     "reviewer_id": "--reviewer",
     "similarities": "--similar",

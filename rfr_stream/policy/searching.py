@@ -80,8 +80,10 @@ def searchable(submission: Submission) -> tuple[GalleryName, ...]:
     return tuple(sorted(submission.galleries or rule.galleries))
 
 
-def ineligibility(reference: Reference, now: datetime) -> str | None:
-    """Return why this reference may not be found now, or None. Whatever is missing fails closed."""
+def ineligibility(reference: Reference | None, now: datetime) -> str | None:
+    """Return why this reference may not be found now, or None. Whatever is missing fails closed; so does all of it."""
+    if reference is None:
+        return "not_held"
     for field in ("legal_basis", "source", "captured_at", "review_due", "restricted"):
         if getattr(reference, field) in (None, ""):
             return f"{field}_missing"

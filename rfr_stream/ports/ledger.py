@@ -169,6 +169,8 @@ class Outgoing:
     event: Event
     refusal: Rejected | None = None
     """Set for a parked decision that was refused when its list came: it goes to the dead letters."""
+    again: bool = False
+    """Whether it was published before, and is a reminder now."""
 
 
 class Cases(Protocol):
@@ -236,13 +238,22 @@ class Seeds(Protocol):
 
 # --- who was told ---------------------------------------------------------------------------------------------------
 class Subscribers(Protocol):
-    """Who was told of a lead."""
+    """Who was told of a lead: whoever was subscribed when it was published, and whoever has acknowledged it."""
+
+    async def subscribe(self, subscriber: str, since: datetime) -> None:
+        """Register who is told of every lead from then on; of two moments the earlier one stands."""
+
+    async def subscribed(self) -> dict[str, datetime]:
+        """Return who is registered, by name, and since when."""
 
     async def acknowledge(self, received: Sequence[LeadAcknowledged]) -> None:
         """Remember who has received what; twice is no error."""
 
     async def remind(self, before: datetime) -> int:
-        """Promise once more each withdrawal that was said before then and that somebody who had the lead lacks."""
+        """Promise once more each withdrawal published before then that somebody who was told of the lead lacks.
+
+        Returns how many there are.
+        """
 
 
 class Ledger(References, Reviewers, Cases, Outbox, Seeds, Subscribers, Protocol):

@@ -112,8 +112,8 @@ async def _lapsed(decision: ReviewDecided, ledger: Ledger, now: datetime) -> str
     candidates = case.candidates.candidates if case and case.candidates else ()
     for candidate in candidates:
         if candidate.person_id == decision.person_id:
-            reference = (await ledger.held([candidate.reference_id])).get(candidate.reference_id)
-            reason = policy.ineligibility(reference, now) if reference else "not_held"
+            held = await ledger.held([candidate.reference_id])
+            reason = policy.ineligibility(held.get(candidate.reference_id), now)
             return f"person_id: the reference may no longer be used: {reason}" if reason else None
     return None
 

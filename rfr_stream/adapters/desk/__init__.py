@@ -3,6 +3,7 @@
 from rfr_stream.adapters.desk.access import AccessLog
 from rfr_stream.adapters.desk.accounts import Accounts
 from rfr_stream.adapters.desk.examinations import Examinations
+from rfr_stream.adapters.desk.leads import Leads
 from rfr_stream.adapters.desk.queue import Queue
 from rfr_stream.adapters.desk.statistics import Statistics
 from rfr_stream.adapters.ledger import SqlLedger
@@ -21,3 +22,4 @@ class SqlDesk:
         self.examinations = Examinations(database)
         self.log = AccessLog(database)
         self.statistics = Statistics(database)
+        self.leads = Leads(database)

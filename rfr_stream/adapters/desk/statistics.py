@@ -16,7 +16,7 @@ from sqlalchemy import ColumnElement, Connection, RowMapping, and_, or_, select
 
 from rfr_stream.adapters.ledger import records
 from rfr_stream.adapters.ledger.database import Database
-from rfr_stream.adapters.ledger.tables import WAITING, alerts, cases, decisions, examinations, reviewers, seeds
+from rfr_stream.adapters.ledger.tables import alerts, cases, decisions, examinations, reviewers, seeds
 from rfr_stream.conduct import CaseFacts, DecisionFacts, Report, SeedCount, report
 from rfr_stream.desk import AlertKind
 from rfr_stream.events import Outcome, Purpose, Source, Support
@@ -37,7 +37,7 @@ class Statistics:
         opened = and_(cases.c.opened_at >= since, cases.c.opened_at < until)
 
         def read(connection: Connection) -> tuple[list[CaseFacts], list[DecisionFacts]]:
-            known = _cases(connection, or_(opened, WAITING))
+            known = _cases(connection, or_(opened, cases.c.waits))
             return list(known.values()), _decisions(connection, known, opened)
 
         found, said = await self._database.read(read)

@@ -9,11 +9,9 @@ from uuid import UUID
 
 from sqlalchemy import (
     Column,
-    ColumnElement,
     Connection,
     RowMapping,
     Table,
-    and_,
     delete,
     false,
     func,
@@ -26,7 +24,7 @@ from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_ra
 
 from rfr_stream.adapters import _sowing as sowing
 from rfr_stream.adapters._fold import Folded, fold
-from rfr_stream.adapters.ledger import records
+from rfr_stream.adapters.ledger import records, told
 from rfr_stream.adapters.ledger.database import Database
 from rfr_stream.adapters.ledger.lookup import among, by_key
 from rfr_stream.adapters.ledger.tables import (
@@ -36,17 +34,14 @@ from rfr_stream.adapters.ledger.tables import (
     erased_references,
     held_references,
     inbox,
+    leads,
     outbox,
     reviewers,
     seeds,
+    subscribers,
 )
 from rfr_stream.errors import NotPermitted, Rejected, Unavailable
-from rfr_stream.events import (
-    GalleryName,
-    IdentificationConfirmed,
-    IdentificationWithdrawn,
-    LeadAcknowledged,
-)
+from rfr_stream.events import GalleryName, LeadAcknowledged
 from rfr_stream.policy import seeds_due
 from rfr_stream.ports import Case, CaseState, Change, Outgoing, Reference, Reviewer, Seed
 
@@ -253,6 +248,22 @@ class SqlLedger:
 
     # --- who was told -----------------------------------------------------------------------------------------------
     @_patiently
+    async def subscribe(self, subscriber: str, since: datetime) -> None:
+        def add(connection: Connection) -> None:
+            new = insert_for(connection, subscribers).values(subscriber=subscriber, since=since)
+            is_earlier = new.excluded.since < subscribers.c.since
+            earlier = new.on_conflict_do_update(index_elements=["subscriber"], set_={"since": since}, where=is_earlier)
+            connection.execute(earlier)
+
+        await self.database.write(add)
+
+    @_patiently
+    async def subscribed(self) -> dict[str, datetime]:
+        wanted = select(subscribers).order_by(subscribers.c.subscriber)
+        rows = await self.database.read(lambda connection: connection.execute(wanted).all())
+        return {row.subscriber: row.since for row in rows}
+
+    @_patiently
     async def acknowledge(self, received: Sequence[LeadAcknowledged]) -> None:
         rows = [
             {
@@ -267,8 +278,15 @@ class SqlLedger:
 
     @_patiently
     async def remind(self, before: datetime) -> int:
+        lacking = select(leads.c.withdrawal_id).where(leads.c.withdrawal_id.is_not(None), told.outstanding())
+        again = (
+            update(outbox)
+            .where(outbox.c.event_id.in_(lacking), outbox.c.published, outbox.c.published_at < before)
+            .values(published=False)
+        )
+
         def promise_again(connection: Connection) -> int:
-            return connection.execute(update(outbox).where(_is_lacking(before)).values(published=False)).rowcount
+            return connection.execute(again).rowcount
 
         return await self.database.write(promise_again)
 
@@ -301,6 +319,8 @@ def _store(connection: Connection, folded: Folded, before: Mapping[UUID, Case]) 
     if added:
         connection.execute(insert(decisions), added)
     _add(connection, outbox, [records.outgoing_row(*promised) for promised in folded.outgoing])
+    _add(connection, leads, list(told.given_out(folded)))
+    told.take_back(connection, folded)
     if folded.applied:
         arrived = [{"event_id": event, "submission_id": about} for event, about in folded.applied.items()]
         connection.execute(insert(inbox), arrived)
@@ -334,24 +354,6 @@ def _sown_among(connection: Connection, ids: Collection[UUID]) -> set[UUID]:
 def _galleries_of(connection: Connection, person_id: str | None) -> set[GalleryName]:
     held = select(held_references.c.gallery).where(held_references.c.person_id == person_id).distinct()
     return set(map(GalleryName, connection.execute(held).scalars())) if person_id else set()
-
-
-def _is_lacking(before: datetime) -> ColumnElement[bool]:
-    """Whether a row is a withdrawal, said before then, that somebody who acknowledged the lead has not."""
-    lead, had, has = outbox.alias(), acknowledgements.alias(), acknowledgements.alias()
-    received = select(has).where(has.c.acknowledged == outbox.c.event_id, has.c.subscriber == had.c.subscriber)
-    owed = select(had).where(
-        had.c.submission_id == outbox.c.submission_id,
-        had.c.acknowledged == lead.c.event_id,
-        lead.c.type == IdentificationConfirmed.ce_type,
-        ~received.correlate(outbox, had).exists(),  # of itself it looks no further than the query next round it
-    )
-    return and_(
-        outbox.c.type == IdentificationWithdrawn.ce_type,
-        outbox.c.published,
-        outbox.c.published_at < before,
-        owed.exists(),
-    )
 
 
 def _present(connection: Connection, table: Table, ids: Collection[UUID]) -> set[UUID]:

@@ -17,6 +17,7 @@ from rfr_stream.events import (
     IdentificationConfirmed,
     IdentificationWithdrawn,
     ImageSubmitted,
+    ModelIdentity,
     Outcome,
     ReviewDecided,
     SubjectChosen,
@@ -137,7 +138,28 @@ def outgoing_row(submission_id: UUID, outgoing: Outgoing) -> Row:
 def to_outgoing(row: RowMapping) -> Outgoing:
     """Return the promise of a row."""
     event = _PROMISABLE[row["type"]].model_validate_json(row["body"])
-    return Outgoing(event, _REFUSALS[row["refusal"]](row["refusal_message"]) if row["refusal"] else None)
+    refusal = _REFUSALS[row["refusal"]](row["refusal_message"]) if row["refusal"] else None
+    return Outgoing(event, refusal, again=row["published_at"] is not None)
+
+
+def lead_row(lead: IdentificationConfirmed, found: CandidatesReady | None) -> Row:
+    """Return the row of a lead that is given out: what it can be recalled by. Of no list, the database refuses it."""
+    return {
+        "submission_id": lead.submission_id,
+        "lead_id": lead.event_id,
+        "confirmed_at": lead.occurred_at,
+        "case_ref": lead.case_ref,
+        "person_id": lead.person_id,
+        "reference_id": lead.reference_id,
+        "gallery": lead.gallery.value,
+        "threshold": found.threshold if found else None,
+        **_model_columns("detector", lead.detector),
+        **_model_columns("embedder", lead.embedder),
+    }
+
+
+def _model_columns(role: str, model: ModelIdentity) -> Row:
+    return {f"{role}_{part}": getattr(model, part) for part in ("name", "version", "weights_sha256")}
 
 
 def seed_row(seed: Seed) -> Row:

@@ -8,6 +8,7 @@ from sqlalchemy import (
     Boolean,
     Column,
     Dialect,
+    Double,
     ForeignKey,
     Index,
     Integer,
@@ -146,6 +147,42 @@ seeds: Final = Table(
     Column("event", Text, nullable=False),
     Column("sown", Boolean, nullable=False, server_default=false()),
 )
+# --- who was told ---------------------------------------------------------------------------------------------------
+leads: Final = Table(
+    "leads",
+    metadata,
+    Column("submission_id", Uuid, primary_key=True),
+    Column("lead_id", Uuid, nullable=False, unique=True),
+    Column("withdrawal_id", Uuid, index=True),
+    # What leads are recalled by; all else stands in the promise itself.
+    Column("confirmed_at", Instant, nullable=False),
+    Column("case_ref", String(128), nullable=False, index=True),
+    Column("person_id", String(128), nullable=False, index=True),
+    Column("reference_id", Uuid, nullable=False, index=True),
+    Column("gallery", String(32), nullable=False),
+    Column("threshold", Double, nullable=False),
+    Column("detector_name", String(128), nullable=False),
+    Column("detector_version", String(128), nullable=False),
+    Column("detector_weights_sha256", String(64), nullable=False),
+    Column("embedder_name", String(128), nullable=False),
+    Column("embedder_version", String(128), nullable=False),
+    Column("embedder_weights_sha256", String(64), nullable=False),
+    Index("leads_by_time", "confirmed_at", "submission_id"),
+)
+subscribers: Final = Table(
+    "subscribers",
+    metadata,
+    Column("subscriber", String(128), primary_key=True),
+    Column("since", Instant, nullable=False),
+)
+acknowledgements: Final = Table(
+    "acknowledgements",
+    metadata,
+    Column("acknowledged", Uuid, primary_key=True),
+    Column("subscriber", String(128), primary_key=True),
+    Column("submission_id", Uuid, nullable=False, index=True),
+    Column("at", Instant, nullable=False),
+)
 # --- the desk: people at work ---------------------------------------------------------------------------------------
 accounts: Final = Table(
     "accounts",
@@ -220,18 +257,4 @@ alerts: Final = Table(
     Column("account_id", String(128), nullable=False),
     Column("submission_id", Uuid),
     Column("detail", Text, nullable=False),
-)
-subscribers: Final = Table(
-    "subscribers",
-    metadata,
-    Column("subscriber", String(128), primary_key=True),
-    Column("since", Instant, nullable=False),
-)
-acknowledgements: Final = Table(
-    "acknowledgements",
-    metadata,
-    Column("acknowledged", Uuid, primary_key=True),
-    Column("subscriber", String(128), primary_key=True),
-    Column("submission_id", Uuid, nullable=False, index=True),
-    Column("at", Instant, nullable=False),
 )

@@ -1,13 +1,20 @@
 """`Ledger` in memory: for tests, and for whoever tests against this house. Nothing survives the process."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID
 
 from rfr_stream.adapters import _sowing as sowing
 from rfr_stream.adapters._fold import fold
 from rfr_stream.errors import NotPermitted, Rejected
-from rfr_stream.events import IdentificationConfirmed, IdentificationWithdrawn, LeadAcknowledged, derive_id
+from rfr_stream.events import (
+    Event,
+    IdentificationConfirmed,
+    IdentificationWithdrawn,
+    LeadAcknowledged,
+    derive_id,
+)
 from rfr_stream.policy import seeds_due
 from rfr_stream.ports import Case, CaseState, Change, Outgoing, Reference, Reviewer, Seed
 
@@ -26,6 +33,8 @@ class MemoryLedger:
         self._published: dict[UUID, datetime] = {}
         self._seeds: dict[UUID, Seed] = {}
         self._sown: set[UUID] = set()
+        self._reminders: set[UUID] = set()
+        self._subscribers: dict[str, datetime] = {}
         self._acknowledged: dict[tuple[UUID, str], LeadAcknowledged] = {}
 
     # References
@@ -87,11 +96,15 @@ class MemoryLedger:
 
     # Outbox
     async def unpublished(self, limit: int) -> list[Outgoing]:
-        waiting = [outgoing for id_, outgoing in self._promised.items() if id_ not in self._published]
-        return waiting[:limit]
+        return [
+            replace(outgoing, again=id_ in self._reminders)
+            for id_, outgoing in self._promised.items()
+            if id_ not in self._published or id_ in self._reminders
+        ][:limit]
 
     async def published(self, event_ids: Sequence[UUID]) -> None:
         self._published |= dict.fromkeys(self._promised.keys() & set(event_ids), datetime.now(UTC))
+        self._reminders.difference_update(event_ids)
 
     # Known answers
     async def plant(self, planted: Sequence[Seed]) -> None:
@@ -116,21 +129,28 @@ class MemoryLedger:
         return len(due)
 
     # Who was told
+    async def subscribe(self, subscriber: str, since: datetime) -> None:
+        self._subscribers[subscriber] = min(since, self._subscribers.get(subscriber, since))
+
+    async def subscribed(self) -> dict[str, datetime]:
+        return dict(sorted(self._subscribers.items()))
+
     async def acknowledge(self, received: Sequence[LeadAcknowledged]) -> None:
         for each in received:
             self._acknowledged.setdefault((each.acknowledged, each.subscriber), each)
 
     async def remind(self, before: datetime) -> int:
-        lacking = [id_ for id_, at in self._published.items() if at < before and self._is_lacking(id_)]
-        for id_ in lacking:
-            del self._published[id_]
+        overdue = {id_ for id_, at in self._published.items() if at < before} - self._reminders
+        lacking = {id_ for id_ in overdue if id_ in self._promised and self._is_lacking(self._promised[id_].event)}
+        self._reminders |= lacking
         return len(lacking)
 
-    def _is_lacking(self, event_id: UUID) -> bool:
-        """Whether this is a withdrawal that somebody who acknowledged the lead has not."""
-        event = self._promised[event_id].event
+    def _is_lacking(self, event: Event) -> bool:
+        """Whether this is a withdrawal that somebody who was told of the lead has not acknowledged."""
         if not isinstance(event, IdentificationWithdrawn):
             return False
         lead = derive_id(IdentificationConfirmed.ce_type, event.submission_id)
-        had = {subscriber for id_, subscriber in self._acknowledged if id_ == lead}
-        return any((event_id, subscriber) not in self._acknowledged for subscriber in had)
+        told = {subscriber for id_, subscriber in self._acknowledged if id_ == lead}
+        if published_at := self._published.get(lead):
+            told |= {subscriber for subscriber, since in self._subscribers.items() if since <= published_at}
+        return any((event.event_id, subscriber) not in self._acknowledged for subscriber in told)

@@ -1,5 +1,7 @@
 """What the relay takes for published."""
 
+from dataclasses import replace
+
 import builders
 
 from consumers._relay import GROUP, _lies_in
@@ -34,3 +36,10 @@ def test_a_forged_id_on_another_topic_swallows_no_lead() -> None:
 def test_a_refusal_is_published_once_it_lies_among_the_dead_letters() -> None:
     assert _lies_in(there(REFUSED, DEAD), REFUSED)
     assert not _lies_in(there(REFUSED, IDENTIFICATIONS.name, OUTCOMES.name, DECISIONS.name), REFUSED)
+
+
+def test_a_reminder_is_sent_though_what_it_reminds_of_lies_on_its_topic() -> None:
+    """Or whoever restarts the relay at the wrong moment would silence it until the next one."""
+    withdrawal = Outgoing(builders.identification_withdrawn())
+    assert _lies_in(there(withdrawal, IDENTIFICATIONS.name), withdrawal)
+    assert not _lies_in(there(withdrawal, IDENTIFICATIONS.name), replace(withdrawal, again=True))

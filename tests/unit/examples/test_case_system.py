@@ -9,9 +9,12 @@ from types import ModuleType
 
 import builders
 import pytest
-from bus import as_message
+from builders import LATER
 
-from topics import IDENTIFICATIONS, Record
+from rfr_stream.events import IdentificationConfirmed, IdentificationWithdrawn
+from topics import ACKNOWLEDGEMENTS, IDENTIFICATIONS, Record
+
+ABOUT = str(builders.submission().submission_id).encode()
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +37,10 @@ def database(case_system: ModuleType) -> Iterator[sqlite3.Connection]:
 
 def take_in(case_system: ModuleType, database: sqlite3.Connection, record: Record) -> str:
     assert record.value
-    return str(case_system.accept(database, {name: value.decode() for name, value in record.headers}, record.value))
+    headers = {name: value.decode() for name, value in record.headers}
+    said, about = case_system.take_in(database, headers, record.value)
+    assert about.encode() == ABOUT
+    return str(said)
 
 
 def test_a_lead_that_comes_twice_is_kept_once(case_system: ModuleType, database: sqlite3.Connection) -> None:
@@ -82,22 +88,34 @@ def test_a_withdrawn_lead_is_marked_in_whichever_order_the_two_come(
 @pytest.mark.parametrize(
     "spoilt",
     [
-        b'{"submission_id": {}, "reason": ["a"]',
-        b'{"submission_id": {}, "reason": ["a"], "demo": false}',
-        b'{"submission_id": 1' + b"0" * 30 + b', "reason": "a", "demo": false}',
-        b"[" * 100_000,
-        b'{"submission_id": "\\ud800", "reason": "a", "demo": false}',
+        b'{"submission_id": "%s", "reason": "a"' % ABOUT,
+        b'{"submission_id": "%s", "reason": ["a"], "demo": false}' % ABOUT,
+        b'{"submission_id": "%s", "reason": 1%s, "demo": false}' % (ABOUT, b"0" * 30),
+        b'{"submission_id": "%s", "reason": "\\ud800", "demo": false}' % ABOUT,
+        b'{"submission_id": "%s", "reason": %s, "demo": false}' % (ABOUT, b"[" * 100_000),
+        b'{"submission_id": 1, "reason": "a", "demo": false}',
         b"\xff",
         b"7",
     ],
-    ids=["cut off", "an object", "a large number", "nested", "half a character", "no text", "a number"],
+    ids=["cut off", "a list", "a large number", "half a character", "nested", "no id", "no text", "a number"],
 )
 def test_whatever_is_sent_is_refused_and_the_next_lead_is_kept(
     case_system: ModuleType, database: sqlite3.Connection, spoilt: bytes
 ) -> None:
     withdrawal = IDENTIFICATIONS.encode(builders.identification_withdrawn())
-    said = case_system._take_in(database, as_message(replace(withdrawal, value=spoilt)))  # noqa: SLF001
-    assert ": refused, " in said
+    with pytest.raises(case_system.Refused):
+        take_in(case_system, database, replace(withdrawal, value=spoilt))
+    assert database.execute("SELECT count(*) FROM withdrawals").fetchone() == (0,)
 
-    lead = IDENTIFICATIONS.encode(builders.identification_confirmed())
-    assert case_system._take_in(database, as_message(lead)).endswith(": kept")  # noqa: SLF001
+    assert take_in(case_system, database, IDENTIFICATIONS.encode(builders.identification_confirmed())) == "kept"
+
+
+@pytest.mark.parametrize("said", [builders.identification_confirmed(), builders.identification_withdrawn()])
+def test_what_was_stored_is_acknowledged_in_the_words_of_the_contract(
+    case_system: ModuleType, said: IdentificationConfirmed | IdentificationWithdrawn
+) -> None:
+    """It needs nothing of rfr-stream, and must derive the same ids."""
+    mine = case_system.acknowledgement("case-system-1", str(said.event_id), str(said.submission_id), LATER)
+
+    record = Record(ACKNOWLEDGEMENTS.name, mine["key"], mine["value"], tuple(mine["headers"]))
+    assert ACKNOWLEDGEMENTS.decode(record) == builders.acknowledged(said, subscriber="case-system-1")

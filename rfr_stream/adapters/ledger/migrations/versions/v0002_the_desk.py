@@ -1,6 +1,11 @@
 """The review desk: versions of decisions, subjects to choose, known answers, acknowledgements, and people at work."""
 
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from itertools import product
 from typing import Final
+from uuid import UUID
 
 import sqlalchemy as sa
 from alembic import op
@@ -33,6 +38,24 @@ _UNLESS_TWO_PEOPLE: Final = """
 """
 _WAITS: Final = "state IN ('awaiting_subject', 'awaiting_review', 'awaiting_second_review', 'awaiting_third_review')"
 _STANDS: Final = "1 = 1"
+_MODELS: Final = ("detector", "embedder")
+_PARTS: Final = ("name", "version", "weights_sha256")
+_GIVEN: Final = ", ".join(
+    (
+        *("submission_id", "lead_id", "confirmed_at", "case_ref", "person_id", "reference_id", "gallery", "threshold"),
+        *(f"{role}_{part}" for role, part in product(_MODELS, _PARTS)),
+    )
+)
+"""Of a lead, all but whether it was withdrawn."""
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_OUTBOX: Final = sa.table(
+    "outbox",
+    sa.column("event_id", sa.Uuid),
+    sa.column("submission_id", sa.Uuid),
+    sa.column("type", sa.String),
+    sa.column("body", sa.Text),
+)
+_CASES: Final = sa.table("cases", sa.column("submission_id", sa.Uuid), sa.column("candidates", sa.Text))
 _GUARDS: Final = {
     "outbox_needs_two_people": (
         "BEFORE INSERT ON outbox",
@@ -41,6 +64,12 @@ _GUARDS: Final = {
     ),
     "decisions_stand": ("BEFORE UPDATE ON decisions", _STANDS, "a decision is never changed"),
     "decisions_are_kept": ("BEFORE DELETE ON decisions", _STANDS, "a decision is never deleted"),
+    "leads_stand": (
+        f"BEFORE UPDATE OF {_GIVEN} ON leads",
+        _STANDS,
+        "what a lead was given out on is never changed",
+    ),
+    "leads_are_kept": ("BEFORE DELETE ON leads", _STANDS, "a lead that was given out is never forgotten"),
     "analyses_stand": ("BEFORE UPDATE ON analyses", _STANDS, "an analysis is never changed"),
     "analyses_are_kept": ("BEFORE DELETE ON analyses", _STANDS, "an analysis is never deleted"),
     "access_log_stands": ("BEFORE UPDATE ON access_log", _STANDS, "the log is never changed"),
@@ -59,6 +88,7 @@ def upgrade() -> None:
     _cases()
     _decisions()
     _registers()
+    _leads()
     _people()
     _at_work()
     _logs()
@@ -146,6 +176,59 @@ def _registers() -> None:
         sa.Column("subscriber", sa.String(128), primary_key=True),
         sa.Column("since", sa.BigInteger, nullable=False),
     )
+
+
+def _leads() -> None:
+    leads = op.create_table(
+        "leads",
+        sa.Column("submission_id", sa.Uuid, primary_key=True),
+        sa.Column("lead_id", sa.Uuid, nullable=False, unique=True),
+        sa.Column("withdrawal_id", sa.Uuid, index=True),
+        sa.Column("confirmed_at", sa.BigInteger, nullable=False),
+        sa.Column("case_ref", sa.String(128), nullable=False, index=True),
+        sa.Column("person_id", sa.String(128), nullable=False, index=True),
+        sa.Column("reference_id", sa.Uuid, nullable=False, index=True),
+        sa.Column("gallery", sa.String(32), nullable=False),
+        sa.Column("threshold", sa.Double, nullable=False),
+        sa.Column("detector_name", sa.String(128), nullable=False),
+        sa.Column("detector_version", sa.String(128), nullable=False),
+        sa.Column("detector_weights_sha256", sa.String(64), nullable=False),
+        sa.Column("embedder_name", sa.String(128), nullable=False),
+        sa.Column("embedder_version", sa.String(128), nullable=False),
+        sa.Column("embedder_weights_sha256", sa.String(64), nullable=False),
+    )
+    op.create_index("leads_by_time", "leads", ["confirmed_at", "submission_id"])
+    op.bulk_insert(leads, list(_given_out(op.get_bind())))
+    op.execute(
+        "UPDATE outbox SET published_at = (SELECT confirmed_at FROM leads WHERE submission_id = outbox.submission_id) "
+        "WHERE published AND type LIKE 'rfr.identification-%'"
+    )
+
+
+def _given_out(connection: sa.Connection) -> Iterator[dict[str, object]]:
+    """Yield the leads that were given out before there was a register of them."""
+    lead, withdrawal = _OUTBOX.alias(), _OUTBOX.alias()
+    its_withdrawal = sa.and_(
+        withdrawal.c.submission_id == lead.c.submission_id, withdrawal.c.type == "rfr.identification-withdrawn.v1"
+    )
+    found = (
+        sa.select(lead, withdrawal.c.event_id.label("withdrawal_id"), _CASES.c.candidates)
+        .join(_CASES, _CASES.c.submission_id == lead.c.submission_id)
+        .outerjoin(withdrawal, its_withdrawal)
+        .where(lead.c.type == "rfr.identification-confirmed.v1")
+    )
+    for row in connection.execute(found):
+        said = json.loads(row.body)
+        yield {
+            "submission_id": row.submission_id,
+            "lead_id": row.event_id,
+            "withdrawal_id": row.withdrawal_id,
+            "confirmed_at": (datetime.fromisoformat(said["occurred_at"]) - _EPOCH) // timedelta(microseconds=1),
+            **{name: said[name] for name in ("case_ref", "person_id", "gallery")},
+            "reference_id": UUID(said["reference_id"]),
+            "threshold": json.loads(row.candidates)["threshold"],
+            **{f"{role}_{part}": said[role][part] for role, part in product(_MODELS, _PARTS)},
+        }
 
 
 def _people() -> None:
