@@ -4,6 +4,7 @@ from rfr_stream.adapters.desk.access import AccessLog
 from rfr_stream.adapters.desk.accounts import Accounts
 from rfr_stream.adapters.desk.examinations import Examinations
 from rfr_stream.adapters.desk.queue import Queue
+from rfr_stream.adapters.desk.records import Records
 from rfr_stream.adapters.ledger import SqlLedger
 
 __all__ = ["SqlDesk"]
@@ -19,3 +20,4 @@ class SqlDesk:
         self.queue = Queue(database)
         self.examinations = Examinations(database)
         self.log = AccessLog(database)
+        self.records = Records(database)
