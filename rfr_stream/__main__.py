@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from rfr_stream.commands import deciding, demo, house, intake, operations
+from rfr_stream.commands import deciding, demo, disclosing, house, intake, operations
 from rfr_stream.commands._context import ERRORS, printable, with_cluster
 from rfr_stream.commands._sentences import EXPECTED, sentences
 from rfr_stream.settings import Settings
@@ -52,6 +52,8 @@ app.add_typer(deciding.reviewers, name="reviewers")
 app.command()(deciding.cases)
 app.command()(deciding.status)
 app.command()(deciding.watch)
+app.command()(disclosing.disclose)
+app.command()(disclosing.verify)
 app.add_typer(operations.topics_app, name="topics")
 app.add_typer(operations.models_app, name="models")
 app.add_typer(operations.gallery_app, name="gallery")

@@ -12,6 +12,7 @@ from uuid import UUID
 
 from pydantic import Field, ValidationError
 
+from rfr_stream import review
 from rfr_stream.desk import GENESIS, Alert, Analysis, Entry, Examined, in_order, link, order_seed
 from rfr_stream.errors import Malformed
 from rfr_stream.events import (
@@ -30,15 +31,15 @@ from rfr_stream.events import (
     WithdrawalOrdered,
     canonical,
 )
-from rfr_stream.ports import Case, Duty, Verifier
+from rfr_stream.ports import Case, CaseState, Duty, Verifier
 
 LIMITS: Final = (
     "A conclusion is its reviewer's own assessment, on a scale of words that is not calibrated. It is no probability.",
     "A similarity orders a list. It is no probability either, and the threshold decides who is on the list at all.",
-    "Images, crops and templates are not in this bundle, only their SHA-256, by which whoever holds them can show them.",
+    "Images, crops and templates are not in this bundle, only their SHA-256; whoever holds them can be asked for them.",
     "The access log is quoted where it is about this case, but for disclosures: each bundle would change the next one.",
     "Each line of the log can be checked by itself; that none is missing, only against the whole log.",
-    "Whether a reviewer's training was in date was asked when each decision came. The register keeps today's date alone.",
+    "Whether a reviewer's training was in date was asked when each decision came; the register keeps its last date.",
     "Whether a reference was lawfully held was asked when each list was made. Its hold record is not in this bundle.",
     "Of a request that ended before any search, the ledger keeps no more than its id, its case and how it ended.",
     "A request that is still on its way is not on record yet.",
@@ -51,6 +52,9 @@ NOT_EVALUATED: Final = (
     "galleries of this size, finds the wrong person or misses the right one, and how that differs between groups of "
     "people, is not known from this record."
 )
+
+STILL_OPEN: Final = "A search in this bundle is still open. This is not the last word on it."
+_OPEN: Final = review.CAN_EXPIRE | {CaseState.AWAITING_CANDIDATES}
 
 Promised: TypeAlias = (
     IdentificationConfirmed | IdentificationWithdrawn | SubmissionClosed | ImageSubmitted | ReviewDecided
@@ -152,7 +156,8 @@ def limits_of(searches: Sequence[Search]) -> tuple[str, ...]:
     """Return what must be known before any of this is relied on."""
     leads = [told.event for search in searches for told in search.told]
     evaluated = any(isinstance(lead, IdentificationConfirmed) and lead.evaluation_ref for lead in leads)
-    return LIMITS if evaluated else (NOT_EVALUATED, *LIMITS)
+    is_open = any(search.case.state in _OPEN for search in searches)
+    return (*((STILL_OPEN,) if is_open else ()), *(() if evaluated else (NOT_EVALUATED,)), *LIMITS)
 
 
 def write(disclosure: Disclosure) -> bytes:

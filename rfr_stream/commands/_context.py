@@ -14,7 +14,6 @@ from rich.console import Console
 
 from rfr_stream.adapters import opening
 from rfr_stream.errors import Unavailable
-from rfr_stream.ports import Ledger
 from rfr_stream.settings import Settings
 from topics.bus import Bus
 
@@ -68,7 +67,7 @@ async def open_bus(settings: Settings) -> AsyncIterator[Bus]:
 
 
 @asynccontextmanager
-async def open_ledger(settings: Settings) -> AsyncIterator[Ledger]:
+async def open_ledger(settings: Settings) -> AsyncIterator[opening.OpenLedger]:
     """Open the ledger of this installation.
 
     Raises:
