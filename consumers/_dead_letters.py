@@ -9,7 +9,7 @@ from typing import Final
 from uuid import UUID
 
 from rfr_stream.errors import Poisonous, Rejected, settle
-from rfr_stream.events import Event, SubmissionClosed, SubmissionEvent
+from rfr_stream.events import Event, Submission, SubmissionClosed, SubmissionEvent
 from rfr_stream.stages import closed_by
 from topics import FACES, FAULT, SUBMISSIONS, TEMPLATES, Record, Topic
 
@@ -77,9 +77,13 @@ def outcome_of(
     """
     if topic not in MACHINE_HALF:
         return None
-    # A poisonous record is never opened again; nobody who cannot kill a process gets one called so.
-    submission_id = _key_of(record) if isinstance(rejection, Poisonous) else _submission_of(record, topic, demo=demo)
-    return None if submission_id is None else closed_by(rejection, submission_id, now=now, demo=demo)
+    if isinstance(rejection, Poisonous):  # never opened again; nobody who cannot kill a process gets one called so
+        submission_id = _key_of(record)
+        return None if submission_id is None else closed_by(rejection, submission_id, now=now, demo=demo)
+    about = _submission_of(record, topic, demo=demo)
+    if about is None:
+        return None
+    return closed_by(rejection, about.submission_id, now=now, demo=demo, case_ref=about.case_ref)
 
 
 def _key_of(record: Record) -> UUID | None:
@@ -89,8 +93,8 @@ def _key_of(record: Record) -> UUID | None:
         return None
 
 
-def _submission_of(record: Record, topic: Topic, *, demo: bool) -> UUID | None:
+def _submission_of(record: Record, topic: Topic, *, demo: bool) -> Submission | None:
     event = settle(topic.decode, record)
     if isinstance(event, SubmissionEvent) and event.demo is demo:
-        return event.submission.submission_id
+        return event.submission
     return None

@@ -8,7 +8,17 @@ from typing import Annotated
 
 import typer
 
-from rfr_stream.commands import accounts, deciding, demo, house, intake, known_answers, operations, recalling
+from rfr_stream.commands import (
+    accounts,
+    deciding,
+    demo,
+    disclosing,
+    house,
+    intake,
+    known_answers,
+    operations,
+    recalling,
+)
 from rfr_stream.commands._context import ERRORS, printable, with_cluster
 from rfr_stream.commands._sentences import EXPECTED, sentences
 from rfr_stream.settings import Settings
@@ -57,6 +67,8 @@ app.command()(deciding.watch)
 app.command()(recalling.leads)
 app.command()(recalling.withdraw)
 app.add_typer(recalling.subscribers, name="subscribers")
+app.command()(disclosing.disclose)
+app.command()(disclosing.verify)
 app.add_typer(operations.topics_app, name="topics")
 app.add_typer(operations.models_app, name="models")
 app.add_typer(operations.gallery_app, name="gallery")

@@ -24,7 +24,6 @@ from uuid import UUID
 from rfr_stream.errors import NotPermitted
 from rfr_stream.events import (
     CandidatesReady,
-    Event,
     IdentificationConfirmed,
     IdentificationWithdrawn,
     ImageSubmitted,
@@ -35,6 +34,7 @@ from rfr_stream.events import (
     SubjectChosen,
     SubjectUnclear,
     SubmissionClosed,
+    SubmissionEvent,
     WithdrawalOrdered,
 )
 from rfr_stream.policy import LEAD_SUPPORT, QUORUM, objection, require_competent, standing, verdict
@@ -293,17 +293,20 @@ def _recall(case: Case, reason: str, by: str, now: datetime) -> Step:
 
 
 # --- moving ---------------------------------------------------------------------------------------------------------
-def _known(case: Case | None, submission_id: UUID, event: Event, now: datetime) -> Case:
+def _known(case: Case | None, submission_id: UUID, event: SubmissionEvent | SubmissionClosed, now: datetime) -> Case:
     """Return the case that this event is about, new if it is the first to speak of it.
 
-    A parked decision opens a case but vouches for nothing: whether it is a demonstration is for the stages to say.
+    A parked decision opens a case but vouches for nothing: whether it is a demonstration, and whose case it is, is for
+    the stages to say.
     """
+    case_ref = event.case_ref if isinstance(event, SubmissionClosed) else event.submission.case_ref
     if case is None:
-        return Case(submission_id, CaseState.AWAITING_CANDIDATES, now, demo=event.demo)
+        return Case(submission_id, CaseState.AWAITING_CANDIDATES, now, demo=event.demo, case_ref=case_ref)
+    known = replace(case, case_ref=case_ref or case.case_ref)
     if case.state is CaseState.AWAITING_CANDIDATES:
-        return replace(case, demo=event.demo)
+        return replace(known, demo=event.demo)
     _require(case.demo == event.demo, "demo: a demonstration's event and an operational case never meet")
-    return replace(_move(case, CaseState.AWAITING_CANDIDATES), outcome=None) if case.outcome in SET_ASIDE else case
+    return replace(_move(known, CaseState.AWAITING_CANDIDATES), outcome=None) if case.outcome in SET_ASIDE else known
 
 
 def _existing(case: Case | None) -> Case:
@@ -327,7 +330,12 @@ def _end(case: Case, outcome: Outcome, now: datetime, why: str = "") -> Step:
 def _told(case: Case, outcome: Outcome, detail: str, now: datetime) -> tuple[SubmissionClosed, ...]:
     """Return what whoever sent the submission is told; nobody did where the answer is known."""
     told = SubmissionClosed(
-        occurred_at=now, submission_id=case.submission_id, outcome=outcome, detail=detail, demo=case.demo
+        occurred_at=now,
+        submission_id=case.submission_id,
+        outcome=outcome,
+        detail=detail,
+        case_ref=case.case_ref,
+        demo=case.demo,
     )
     return () if case.seeded else (told,)
 

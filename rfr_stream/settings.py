@@ -216,6 +216,11 @@ class Settings(BaseSettings):
         return self.vision.weights_dir or self.data_dir / "models"
 
     @property
+    def seal_file(self) -> Path:
+        """The key that disclosures are sealed with."""
+        return self.data_dir / "seal.pem"
+
+    @property
     def journal_dir(self) -> Path:
         """Where each stage notes what it has in hand."""
         return self.data_dir / "journal"

@@ -363,13 +363,18 @@ def identification_withdrawn(about: Submission | None = None, *, demo: bool = Fa
 
 
 def closed(
-    outcome: Outcome = Outcome.NO_FACE, *, submission_id: UUID | None = None, demo: bool = False
+    outcome: Outcome = Outcome.NO_FACE,
+    *,
+    submission_id: UUID | None = None,
+    case_ref: str | None = None,
+    demo: bool = False,
 ) -> SubmissionClosed:
     return SubmissionClosed(
         occurred_at=NOW,
         submission_id=submission_id or submission().submission_id,
         outcome=outcome,
         detail="said by a stage",
+        case_ref=case_ref,
         demo=demo,
     )
 

@@ -1,13 +1,16 @@
-"""Reviewers' keys and signatures: Ed25519 with `cryptography`, and passkeys.
+"""Keys and signatures, reviewers' and the house's own: Ed25519 with `cryptography`, and passkeys.
 
 A public key is base64 of its 32 raw bytes. A private key leaves memory only as a PEM file (PKCS#8) that a passphrase
-encrypts and that only its owner may read.
+encrypts and that only its owner may read. The house's key has no passphrase, since nobody is there to type it: who may
+read the data directory may seal.
 """
 
 import hashlib
 import os
 from base64 import b64decode, b64encode
+from contextlib import suppress
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Final
 
 from cryptography.exceptions import InvalidSignature
@@ -15,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
+    NoEncryption,
     PrivateFormat,
     load_pem_private_key,
 )
@@ -29,7 +33,9 @@ __all__ = [
     "checked_public_text",
     "fingerprint",
     "generate",
+    "is_signed",
     "load",
+    "of_house",
     "public_text",
     "save",
     "sign_bytes",
@@ -54,9 +60,7 @@ class KeyVerifier:
         """Whether what was said is signed by this key (base64: 32 bytes of Ed25519, or a passkey's COSE key)."""
         try:
             if said.passkey is None:
-                key = Ed25519PublicKey.from_public_bytes(_strictly(public_key))
-                key.verify(_strictly(said.signature), said.signed_bytes)
-                return True
+                return is_signed(public_key, said.signature, said.signed_bytes)
             url, cose_key, signature = self._desk_url, _strictly(public_key), _strictly(said.signature)
             return url is not None and passkeys.verify(cose_key, said, signature, desk_url=url)
         except (InvalidSignature, ValueError):
@@ -98,6 +102,15 @@ def fingerprint(public_key: str) -> str:
     return " ".join(digits[n : n + 4] for n in range(0, len(digits), 4))
 
 
+def is_signed(public_key: str, signature: str, message: bytes) -> bool:
+    """Whether this key, base64 of 32 bytes, signed this message; whatever is malformed is not signed."""
+    try:
+        Ed25519PublicKey.from_public_bytes(_strictly(public_key)).verify(_strictly(signature), message)
+    except (InvalidSignature, ValueError):
+        return False
+    return True
+
+
 def sign_bytes(key: Ed25519PrivateKey, message: bytes) -> str:
     """Return the base64 of this key's signature of a message."""
     return b64encode(key.sign(message)).decode()
@@ -134,6 +147,37 @@ def load(path: Path, *, passphrase: str) -> Ed25519PrivateKey:
         msg = "passphrase: does not open an Ed25519 key in this file"
         raise NotPermitted(msg)
     return key
+
+
+def of_house(path: Path) -> Ed25519PrivateKey:
+    """Return the key that the house seals with, made when it is first asked for.
+
+    Raises:
+        NotPermitted: what lies there is no such key.
+
+    """
+    if not path.exists():
+        _make(path)
+    try:
+        key = load_pem_private_key(path.read_bytes(), None)
+    except (ValueError, TypeError):
+        key = None
+    if not isinstance(key, Ed25519PrivateKey):
+        msg = f"{path}: holds no Ed25519 key without a passphrase"
+        raise NotPermitted(msg)
+    return key
+
+
+def _make(path: Path) -> None:
+    """Put a new key there whole, or leave the one that somebody else has put there meanwhile."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    pem = generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    with NamedTemporaryFile(dir=path.parent) as file:  # which only its owner may read
+        file.write(pem)
+        file.flush()
+        os.fsync(file.fileno())
+        with suppress(FileExistsError):
+            os.link(file.name, path)
 
 
 def _strictly(text: str) -> bytes:

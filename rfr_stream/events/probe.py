@@ -264,6 +264,7 @@ class SubmissionClosed(Event):
     submission_id: UUID
     outcome: Outcome
     detail: Prose
+    case_ref: Annotated[Ref | None, Field(description="none where the submission itself could not be opened")] = None
 
     @property
     def event_id(self) -> UUID:

@@ -138,6 +138,8 @@ class Case:
     seeded: bool = False
     """Whether its answer is known, and it measures its reviewers; nothing of it leaves the house."""
     demo: bool = False
+    case_ref: str | None = None
+    """None while all that is known of it is a decision that came before its list."""
 
 
 @dataclass(frozen=True, slots=True)

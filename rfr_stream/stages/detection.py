@@ -98,7 +98,7 @@ def _measured(now: datetime, row: tuple[ImageSubmitted, Chip]) -> Chip | Submiss
 
 
 def _end(now: datetime, event: ImageSubmitted, outcome: Outcome, detail: str) -> SubmissionClosed:
-    return close(event.submission.submission_id, outcome, detail, now=now, demo=event.demo)
+    return close(event, outcome, detail, now=now)
 
 
 async def _store_crops(blobs: BlobStore, codec: Codec, rows: Sequence[tuple[ImageSubmitted, Chip]]) -> list[BlobRef]:

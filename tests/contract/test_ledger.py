@@ -81,7 +81,14 @@ class TestCases:
 
         (returned,) = await ledger.apply([listed(found)])
 
-        expected = Case(found.submission.submission_id, CaseState.AWAITING_REVIEW, NOW, candidates=found, demo=True)
+        expected = Case(
+            found.submission.submission_id,
+            CaseState.AWAITING_REVIEW,
+            NOW,
+            candidates=found,
+            demo=True,
+            case_ref="case-1",
+        )
         assert returned == expected
         assert await ledger.case(found.submission.submission_id) == expected
 

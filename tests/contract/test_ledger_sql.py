@@ -157,6 +157,7 @@ class TestGuards:
     async def test_no_lead_for_a_submission_that_was_planted_whatever_its_case_says(self, url: str) -> None:
         found = builders.candidates_ready()
         async with SqlLedger(url) as ledger:
+            await ledger.hold(builders.references_of(found))
             await ledger.plant([Seed(builders.image_submitted(found.submission), "person-1")])
             with pytest.raises(IntegrityError, match="two reviewers"):
                 await ledger.apply(ledger_worker.changes([found]))

@@ -106,7 +106,13 @@ class TestList:
         step = after(LIST)
 
         assert step == Step(
-            Case(FOUND.submission.submission_id, CaseState.AWAITING_REVIEW, opened_at=NOW, candidates=FOUND)
+            Case(
+                FOUND.submission.submission_id,
+                CaseState.AWAITING_REVIEW,
+                opened_at=NOW,
+                candidates=FOUND,
+                case_ref="case-1",
+            )
         )
 
     def test_an_honest_blank_closes_the_case_and_tells_the_submitter(self) -> None:
@@ -146,6 +152,51 @@ class TestList:
 
         with pytest.raises(NotPermitted, match=r"^demo: "):
             demonstration(STATES[CaseState.AWAITING_SUBJECT])
+
+
+ENDED_EARLY = review.closed(builders.closed(Outcome.NO_FACE, case_ref="case-1"), NOW)
+UNOPENED = review.closed(builders.closed(Outcome.UNREADABLE), NOW)
+
+
+class TestWhose:
+    """Whose record a case is: a disclosure of a case must find all that was ever asked for it."""
+
+    def test_what_ended_before_any_list_still_belongs_to_its_case(self) -> None:
+        assert after(ENDED_EARLY).case.case_ref == "case-1"
+
+    def test_a_question_whose_face_is_meant_belongs_to_its_case(self) -> None:
+        asked = review.subject_unclear(builders.subject_unclear(), NOW)
+
+        assert after(asked).case.case_ref == "case-1"
+
+    def test_a_submission_that_could_not_be_opened_belongs_to_none_until_it_can(self) -> None:
+        unopened = after(UNOPENED).case
+
+        assert unopened.case_ref is None
+        assert LIST(unopened).case.case_ref == "case-1"
+
+    def test_an_end_that_does_not_say_whose_it_is_takes_nothing_away(self) -> None:
+        early = after(ENDED_EARLY).case
+
+        assert UNOPENED(replace(early, outcome=Outcome.REFUSED)).case.case_ref == "case-1"
+
+    def test_the_list_knows_better_than_an_end(self) -> None:
+        """Its submission's id is derived from the case; an end only says so."""
+        foreign = replace(after(UNOPENED).case, case_ref="case-2")
+
+        assert LIST(foreign).case.case_ref == "case-1"
+
+    def test_a_decision_that_waits_for_its_list_vouches_for_no_case(self) -> None:
+        parked = after(decides(builders.decision(FOUND))).case
+
+        assert parked.case_ref is None
+        assert LIST(parked).case.case_ref == "case-1"
+
+    def test_whoever_sent_it_is_told_of_which_case(self) -> None:
+        (told,) = after(review.candidates_ready(BLANK, NOW)).emit
+
+        assert isinstance(told, SubmissionClosed)
+        assert told.case_ref == "case-1"
 
 
 class TestParking:

@@ -5,6 +5,7 @@ from rfr_stream.adapters.desk.accounts import Accounts
 from rfr_stream.adapters.desk.examinations import Examinations
 from rfr_stream.adapters.desk.leads import Leads
 from rfr_stream.adapters.desk.queue import Queue
+from rfr_stream.adapters.desk.records import Records
 from rfr_stream.adapters.desk.statistics import Statistics
 from rfr_stream.adapters.ledger import SqlLedger
 
@@ -23,3 +24,4 @@ class SqlDesk:
         self.log = AccessLog(database)
         self.statistics = Statistics(database)
         self.leads = Leads(database)
+        self.records = Records(database)

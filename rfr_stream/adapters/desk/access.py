@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, insert, select
+from sqlalchemy import ColumnElement, Connection, RowMapping, insert, select
 
 from rfr_stream.adapters.ledger.database import Database
 from rfr_stream.adapters.ledger.tables import access_log
@@ -52,7 +52,7 @@ class AccessLog:
 
         def found(connection: Connection) -> list[Entry]:
             rows = connection.execute(wanted).mappings()
-            return [Entry(**{**row, "operation": Operation(row["operation"])}) for row in rows]
+            return [to_entry(row) for row in rows]
 
         return await self._database.read(found)
 
@@ -64,3 +64,8 @@ class AccessLog:
                 return expected
             before, expected = line.digest, line.sequence + 1
         return None
+
+
+def to_entry(row: RowMapping) -> Entry:
+    """Return the line of a row."""
+    return Entry(**{column.name: row[column] for column in access_log.c} | {"operation": Operation(row["operation"])})

@@ -57,16 +57,7 @@ class Examinations:
         """Return the examination, if the candidates were ever served to this reviewer."""
         wanted = select(examinations).where(*_of(examinations.c, submission_id, account_id))
         row = await self._database.read(lambda connection: connection.execute(wanted).mappings().one_or_none())
-        if row is None:
-            return None
-        return Examined(
-            order_seed=row["order_seed"],
-            shown_at=row["shown_at"],
-            looks={int(place): Look(**look) for place, look in json.loads(row["looks"]).items()},
-            draft=ReviewDecided.model_validate_json(row["draft"]) if row["draft"] else None,
-            sent_at=row["sent_at"],
-            revealed_at=row["revealed_at"],
-        )
+        return to_examined(row) if row else None
 
     async def look(self, submission_id: UUID, account_id: str, looks: Mapping[int, Look]) -> None:
         """Add to how long each candidate was looked at."""
@@ -100,7 +91,7 @@ class Examinations:
         """Return the latest alerts, newest first."""
         wanted = select(alerts).order_by(alerts.c.sequence.desc()).limit(limit)
         rows = await self._database.read(lambda connection: connection.execute(wanted).mappings().all())
-        return [_to_alert(row) for row in rows]
+        return [to_alert(row) for row in rows]
 
     async def _keep(self, submission_id: UUID, account_id: str, **fields: Any) -> None:  # noqa: ANN401 - columns
         def upsert(connection: Connection) -> None:
@@ -124,5 +115,18 @@ def _added(before: Mapping[int, Look], more: Mapping[int, Look]) -> dict[int, di
     return {place: asdict(look) for place, look in both.items()}
 
 
-def _to_alert(row: RowMapping) -> Alert:
+def to_examined(row: RowMapping) -> Examined:
+    """Return the examination of a row."""
+    return Examined(
+        order_seed=row["order_seed"],
+        shown_at=row["shown_at"],
+        looks={int(place): Look(**look) for place, look in json.loads(row["looks"]).items()},
+        draft=ReviewDecided.model_validate_json(row["draft"]) if row["draft"] else None,
+        sent_at=row["sent_at"],
+        revealed_at=row["revealed_at"],
+    )
+
+
+def to_alert(row: RowMapping) -> Alert:
+    """Return the alert of a row."""
     return Alert(row["at"], AlertKind(row["kind"]), row["account_id"], row["submission_id"], row["detail"])

@@ -186,7 +186,7 @@ class SqlLedger:
 
         def oldest(connection: Connection) -> list[Case]:
             rows = connection.execute(wanted).mappings().all()
-            return list(_with_decisions(connection, rows).values())
+            return list(with_decisions(connection, rows).values())
 
         return await self.database.read(oldest)
 
@@ -293,10 +293,10 @@ class SqlLedger:
 
 def _load(connection: Connection, ids: Collection[UUID]) -> dict[UUID, Case]:
     rows = connection.execute(by_key(cases, ids, connection.dialect)).mappings().all()
-    return _with_decisions(connection, rows)
+    return with_decisions(connection, rows)
 
 
-def _with_decisions(connection: Connection, rows: Sequence[RowMapping]) -> dict[UUID, Case]:
+def with_decisions(connection: Connection, rows: Sequence[RowMapping]) -> dict[UUID, Case]:
     """Return the cases of these rows, in their order."""
     if not rows:
         return {}

@@ -62,6 +62,7 @@ def case_row(case: Case, before: Case | None) -> Row:
         "choice": _json(case.choice),
         "withdrawal": _json(case.withdrawal),
         "seeded": case.seeded,
+        "case_ref": case.case_ref,
         **_queued(case),
     }
 
@@ -98,6 +99,7 @@ def to_case(row: RowMapping, decisions: Sequence[str]) -> Case:
         withdrawal=WithdrawalOrdered.model_validate_json(row["withdrawal"]) if row["withdrawal"] else None,
         seeded=row["seeded"],
         demo=row["demo"],
+        case_ref=row["case_ref"],
     )
 
 

@@ -63,7 +63,10 @@ cases: Final = Table(
     Column("source", String(32)),
     Column("purpose", String(32)),
     Column("submitted_by", String(128)),
+    # What a disclosure asks for.
+    Column("case_ref", String(128)),
     Index("cases_by_state", "state", "opened_at"),
+    Index("cases_by_case_ref", "case_ref"),
 )
 Index(
     "cases_waiting",

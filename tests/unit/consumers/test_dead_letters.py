@@ -81,6 +81,7 @@ def test_a_rejection_in_the_machines_half_closes_the_submission(
     outcome = outcome_of(topic.encode(event), rejection, topic=topic, now=WHEN, demo=False)
     assert outcome is not None
     assert (outcome.submission_id, outcome.outcome, outcome.demo) == (event.submission.submission_id, said, False)
+    assert outcome.case_ref == event.submission.case_ref
 
 
 def test_a_poisonous_record_closes_the_submission_of_its_key_unopened() -> None:
@@ -88,7 +89,7 @@ def test_a_poisonous_record_closes_the_submission_of_its_key_unopened() -> None:
     record = Record(topics.FACES.name, str(key).encode(), b"{")
     outcome = outcome_of(record, Poisonous(), topic=topics.FACES, now=WHEN, demo=False)
     assert outcome is not None
-    assert outcome.submission_id == key
+    assert (outcome.submission_id, outcome.case_ref) == (key, None)
 
 
 def test_junk_under_somebodys_submission_closes_nothing() -> None:

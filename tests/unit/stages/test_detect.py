@@ -199,6 +199,12 @@ async def test_a_picture_of_nobody_ends_as_no_face(subject: Point | None) -> Non
     assert await ended(here, await here.submitted(subject=subject)) is Outcome.NO_FACE
 
 
+async def test_an_end_says_to_which_case_the_submission_belongs() -> None:
+    here = House()
+    event = await here.submitted()
+    assert only(SubmissionClosed, await here.detect(event)).case_ref == event.submission.case_ref
+
+
 @pytest.mark.parametrize(("score", "certain"), [(0.49, True), (0.5, False)])
 async def test_a_face_below_the_least_score_is_none(score: float, certain: bool) -> None:  # noqa: FBT001 - parametrised
     here = House()

@@ -37,6 +37,7 @@ _UNLESS_TWO_PEOPLE: Final = """
     )
 """
 _WAITS: Final = "state IN ('awaiting_subject', 'awaiting_review', 'awaiting_second_review', 'awaiting_third_review')"
+_OF_SUBMISSION: Final = ("source", "purpose", "submitted_by", "case_ref")
 _STANDS: Final = "1 = 1"
 _MODELS: Final = ("detector", "embedder")
 _PARTS: Final = ("name", "version", "weights_sha256")
@@ -107,9 +108,11 @@ def _cases() -> None:
         sa.Column("source", sa.String(32)),
         sa.Column("purpose", sa.String(32)),
         sa.Column("submitted_by", sa.String(128)),
+        sa.Column("case_ref", sa.String(128)),
     ):
         op.add_column("cases", column)
     _know_the_queue()
+    op.create_index("cases_by_case_ref", "cases", ["case_ref"])
     op.execute(f"UPDATE cases SET waits = ({_WAITS})")  # noqa: S608 - our own states
     waits = sa.column("waits", sa.Boolean) == sa.true()
     op.create_index(
@@ -123,10 +126,10 @@ def _cases() -> None:
 
 
 def _know_the_queue() -> None:
-    """Of the cases that are there, the queue must know what it knows of new ones, or nobody would be offered them."""
+    """Of the cases that are there, know what is known of new ones: nobody would be offered them, or find them again."""
     is_sqlite = op.get_bind().dialect.name == "sqlite"
     of = "json_extract(candidates, '$.submission.{0}')" if is_sqlite else "candidates::json -> 'submission' ->> '{0}'"
-    fields = ", ".join(f"{name} = {of.format(name)}" for name in ("source", "purpose", "submitted_by"))
+    fields = ", ".join(f"{name} = {of.format(name)}" for name in _OF_SUBMISSION)
     op.execute(f"UPDATE cases SET {fields} WHERE candidates IS NOT NULL")  # noqa: S608 - names of columns
     urgency = "CASE purpose WHEN 'missing' THEN 2 WHEN 'victim' THEN 3 ELSE 4 END"  # nobody had said what harm there is
     op.execute(f"UPDATE cases SET urgency = {urgency} WHERE candidates IS NOT NULL")  # noqa: S608 - the line above
