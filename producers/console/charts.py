@@ -97,10 +97,10 @@ def _throughput_says(report: Report) -> str:
 _TICKS: Final = (
     ("5 min", timedelta(minutes=5)),
     ("1 h", timedelta(hours=1)),
-    ("1 day", timedelta(days=1)),
-    ("1 week", timedelta(weeks=1)),
-    ("1 month", timedelta(days=30)),
-    ("6 months", timedelta(days=182)),
+    ("1 d", timedelta(days=1)),
+    ("1 w", timedelta(weeks=1)),
+    ("1 mo", timedelta(days=30)),
+    ("6 mo", timedelta(days=182)),
 )
 _BINS: Final = 45
 
@@ -115,13 +115,13 @@ def _queue(report: Report) -> "Figure":
         np.histogram(np.clip([age.total_seconds() for age in row], edges[0], edges[-1]), edges)[0] for row in ages
     ]
     most = max(4, *(int(row.max()) for row in heights))  # of a single case, a speck
-    scale = draw.panel(sheet, (88, 10, 200, 196), x=(edges[0], edges[-1]), y=(0, 1), xscale="log")
+    scale = draw.panel(sheet, (88, 10, 220, 196), x=(edges[0], edges[-1]), y=(0, 1), xscale="log")
     for label, age in _TICKS:
         if age <= oldest:
             draw.line(scale, (age.total_seconds(),) * 2, (0, 1))
             scale.text(age.total_seconds(), -0.075, label, ha="center", color=SOFT, size=SMALL)
     for foot, row, waiting, urgency in zip(range(46, 240, 40), heights, ages, URGENCY, strict=True):
-        panel = draw.panel(sheet, (88, foot - 30, 200, 30), x=(edges[0], edges[-1]), y=(0, most), xscale="log")
+        panel = draw.panel(sheet, (88, foot - 30, 220, 30), x=(edges[0], edges[-1]), y=(0, most), xscale="log")
         draw.columns(panel, edges[:-1], row, np.diff(edges) * 0.85, color=ACCENT)
         draw.line(panel, (edges[0], edges[-1]), (0, 0))
         draw.words(sheet, 0, foot, urgency)
