@@ -158,7 +158,7 @@ async def _register_first(desk: Desk, account: Account, until: datetime) -> None
         msg = "until: a supervisor needs a key, and training that is in date"
         raise NotPermitted(msg)
     await desk.log(account, Operation.ALTERATION, account.account_id, "key: registered, the first supervisor's")
-    first = Reviewer(account.account_id, account.public_key, until, Duty.SUPERVISE)
+    first = Reviewer(account.account_id, account.public_key, until, Duty.SUPERVISE, recorded_at=desk.clock())
     if not await desk.store.accounts.register_first(first):
         msg = "key: there is a supervisor already; the command below registers another"
         raise NotPermitted(msg)
