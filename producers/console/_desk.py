@@ -94,6 +94,11 @@ def desk_of(request: Request) -> Desk:
 Here: TypeAlias = Annotated[Desk, Depends(desk_of)]
 
 
+def is_asked_by_itself(request: Request) -> bool:
+    """Whether a page asks again by itself, with nobody doing anything: a session does not live on that."""
+    return "hx-request" in request.headers
+
+
 async def signed_in(request: Request, desk: Here) -> Account:
     """Return who is signed in.
 
@@ -107,6 +112,7 @@ async def signed_in(request: Request, desk: Here) -> Account:
         desk.clock(),
         idle=timedelta(minutes=desk.settings.idle_minutes),
         longest=timedelta(hours=desk.settings.session_hours),
+        used=not is_asked_by_itself(request),
     )
     if account is None:
         raise NotSignedIn

@@ -11,7 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from starlette.exceptions import HTTPException
 
-from producers.console._desk import NotFound, NotSignedIn, TooEarly
+from producers.console._desk import NotFound, NotSignedIn, TooEarly, is_asked_by_itself
 from producers.console._pages import page
 from rfr_stream import telemetry
 from rfr_stream.errors import NotPermitted, Rejected, Unavailable
@@ -34,14 +34,14 @@ def refused(request: Request, status: HTTPStatus, why: str) -> HTMLResponse:
 
 async def _not_signed_in(request: Request, _: Exception) -> Response:
     there = f"/sign-in?next={quote(_came_from(request), safe='/')}"
-    if "hx-request" in request.headers:
+    if is_asked_by_itself(request):
         return Response(status_code=HTTPStatus.UNAUTHORIZED, headers={"hx-redirect": there})
     return RedirectResponse(there, HTTPStatus.SEE_OTHER)
 
 
 def _came_from(request: Request) -> str:
     """Return the page that somebody was on: of what a page sends by itself, the page, and not where it is sent."""
-    if request.method == "GET" and "hx-request" not in request.headers:
+    if request.method == "GET" and not is_asked_by_itself(request):
         return request.url.path
     return urlsplit(request.headers.get("referer", "")).path or "/"
 

@@ -8,7 +8,15 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse
 
-from producers.console._desk import HeldCase, Here, Reviewing, SignedIn, held_case, require_in_date
+from producers.console._desk import (
+    HeldCase,
+    Here,
+    Reviewing,
+    SignedIn,
+    held_case,
+    is_asked_by_itself,
+    require_in_date,
+)
 from producers.console._pages import page
 from rfr_stream.desk import Filter, Operation, Place, Waiting
 from rfr_stream.errors import NotPermitted
@@ -43,7 +51,7 @@ async def queue(  # noqa: PLR0917 - the page's own parameters
     now, me = desk.clock(), account.account_id
     rows = await desk.store.queue.waiting(me, now, only=only, after=_place(after), limit=PAGE_ROWS + 1)
     n, oldest = await desk.store.queue.count(me, now, only=only)
-    template = "queue_rows.html" if "hx-request" in request.headers else "queue.html"
+    template = "queue_rows.html" if is_asked_by_itself(request) else "queue.html"
     return page(
         request,
         template,

@@ -200,8 +200,10 @@ class Accounts:
 
         await self._database.write(add)
 
-    async def inside(self, token_sha256: str, now: datetime, *, idle: timedelta, longest: timedelta) -> Account | None:
-        """Return whose session this is, and note that it was used; None: it ended, or never was."""
+    async def inside(
+        self, token_sha256: str, now: datetime, *, idle: timedelta, longest: timedelta, used: bool = True
+    ) -> Account | None:
+        """Return whose session this is, and note whether it was used; None: it ended, or never was."""
         wanted = (
             select(accounts, sessions.c.seen_at)
             .join(sessions, sessions.c.account_id == accounts.c.account_id)
@@ -215,7 +217,7 @@ class Accounts:
         row = await self._database.read(lambda connection: connection.execute(wanted).mappings().one_or_none())
         if row is None:
             return None
-        if row["seen_at"] < now - _TOUCH_EVERY:
+        if used and row["seen_at"] < now - _TOUCH_EVERY:
             touch = update(sessions).where(sessions.c.token_sha256 == token_sha256).values(seen_at=now)
             await self._database.write(lambda connection: connection.execute(touch))
         return _to_account(row)
