@@ -142,6 +142,7 @@ async def opened(folder: Path, **settings: Any) -> AsyncIterator[DeskHouse]:  # 
             blobs=MemoryBlobs(),
             verifier=KeyVerifier(desk_settings.public_url),
             publish=publish,
+            seal_file=folder / "seal.pem",
             clock=clock,
         )
         yield DeskHouse(desk, ledger, build(desk), clock, published, clients)

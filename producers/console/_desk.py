@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -36,6 +37,8 @@ class Desk:
     blobs: BlobStore
     verifier: Verifier
     publish: Callable[[Sequence[Event]], Awaitable[None]]
+    seal_file: Path | None = None
+    """Of the key that disclosures are sealed with."""
     demo: bool = False
     clock: Callable[[], datetime] = utc_now
     max_image_bytes: int = 64 * 2**20

@@ -171,7 +171,7 @@ def end_of(day: date) -> datetime:
 
 # --- the password -----------------------------------------------------------------------------------------------------
 @router.post("/account/password", response_class=HTMLResponse)
-async def change_password(  # noqa: PLR0917 - the form's own fields
+async def change_password(
     request: Request, desk: Here, account: SignedIn, current: Password, password: Password, again: Password
 ) -> Response:
     """Keep another password; everybody who is in by the old one is out."""

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from typing import Final
 from urllib.parse import urlsplit
 
 from fastapi import FastAPI
@@ -13,14 +14,17 @@ from producers.console import _refusals as refusals
 from producers.console import (
     account,
     analysis,
+    auditing,
     comparison,
     decision,
     entrance,
     images,
+    leads,
     oidc,
     people,
     queue,
     subject,
+    supervision,
 )
 from producers.console._desk import Desk
 from producers.console._guard import PER_MINUTE, Guard
@@ -33,6 +37,12 @@ from rfr_stream.events import Event
 from rfr_stream.settings import LOOPBACK, Settings
 from topics import access
 from topics.bus import Bus, SendFailed
+
+_ROOMS: Final = (
+    *(entrance, oidc, account, people),
+    *(queue, subject, analysis, comparison, decision, images),
+    *(supervision, leads, auditing),
+)
 
 log = telemetry.logger(__name__)
 
@@ -51,7 +61,7 @@ def build(desk: Desk, *, per_minute: int = PER_MINUTE) -> FastAPI:
     app = FastAPI(title="rfr-stream review desk", docs_url=None, redoc_url=None, openapi_url=None)
     app.state.desk, app.state.entrance = desk, Entrance()
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
-    for room in (entrance, oidc, account, people, queue, subject, analysis, comparison, decision, images):
+    for room in _ROOMS:
         app.include_router(room.router)
     for error, answer in refusals.ANSWERS.items():
         app.add_exception_handler(error, answer)
@@ -72,6 +82,7 @@ def of(settings: Settings, ledger: opening.OpenLedger, bus: Bus, blobs: opening.
         blobs=blobs,
         verifier=opening.verifier(settings),
         publish=_publishing(bus),
+        seal_file=settings.seal_file,
         demo=settings.demo,
         max_image_bytes=settings.vision.max_image_bytes,
         max_image_pixels=settings.vision.max_image_pixels,

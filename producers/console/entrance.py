@@ -51,7 +51,7 @@ async def ask(request: Request, desk: Here, next: Annotated[str, Query(max_lengt
 
 
 @router.post("/sign-in", response_class=HTMLResponse)
-async def sign_in(  # noqa: PLR0917 - the form's own fields
+async def sign_in(
     request: Request,
     desk: Here,
     account_id: Name,
@@ -129,9 +129,7 @@ async def invitation(request: Request, desk: Here, code: Code = "") -> HTMLRespo
 
 
 @router.post("/invitation", response_class=HTMLResponse)
-async def accept(  # noqa: PLR0917 - the form's own fields
-    request: Request, desk: Here, code: CodeField, password: Password, again: Password
-) -> Response:
+async def accept(request: Request, desk: Here, code: CodeField, password: Password, again: Password) -> Response:
     """Keep the password, and let them in."""
     require_local_accounts(desk.settings)
     invited = await _invited(desk, code)
@@ -179,7 +177,7 @@ async def set_up(request: Request, desk: Here, code: Code = "") -> HTMLResponse:
 
 
 @router.post("/setup", response_class=HTMLResponse)
-async def first_account(  # noqa: PLR0917 - the form's own fields
+async def first_account(
     request: Request, desk: Here, code: CodeField, account_id: Name, password: Password, again: Password
 ) -> Response:
     """Open the first account: a supervisor, who invites the others."""

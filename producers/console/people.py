@@ -54,9 +54,7 @@ async def _people_page(request: Request, desk: Desk, *, invited: str = "", link:
 
 
 @router.post("/invitations", response_class=HTMLResponse)
-async def invited(  # noqa: PLR0917 - the form's own fields
-    request: Request, desk: Here, account: Supervising, account_id: Name, role: Roles
-) -> HTMLResponse:
+async def invited(request: Request, desk: Here, account: Supervising, account_id: Name, role: Roles) -> HTMLResponse:
     """Invite somebody; their link is shown once."""
     link = await invite(desk.store, desk.settings, account_id, frozenset(role), by=account.account_id, now=desk.clock())
     return await _people_page(request, desk, invited=account_id, link=link)
@@ -131,7 +129,7 @@ def _to(account_id: str, **more: object) -> RedirectResponse:
 
 # --- certification ----------------------------------------------------------------------------------------------------
 @router.post("/certification", response_class=HTMLResponse)
-async def certify(  # noqa: PLR0917 - the form's own fields
+async def certify(
     request: Request, desk: Here, account: Supervising, account_id: Name, until: Annotated[date, Form()]
 ) -> HTMLResponse:
     """Show what is to be signed: until when somebody's training is in date, and which key is theirs."""

@@ -38,7 +38,7 @@ async def home(account: SignedIn) -> RedirectResponse:
 
 
 @router.get("/queue", response_class=HTMLResponse)
-async def queue(  # noqa: PLR0917 - the page's own parameters
+async def queue(
     request: Request,
     desk: Here,
     account: Reviewing,

@@ -40,6 +40,10 @@ class AccessLog:
         """Return the lines about one thing, in order."""
         return await self._read(access_log.c.about == about)
 
+    async def page(self, *, after: int, limit: int) -> list[Entry]:
+        """Return the next lines behind this one."""
+        return await self._read(access_log.c.sequence > after, limit=limit)
+
     async def lines(self, *, after: int = 0) -> AsyncIterator[Entry]:
         """Yield every line behind this one, in order."""
         while page := await self._read(access_log.c.sequence > after, limit=_PAGE):
