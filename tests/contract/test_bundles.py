@@ -181,6 +181,22 @@ def test_new_digests_do_not_carry_the_old_seal() -> None:
     assert checked.sealed_by is None
 
 
+def test_a_manifest_that_says_more_than_was_sealed_is_found() -> None:
+    manifest = json.loads(opened()[bundles.MANIFEST])
+    manifest["contents"]["printed_by"] = "somebody else"
+
+    assert "whole: not the digest" in first_fault(zipped({**opened(), bundles.MANIFEST: canonical(manifest)}))
+
+
+def test_a_file_that_is_named_and_not_there_is_missed() -> None:
+    manifest = json.loads(opened()[bundles.MANIFEST])
+    manifest["contents"]["members"]["images.zip"] = {"sha256": "0" * 64, "bytes": 1}
+
+    checked = bundles.check(zipped({**opened(), bundles.MANIFEST: canonical(manifest)}))
+
+    assert "manifest.json: names other files than these" in checked.faults
+
+
 def forged() -> Disclosure:
     """Return the record with one decision turned into its opposite, behind its reviewer's back."""
     search = DOCUMENT.searches[0]
