@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Final
+from uuid import UUID
 
 import builders
 from builders import LATER, NOW
@@ -159,6 +160,7 @@ async def fill(ledger: SqlLedger) -> None:
     await abandon(ledger)
     await refuse(ledger)
     await plant(ledger)
+    await publish(ledger)
 
 
 async def lead(ledger: SqlLedger, listed: CandidatesReady = LEAD) -> None:
@@ -242,5 +244,6 @@ async def apply(ledger: SqlLedger, event: Event, transition: Transition) -> None
         raise verdict
 
 
-def _about(event: Event) -> Any:  # noqa: ANN401
-    return event.submission.submission_id if isinstance(event, CandidatesReady) else getattr(event, "submission_id")  # noqa: B009
+def _about(event: Any) -> UUID:  # noqa: ANN401 - of several kinds
+    about: UUID = getattr(event, "submission", event).submission_id
+    return about

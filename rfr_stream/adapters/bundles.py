@@ -205,13 +205,14 @@ def _manifest(data: bytes) -> Manifest:
 
 
 def _seal_faults(members: Mapping[str, bytes], manifest: Manifest) -> Iterator[str]:
+    """Yield what is wrong with the manifest itself, and then with what it names."""
     named = manifest.contents.members
-    for name in (DOCUMENT, PRINT):
-        if named.get(name) != _member(members[name]):
-            yield f"{name}: not the file that {MANIFEST} names"
-    if set(named) != {DOCUMENT, PRINT}:
-        yield f"{MANIFEST}: names files that are not here"
     if manifest.whole != manifest.contents.sha256:
         yield f"{MANIFEST}: whole: not the digest of what it names"
     if not keys.is_signed(manifest.sealed_by, manifest.seal, _SEALED + manifest.whole.encode()):
         yield f"{MANIFEST}: seal: not a signature of this bundle by the key that it names"
+    if set(named) != {DOCUMENT, PRINT}:
+        yield f"{MANIFEST}: names other files than these"
+    for name in (DOCUMENT, PRINT):
+        if named.get(name) != _member(members[name]):
+            yield f"{name}: not the file that {MANIFEST} names"

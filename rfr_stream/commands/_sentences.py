@@ -11,6 +11,7 @@ from rfr_stream.settings import Settings
 from topics.bus import SendFailed
 
 OPTIONS: Final = {
+    "about": "CASE",
     "case_ref": "--case",
     "legal_basis": "--basis",
     "submitted_by": "--by",
