@@ -67,7 +67,7 @@ class Relay:
             for name in (IDENTIFICATIONS.name, OUTCOMES.name, SUBMISSIONS.name, DECISIONS.dead(GROUP))
         ]
         there = {(kept.record.topic, kept.record.header("ce_id")) for tail in tails for kept in tail}
-        await self._outbox.published([row.event.event_id for row in owed if not row.again and _lies_in(there, row)])
+        await self._outbox.published([row.event.event_id for row in owed if _lies_in(there, row)])
 
     async def _rest(self) -> None:
         with suppress(TimeoutError):
@@ -76,7 +76,12 @@ class Relay:
 
 
 def _lies_in(there: AbstractSet[tuple[str, str]], row: Outgoing) -> bool:
-    """Whether a row's event is on the one topic where it belongs; elsewhere, a sender can have forged its id."""
+    """Whether a row's event is on the one topic where it belongs; elsewhere, a sender can have forged its id.
+
+    A reminder never does: what lies there is what it reminds of.
+    """
+    if row.again:
+        return False
     topic = DECISIONS.dead(GROUP) if row.refusal else topic_of(row.event).name
     return (topic, str(row.event.event_id)) in there
 

@@ -9,15 +9,19 @@ from contextlib import asynccontextmanager
 from uuid import UUID, uuid4
 
 import builders
+import ledger_worker
 from chain import Chain, Talk, variables
 
 import topics
 from consumers._relay import Relay
+from rfr_stream import stages
+from rfr_stream.adapters.keys import KeyVerifier
 from rfr_stream.events import (
     CandidatesReady,
     IdentificationConfirmed,
     IdentificationWithdrawn,
     ReviewDecided,
+    Signed,
     Support,
 )
 from rfr_stream.ports import Outbox
@@ -47,28 +51,37 @@ async def relaying(talk: Talk, outbox: Outbox | None = None) -> AsyncIterator["a
         await asyncio.wait([running])
 
 
-def a_list() -> CandidatesReady:
+def a_list(person: str = "person-1") -> CandidatesReady:
     """Return the list of a new submission."""
-    return builders.candidates_ready(builders.submission(case_ref=f"case-{uuid4()}"))
+    return builders.candidates_ready(builders.submission(case_ref=f"case-{uuid4()}"), people=(person,))
 
 
-async def listed(talk: Talk) -> CandidatesReady:
-    """Say such a list, whose references are held, and wait until people may decide."""
-    found = a_list()
+async def given_out(talk: Talk, person: str = "person-1") -> CandidatesReady:
+    """Let two people confirm a new submission at the review stage, and hear the lead."""
+    found = a_list(person)
     await talk.ledger.hold(builders.references_of(found))
     await talk.say(found)
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(120):
         while await talk.ledger.case(found.submission.submission_id) is None:  # noqa: ASYNC110 - a database tells nobody
             await asyncio.sleep(0.05)
+    await talk.say(*(builders.decision(found, by=by, person_id=person) for by in ("reviewer-a", "reviewer-b")))
+    await talk.ear.until(lambda: leads_of(talk, found), within_s=120)
     return found
 
 
-async def given_out(talk: Talk) -> CandidatesReady:
-    """Let two people confirm a new submission, and hear the lead."""
-    found = await listed(talk)
-    await talk.say(*(builders.decision(found, by=by) for by in ("reviewer-a", "reviewer-b")))
-    await talk.ear.until(lambda: leads_of(talk, found), within_s=60)
+async def confirmed(talk: Talk) -> CandidatesReady:
+    """Let the ledger alone confirm a new submission, and a relay say so."""
+    found = a_list()
+    await talk.ledger.hold(builders.references_of(found))
+    await talk.ledger.apply(ledger_worker.changes([found]))
+    async with relaying(talk):
+        await nothing_owed(talk)
     return found
+
+
+async def decides(talk: Talk, said: Signed) -> None:
+    """Let the ledger count what somebody signed, in a process that dies before its relay looks."""
+    await stages.decide(said, ledger=talk.ledger, verifier=KeyVerifier(), now=builders.LATER)
 
 
 def takes_back(found: CandidatesReady) -> ReviewDecided:
@@ -95,6 +108,6 @@ def said_of(
 
 
 async def nothing_owed(talk: Talk) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         while await talk.ledger.unpublished(1):  # noqa: ASYNC110 - a database tells nobody
             await asyncio.sleep(0.05)

@@ -15,9 +15,10 @@ import pytest
 from chain import Chain, running
 
 import topics
-from rfr_stream.events import IdentificationConfirmed
+from rfr_stream.events import IdentificationConfirmed, LeadAcknowledged
 from topics import Record
 from topics.bus import Bus
+from topics.tail import read_tail
 
 CASE_SYSTEM: Final = Path(__file__).parents[2] / "examples" / "case_system.py"
 
@@ -91,7 +92,16 @@ async def test_each_lead_is_kept_once_though_it_is_repeated_and_the_subscriber_k
         await send(chain, topics.IDENTIFICATIONS.encode(lead(1_000)))
         assert await until_said(process, "kept", str(lead(1_000).event_id))
 
-    assert kept(database) == sorted(str(each.event_id) for each in [*leads, lead(1_000)])
+    everything = sorted(str(each.event_id) for each in [*leads, lead(1_000)])
+    assert kept(database) == everything
+    assert await acknowledged(chain) == everything
+
+
+async def acknowledged(chain: Chain) -> list[str]:
+    """Return the `ce_id`s that the house can read as acknowledged, each once."""
+    records = await read_tail(chain.options, topics.ACKNOWLEDGEMENTS.name)
+    words = [topics.ACKNOWLEDGEMENTS.decode(kept.record) for kept in records]
+    return sorted({str(said.acknowledged) for said in words if isinstance(said, LeadAcknowledged)})
 
 
 async def until_said(process: "subprocess.Popen[str]", *words: str) -> bool:

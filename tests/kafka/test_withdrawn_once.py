@@ -1,4 +1,7 @@
-"""A reviewer who takes support back withdraws the lead that rested on it: once, whatever dies in between."""
+"""A reviewer who takes support back withdraws the lead that rested on it: once, whatever dies in between.
+
+Only who has not acknowledged it makes it be said again.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -7,15 +10,21 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import builders
-import ledger_worker
 import pytest
 import pytest_asyncio
-from builders import LATER
 from chain import Chain, Talk, running
-from recall import a_list, given_out, leads_of, nothing_owed, relaying, reviewing, takes_back, withdrawals_of
+from recall import (
+    confirmed,
+    decides,
+    given_out,
+    leads_of,
+    nothing_owed,
+    relaying,
+    reviewing,
+    takes_back,
+    withdrawals_of,
+)
 
-from rfr_stream import stages
-from rfr_stream.adapters.keys import KeyVerifier
 from rfr_stream.events import CandidatesReady
 from rfr_stream.ports import Outbox, Outgoing
 
@@ -54,20 +63,9 @@ class DiesUnmarked:
             raise Died
 
 
-async def amended(talk: Talk) -> CandidatesReady:
-    """Give a lead out, and let the ledger count its amendment in a process that dies before its relay looks."""
-    found = a_list()
-    await talk.ledger.hold(builders.references_of(found))
-    await talk.ledger.apply(ledger_worker.changes([found]))
-    async with relaying(talk):
-        await nothing_owed(talk)
-    await stages.decide(takes_back(found), ledger=talk.ledger, verifier=KeyVerifier(), now=LATER)
-    return found
-
-
 async def withdrawn_once(talk: Talk, found: CandidatesReady) -> None:
     """Wait until all was said, and then a little longer: it may have been said once."""
-    await talk.ear.until(lambda: withdrawals_of(talk, found), within_s=60)
+    await talk.ear.until(lambda: withdrawals_of(talk, found), within_s=120)
     await nothing_owed(talk)
     await asyncio.sleep(1)
     assert len(withdrawals_of(talk, found)) == len(leads_of(talk, found)) == 1
@@ -88,20 +86,38 @@ async def test_a_second_version_withdraws_the_lead_once_however_often_it_and_a_s
 
 
 async def test_a_withdrawal_that_was_promised_and_never_sent_is_sent_once(chain: Chain, talk: Talk) -> None:
-    found = await amended(talk)
+    found = await confirmed(talk)
+    await decides(talk, takes_back(found))
     with reviewing(chain):
         await withdrawn_once(talk, found)
 
 
 async def test_a_withdrawal_that_was_sent_and_not_marked_is_not_sent_again(chain: Chain, talk: Talk) -> None:
-    found = await amended(talk)
+    found = await confirmed(talk)
+    await decides(talk, takes_back(found))
     async with relaying(talk, DiesUnmarked(talk.ledger)) as dies:
         with pytest.raises(Died):
             await dies
-    assert next(out.event.event_id for out in await talk.ledger.unpublished(9)) == withdrawals_of(talk, found)[0]
+    await talk.ear.until(lambda: withdrawals_of(talk, found))
+    assert [out.event.event_id for out in await talk.ledger.unpublished(1)] == withdrawals_of(talk, found)
 
     with reviewing(chain):
         await withdrawn_once(talk, found)
+
+
+async def test_a_reminder_is_sent_by_whoever_starts_after_it_was_promised(talk: Talk) -> None:
+    """What it reminds of lies at the topic's end; a relay that takes it for sent would silence it."""
+    await talk.ledger.subscribe("forgetful", datetime.now(UTC))
+    found = await confirmed(talk)
+    await decides(talk, builders.withdrawal(found.submission))
+    async with relaying(talk):
+        await talk.ear.until(lambda: withdrawals_of(talk, found))
+        await nothing_owed(talk)
+    assert await talk.ledger.remind(datetime.now(UTC)) >= 1
+
+    async with relaying(talk):
+        await nothing_owed(talk)
+        await talk.ear.until(lambda: len(withdrawals_of(talk, found)) == 2)
 
 
 async def test_kill_9_somewhere_in_between_leaves_one_withdrawal_with_one_id(chain: Chain, talk: Talk) -> None:
@@ -114,7 +130,7 @@ async def test_kill_9_somewhere_in_between_leaves_one_withdrawal_with_one_id(cha
             process.kill()
     with reviewing(chain):
         for each in found:
-            await talk.ear.until(lambda each=each: withdrawals_of(talk, each), within_s=60)  # type: ignore[misc]
+            await talk.ear.until(lambda each=each: withdrawals_of(talk, each), within_s=120)  # type: ignore[misc]
         await nothing_owed(talk)
 
     for each in found:
