@@ -32,7 +32,7 @@ check: $(READY)
 	$(RUN)/coverage report --include='$(CORE)' --fail-under=100
 
 bench: $(READY)
-	@deploy/prerequisites.sh broker
+	@deploy/prerequisites.sh broker database
 	@for bench in benches/[a-z]*.py; do echo "== $$bench"; $(RUN)/python $$bench || exit 1; done
 
 up: $(READY)

@@ -41,7 +41,7 @@ import chain
 import postgresql
 
 import topics
-from rfr_stream.adapters import keys, opening
+from rfr_stream.adapters import opening
 from rfr_stream.adapters.ledger import tables
 from rfr_stream.events import CandidatesReady, Event, ReviewDecided, Support
 from rfr_stream.ports import CaseState
@@ -55,8 +55,8 @@ REVIEWERS: Final = [f"reviewer-{number}" for number in range(6)]
 KEYS: Final = {name: builders.private_key(name).public_key() for name in REVIEWERS}
 LIST_LENGTH: Final = 3
 SAID_TWICE: Final = 0.05
-FORGERIES: Final = 0.03
-"""Of the decisions: two in a hundred of all messages."""
+FORGERIES: Final = 0.02
+"""For each person on a list, so that two in a hundred of all messages are forged."""
 LATE_S: Final = 0.5
 """How long a record is under way before it is sent: a relay that dies while cases end has some in hand."""
 LONGEST_OUTAGE_S: Final = 3.0
@@ -70,8 +70,8 @@ Body: TypeAlias = dict[str, Any]
 
 
 # --- what is said ---------------------------------------------------------------------------------------------------
-Named: TypeAlias = Sequence[str | None]
-"""Whom each reviewer names, in the order of the reviewers; none: nobody."""
+AGAINST: Final = "nobody on the list"
+UNSURE: Final = "cannot tell"
 
 
 @dataclass(frozen=True)
@@ -88,54 +88,61 @@ class Case:
         return self.found.submission.submission_id
 
 
-def ending(named: Named) -> CaseState:
-    """Return what reviewers who name these people make of a case."""
-    if len(set(named)) > 1:
-        return CaseState.INCONCLUSIVE
-    return CaseState.CONFIRMED if named[0] else CaseState.NOT_CONFIRMED
+def ending(said: Sequence[str]) -> CaseState:
+    """Return where a case stands once two or three reviewers have said this: a person, `AGAINST` or `UNSURE`."""
+    people = [each for each in said if each not in {AGAINST, UNSURE}]
+    against = said.count(AGAINST)
+    if not people:
+        return CaseState.NOT_CONFIRMED if against else CaseState.INCONCLUSIVE
+    if len(people) >= 2 and len(set(people)) == 1 and not against:
+        return CaseState.CONFIRMED
+    if len(said) == 2:
+        return CaseState.AWAITING_THIRD_REVIEW
+    return CaseState.NOT_CONFIRMED if against == 2 else CaseState.INCONCLUSIVE
 
 
-def decision(found: CandidatesReady, by: str, person: str | None) -> ReviewDecided:
-    """Return this reviewer's signed decision: a lead to this person, or to nobody."""
-    support = Support.STRONG_SAME if person else Support.STRONG_DIFFERENT
+def decision(found: CandidatesReady, by: str, said: str) -> ReviewDecided:
+    """Return this reviewer's signed decision."""
+    support = {AGAINST: Support.STRONG_DIFFERENT, UNSURE: Support.INCONCLUSIVE}.get(said, Support.STRONG_SAME)
+    person = said if support is Support.STRONG_SAME else None
     return builders.decision(found, by=by, support=support, person_id=person)
 
 
-def forged(genuine: ReviewDecided) -> ReviewDecided:
-    """Return the same decision, signed by somebody else."""
-    signature = keys.sign_bytes(builders.private_key("somebody-else"), genuine.signed_bytes)
-    return genuine.model_copy(update={"signature": signature})
-
-
-def named_by_two(listed: Sequence[str], chance: random.Random) -> Named:
-    """Return whom two reviewers name: of ten pairs six agree on a person, two on nobody, two on nothing."""
+def opinions(listed: Sequence[str], chance: random.Random) -> list[str]:
+    """Return what reviewers say, in turn: of ten pairs six name one person, two nobody, two need a third."""
     first, second = chance.sample(listed, 2)
-    (named,) = chance.choices([(first, first), (None, None), (first, chance.choice([None, second]))], (6, 2, 2))
-    return chance.sample(named, len(named))
+    apart = chance.sample([first, chance.choice([second, AGAINST, UNSURE])], 2)
+    third = chance.choice([[], [first], [AGAINST], [UNSURE]])
+    (said,) = chance.choices([[first, first], [AGAINST, AGAINST], apart + third], (6, 2, 2))
+    return said
 
 
 def case(number: int, chance: random.Random) -> Case:
-    """Return a case that two of the reviewers decide."""
+    """Return a case that some of the reviewers decide."""
     listed = chance.sample(PEOPLE, LIST_LENGTH)
     found = builders.candidates_ready(builders.submission(f"probe-{number}", case_ref=f"case-{number}"), people=listed)
-    named = named_by_two(listed, chance)
-    reviewers = chance.sample(REVIEWERS, len(named))
+    said = opinions(listed, chance)
+    reviewers = chance.sample(REVIEWERS, len(said))
+    aimed_at = [person for person in listed if chance.random() < FORGERIES]
     return Case(
         found,
-        [decision(found, by, person) for by, person in zip(reviewers, named, strict=True)],
-        [forged(decision(found, chance.choice(REVIEWERS), person)) for person in listed if chance.random() < FORGERIES],
-        ending(named),
+        [decision(found, by, each) for by, each in zip(reviewers, said, strict=True)],
+        [builders.signed(decision(found, chance.choice(REVIEWERS), each), "somebody-else") for each in aimed_at],
+        ending(said),
     )
 
 
 def shuffled(cases: Sequence[Case], chance: random.Random) -> list[Event]:
-    """Return all that is said, in an order in which a decision often comes before its list."""
+    """Return all that is said in a random order, decisions often before their list; of one case, each in its turn."""
     timed: list[tuple[float, Event]] = []
     for each in cases:
         start = chance.uniform(0, 100)
-        for said in (each.found, *each.decisions, *each.forgeries):
-            times = 2 if chance.random() < SAID_TWICE else 1
-            timed += [(start + chance.uniform(0, 10), said) for _ in range(times)]
+        times = [start + chance.uniform(0, 10) for _ in (each.found, *each.decisions, *each.forgeries)]
+        when = [times[0], *sorted(times[1:])]
+        for at, said in zip(when, (each.found, *each.decisions, *each.forgeries), strict=True):
+            timed.append((at, said))
+            if chance.random() < SAID_TWICE:
+                timed.append((at + chance.uniform(0, 10), said))
     return [event for _, event in sorted(timed, key=lambda pair: pair[0])]
 
 
@@ -322,10 +329,16 @@ async def settle(house: chain.Chain) -> bool:
 
 
 # --- the proof ------------------------------------------------------------------------------------------------------
+ENDS: Final = {CaseState.CONFIRMED, CaseState.NOT_CONFIRMED, CaseState.INCONCLUSIVE}
+UNSIGNED: Final[Body] = {"features": [], "examination": None, "version": 1, "reason": None}
+"""Fields that came later, and what stands in them where they say nothing: then they are not signed."""
+
+
 def is_signed(body: Body) -> bool:
     """Whether a decision carries the signature of the reviewer it names, checked without this project's code."""
-    content = {name: value for name, value in body.items() if name != "signature"}
-    message = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    said = {name: value for name, value in body.items() if name not in UNSIGNED or value != UNSIGNED[name]}
+    words = {name: value for name, value in said.items() if name not in {"signature", "passkey"}}
+    message = json.dumps(words, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
     try:
         KEYS[body["reviewer_id"]].verify(b64decode(body["signature"]), message)
     except (KeyError, InvalidSignature):
@@ -346,7 +359,7 @@ MUST_BE_NONE: Final = {
     "double": "leads under two ids for one case",
     "unreviewed": "leads that two reviewers have not signed",
     "undecided": "cases that do not stand where what was said must bring them",
-    "untold": "cases that ended without a word to the submitter",
+    "untold": "cases that ended, and the submitter was not told",
 }
 
 
@@ -363,7 +376,7 @@ def faults(cases: Sequence[Case], found: Kept, leads: Sequence[Said], outcomes: 
         "double": len([about for about, each in ids.items() if len(each) > 1]),
         "unreviewed": len([1 for each in leads if not is_reviewed(each, listed, found.decisions.get(each.about, ()))]),
         "undecided": len([each for each in cases if found.states.get(each.id) != each.ends]),
-        "untold": len({each.id for each in cases} - {outcome.about for outcome in outcomes}),
+        "untold": len({each.id for each in cases if each.ends in ENDS} - {outcome.about for outcome in outcomes}),
     }
 
 
@@ -415,19 +428,25 @@ async def prepare(house: chain.Chain) -> None:
 async def say_and_kill(house: chain.Chain, said: Sequence[Event], killer: Killer, kills: int) -> None:
     """Say everything, and kill at random places in it, most often once the work has caught up with what was said."""
     places = [0, *sorted(killer.chance.sample(range(1, len(said)), kills)), len(said)]
-    sending: list[asyncio.Task[None]] = []
     async with Bus.from_settings(house.settings, client_id="bench") as bus:
+        saying = asyncio.create_task(bus.publish([]))
         for start, end in pairwise(places):
             victim = await killer.next_victim() if end < len(said) else None
             if killer.chance.random() > AT_ONCE:
                 await killer.all_back()
-                await asyncio.gather(*sending)
+                await saying
                 await until_at_most(len(said) // (kills + 1), house)
-            sending.append(asyncio.create_task(bus.publish(said[start:end])))
+            saying = asyncio.create_task(publish_after(saying, bus, said[start:end]))
             if victim:
                 await killer.kill(victim)
-        await asyncio.gather(*sending)
+        await saying
     await killer.all_back()
+
+
+async def publish_after(before: "asyncio.Task[None]", bus: Bus, said: Sequence[Event]) -> None:
+    """Keep the order: who speaks third must not be heard second."""
+    await before
+    await bus.publish(said)
 
 
 async def until_at_most(wait: int, house: chain.Chain) -> None:
