@@ -19,7 +19,7 @@ demo: $(READY)
 	@$(RUN)/rfr demo $(ARGS)
 
 test: $(READY)
-	@deploy/prerequisites.sh broker database
+	@deploy/prerequisites.sh broker database browser
 	@$(RUN)/pytest $(ARGS)
 
 check: $(READY)

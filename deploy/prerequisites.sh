@@ -1,6 +1,6 @@
 #!/bin/sh
 # Says what is missing on this machine and how to get it, before anything is downloaded.
-# Usage: prerequisites.sh [python PYTHON] [broker] [database]
+# Usage: prerequisites.sh [python PYTHON] [broker] [database] [browser]
 set -u
 missing=0
 
@@ -29,6 +29,9 @@ while [ $# -gt 0 ]; do
             ;;
         database)
             has_postgres || lacks "PostgreSQL's server, which the ledger is tested on" postgresql
+            ;;
+        browser)
+            command -v chromium >/dev/null || lacks "Chromium, which the review desk is tested in" chromium
             ;;
         *)
             echo "prerequisites.sh: what is '$1'?" >&2

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from shutil import which
 from typing import Any, Final
 
 import desk_house
@@ -15,7 +16,7 @@ from playwright.async_api import Browser, BrowserContext, Page
 
 from rfr_stream.desk import Account
 
-CHROMIUM: Final = "/usr/bin/chromium"
+CHROMIUM: Final = which("chromium") or "chromium"
 
 
 @dataclass
