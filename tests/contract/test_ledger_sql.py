@@ -154,11 +154,12 @@ class TestGuards:
             with pytest.raises(IntegrityError, match="two reviewers"):
                 await self.promise(url)
 
-    async def test_no_lead_for_a_submission_that_was_planted_whatever_its_case_says(self, url: str) -> None:
+    async def test_no_lead_for_a_submission_that_was_sown_whatever_its_case_says(self, url: str) -> None:
         found = builders.candidates_ready()
         async with SqlLedger(url) as ledger:
             await ledger.hold(builders.references_of(found))
             await ledger.plant([Seed(builders.image_submitted(found.submission), "person-1")])
+            await run(url, "UPDATE seeds SET sown = true")
             with pytest.raises(IntegrityError, match="two reviewers"):
                 await ledger.apply(ledger_worker.changes([found]))
             await ledger.apply(ledger_worker.changes([builders.candidates_ready(builders.submission("other"))]))

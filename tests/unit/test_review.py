@@ -844,6 +844,12 @@ class TestSeeded:
         assert [type(event) for event in step.emit] == [ImageSubmitted]
         assert after(review.subject_unclear(UNCLEAR, NOW, seeded=True), chooses(), SEEDED).case.seeded
 
+    @pytest.mark.parametrize("transitions", [AGREED, DIFFERS, (*DIFFERS, leads("reviewer-c")), (LIST,)])
+    def test_to_whoever_asks_it_ended_as_its_twin_did(self, transitions: tuple[Transition, ...]) -> None:
+        twin, seeded = after(*transitions).case, after(SEEDED, *transitions[1:]).case
+
+        assert review.as_told(seeded) is review.as_told(twin) is twin.outcome
+
     def test_it_gives_no_lead_that_could_be_recalled(self) -> None:
         with pytest.raises(NotPermitted, match="assessed does not lead to withdrawn"):
             recalls()(STATES[CaseState.ASSESSED])
