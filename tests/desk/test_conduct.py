@@ -5,9 +5,9 @@ from typing import Final
 import builders
 import httpx
 import pytest
-from builders import NOW
 from desk_house import DeskHouse
 
+from producers.console.conduct import look_back
 from rfr_stream.adapters import keys
 from rfr_stream.desk import AlertKind, Suitability, Visibility
 from rfr_stream.events import CandidatesReady, Component, Finding, Support
@@ -78,11 +78,17 @@ async def test_passing_over_in_a_second_counts_and_is_told_once(script: Script) 
     assert alert.submission_id == builders.submission("case-1").submission_id
 
 
-async def test_the_same_is_told_again_another_day(script: Script) -> None:
+async def test_the_same_is_told_again_once_that_is_long_ago(script: Script) -> None:
     await script.decides(NONE, seconds=1)
-    script.house.clock.forward(hours=7)  # within the session's eight hours
-    await script.decides(NONE, seconds=1)
+    desk, account = script.house.desk, await script.house.account_of("reviewer-a")
+
+    script.house.clock.forward(hours=7)
+    await look_back(desk, account)
     assert await script.told() == [AlertKind.TOO_FAST]
+
+    script.house.clock.forward(hours=2)
+    await look_back(desk, account)
+    assert await script.told() == [AlertKind.TOO_FAST] * 2
 
 
 async def test_nothing_is_told_of_somebody_who_weighs(script: Script) -> None:
@@ -96,5 +102,3 @@ async def test_twenty_without_going_closer_are_told(script: Script) -> None:
     for number in range(20):
         await script.decides(NONE, seconds=150, zooms=False)
         assert await script.told() == ([AlertKind.NEVER_CLOSER] if number == 19 else [])
-
-    assert script.house.clock.now > NOW
