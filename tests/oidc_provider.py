@@ -114,6 +114,7 @@ class Provider:
         wrong: dict[str, dict[str, Any]] = {
             "nonce": {"nonce": "another"},
             "audience": {"aud": "another client"},
+            "audience, but for us": {"aud": "another client", "azp": CLIENT_ID},
             "audiences": {"aud": [CLIENT_ID, "another client"]},
             "party": {"azp": "another client"},
             "issuer": {"iss": "https://elsewhere.example"},

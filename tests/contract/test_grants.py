@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from rfr_stream.adapters.desk import SqlDesk
 from rfr_stream.adapters.ledger import SqlLedger
 from rfr_stream.desk import Alert, AlertKind, Operation
+from rfr_stream.errors import NotPermitted
 from rfr_stream.policy import Role
 from rfr_stream.ports import CaseState
 
@@ -133,6 +134,12 @@ async def test_the_console_keeps_its_own_books_and_rewrites_none(granted: Grante
         assert await desk.log.first_break() is None
     for table in ("analyses", "access_log", "alerts"):
         assert await granted.may("rfr_console", table) == {"SELECT", "INSERT"}
+
+
+async def test_the_console_registers_nobody_not_even_a_first_supervisor(granted: Granted) -> None:
+    async with SqlLedger(granted.user("rfr_console")) as ledger:
+        with pytest.raises(NotPermitted, match="the command below does"):
+            await SqlDesk(ledger).accounts.register_first(builders.supervisor())
 
 
 async def test_the_review_stage_does_its_whole_work(granted: Granted) -> None:

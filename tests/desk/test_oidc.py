@@ -126,6 +126,7 @@ class TestWhoIsNot:
             "nonce",
             "audience",
             "audiences",
+            "audience, but for us",
             "party",
             "issuer",
             "expired",
@@ -246,7 +247,10 @@ class TestWhoIsNot:
         client.cookies.set("rfr-provider", sent.headers["set-cookie"].partition("=")[2].partition(";")[0])
         state = httpx.URL(sent.headers["location"]).params["state"]
 
-        assert (await client.get("/sign-in/callback", params={"code": "x", "state": state})).status_code == 403
+        answer = await client.get("/sign-in/callback", params={"code": "x", "state": state})
+
+        assert answer.status_code == 403
+        assert "too long ago" in answer.text
 
     async def test_whoever_comes_with_nothing(self, house: DeskHouse) -> None:
         assert (await (await house.client()).get("/sign-in/callback")).status_code == 403

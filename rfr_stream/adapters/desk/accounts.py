@@ -62,12 +62,12 @@ class Accounts:
 
     async def accept(self, invitation_sha256: str, password_hash: str, now: datetime) -> Account | None:
         """Use up an invitation: keep the password, and end every session. None: it is no more, or never was."""
-        still_open = _open_invitation(invitation_sha256, now)
+        used = update(accounts).where(*_open_invitation(invitation_sha256, now))
+        used_up = used.values(password_hash=password_hash, **_NO_INVITATION).returning(*accounts.c)
 
         def use(connection: Connection) -> Account | None:
-            row = connection.execute(select(accounts).where(*still_open)).mappings().one_or_none()
-            used = update(accounts).where(*still_open).values(password_hash=password_hash, **_NO_INVITATION)
-            if row is None or connection.execute(used).rowcount != 1:  # somebody else was quicker
+            row = connection.execute(used_up).mappings().one_or_none()
+            if row is None:
                 return None
             connection.execute(delete(sessions).where(sessions.c.account_id == row["account_id"]))
             return _to_account(row)
