@@ -80,8 +80,8 @@ class TestConclusion:
             ({"choice": "1"}, "support"),
             ({"choice": "1", "support": "97 %"}, "support"),
             ({"choice": "1", "support": "match"}, "support"),
-            ({"choice": "1", "support": Support.STRONG_SAME.value}, "at least one on record"),
-            ({**lead(1), f"finding-{Component.EYES}": "not_visible"}, "at least one on record"),
+            ({"choice": "1", "support": Support.STRONG_SAME.value}, "at least one similar component on record"),
+            ({**lead(1), f"finding-{Component.EYES}": "not_visible"}, "at least one similar component on record"),
             ({k: v for k, v in lead(1).items() if Component.NOSE not in k}, "every component"),
             ({**lead(1), f"finding-{Component.NOSE}": "dissimilar"}, "say what differs"),
             (
