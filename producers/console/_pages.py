@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
@@ -64,6 +65,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters["ago"] = _ago
+    environment.filters["digest"] = lambda text: sha256(str(text).encode()).hexdigest()[:16]
     environment.filters["fingerprint"] = keys.fingerprint
     environment.filters["words"] = lambda code: str(code).replace("_", " ")
     environment.globals |= {

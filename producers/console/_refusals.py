@@ -28,8 +28,8 @@ _TITLES: Final = {
 }
 
 
-def refused(request: Request, status: HTTPStatus, why: str) -> HTMLResponse:
-    return page(request, "refused.html", status, title=_TITLES.get(status, status.phrase), why=why)
+def refused(request: Request, status: HTTPStatus, why: str, *, there: str = "/") -> HTMLResponse:
+    return page(request, "refused.html", status, title=_TITLES.get(status, status.phrase), why=why, there=there)
 
 
 async def _not_signed_in(request: Request, _: Exception) -> Response:
@@ -51,7 +51,9 @@ async def _not_found(request: Request, _: Exception) -> Response:
 
 
 async def _too_early(request: Request, error: Exception) -> Response:
-    return refused(request, HTTPStatus.CONFLICT, str(error))
+    """Say which step comes first, and lead there."""
+    there = f"/cases/{request.path_params['submission_id']}"
+    return refused(request, HTTPStatus.CONFLICT, str(error), there=there)
 
 
 async def _not_permitted(request: Request, error: Exception) -> Response:
@@ -76,6 +78,8 @@ async def _invalid(request: Request, error: Exception) -> Response:
 
 async def _http(request: Request, error: Exception) -> Response:
     status = HTTPStatus(error.status_code) if isinstance(error, HTTPException) else HTTPStatus.BAD_REQUEST
+    if status is HTTPStatus.NOT_FOUND:
+        return await _not_found(request, error)
     return refused(request, status, status.description or status.phrase)
 
 
@@ -84,7 +88,7 @@ async def bug(request: Request, error: Exception) -> Response:
     return refused(request, HTTPStatus.INTERNAL_SERVER_ERROR, "It was written down; nothing was decided by it.")
 
 
-def sentence(error: Exception) -> str:
+def sentence(error: object) -> str:
     """Return what is wrong, without the name of the contract's field."""
     field, _, sentence = str(error).partition(": ")
     return (sentence or field)[:1].upper() + (sentence or field)[1:] + "."

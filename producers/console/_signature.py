@@ -46,7 +46,7 @@ async def sealed_by(desk: Desk, account: Account, said: S, form: dict[str, str],
     signed = sealed(said, form)
     registered = policy.require_competent(signed, await desk.ledger.reviewer(account.account_id), desk.clock(), duty)
     if not desk.verifier.verify(registered.public_key, signed):
-        msg = "signature: not made by the key that you are certified with"
+        msg = "signature: not of these words, or not by the key that you are certified with; go back, and sign again"
         raise NotPermitted(msg)
     return signed
 

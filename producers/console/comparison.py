@@ -7,15 +7,19 @@ from fastapi import APIRouter, Body, Request
 from fastapi.responses import HTMLResponse, Response
 from pydantic import Field
 
+from producers.console import signing
 from producers.console._desk import Here, Reviewing, TooEarly, WorkedCase, list_of
 from producers.console._pages import page
-from rfr_stream.desk import Look, Operation, order_seed
-from rfr_stream.events import Value
+from rfr_stream.desk import Examined, Look, Operation, in_order, order_seed
+from rfr_stream.events import Candidate, ReviewDecided, Value
+from rfr_stream.ports import Case
 
 router = APIRouter()
 
+NOBODY: Final = "none"
+"""The choice that names none of the candidates."""
 LONGEST_LOOK_MS: Final = 60_000
-"""Of one report; the page reports every few seconds."""
+"""Of one report; the page reports every few seconds, as long as somebody is doing something there."""
 
 
 @router.get("/cases/{submission_id}/comparison", response_class=HTMLResponse)
@@ -23,7 +27,7 @@ async def show(request: Request, case: WorkedCase, desk: Here, account: Reviewin
     """Serve the candidates, once the analysis of the probe is on record.
 
     Raises:
-        TooEarly: it is not.
+        TooEarly: it is not, or what this reviewer signed is still on its way.
 
     """
     found = list_of(case)
@@ -33,7 +37,8 @@ async def show(request: Request, case: WorkedCase, desk: Here, account: Reviewin
     seed = order_seed(found, account.account_id)
     await desk.log(account, Operation.CONSULTATION, case.submission_id, f"candidates, in the order of seed {seed}")
     examined = await desk.store.examinations.show(case.submission_id, account.account_id, seed, desk.clock())
-    return comparison_page(request, case, again=examined.sent_at is not None)
+    require_counted(case, examined)
+    return comparison_page(request, case, again=examined.sent_at is not None, form=_filled(case, examined))
 
 
 def comparison_page(
@@ -59,6 +64,58 @@ def comparison_page(
     )
 
 
+# --- what was concluded before ----------------------------------------------------------------------------------------
+def require_counted(case: Case, examined: Examined | None) -> None:
+    """Refuse another conclusion while one is on its way: the next version follows what has been counted.
+
+    Raises:
+        TooEarly: the last that was signed has not been counted yet.
+
+    """
+    if examined and is_on_its_way(case, examined):
+        msg = "Your decision is on its way; once it has been counted, you can change it."
+        raise TooEarly(msg)
+
+
+def is_sent(examined: Examined, draft: ReviewDecided) -> bool:
+    """Whether this very draft was signed; a later version's is not, though an earlier one was sent."""
+    return examined.sent_at is not None and draft.signature != signing.UNSIGNED
+
+
+def is_on_its_way(case: Case, examined: Examined) -> bool:
+    """Whether what was signed last has not been counted yet."""
+    draft = examined.draft
+    if draft is None or not is_sent(examined, draft):
+        return False
+    return draft.event_id not in {each.event_id for each in case.decisions}
+
+
+def order_of(case: Case, examined: Examined | None) -> tuple[Candidate, ...]:
+    """Return the candidates as this reviewer saw them; none, if they saw none."""
+    return in_order(list_of(case), examined.order_seed) if examined and examined.order_seed else ()
+
+
+def place_of(draft: ReviewDecided, case: Case, examined: Examined) -> int | None:
+    """Return where in their own order this reviewer saw whom they name."""
+    order = [each.person_id for each in order_of(case, examined)]
+    return order.index(draft.person_id) + 1 if draft.person_id in order else None
+
+
+def _filled(case: Case, examined: Examined) -> dict[str, str]:
+    """Return the form as this reviewer last filled it in; why they change what they signed is asked anew."""
+    draft = examined.draft
+    if draft is None:
+        return {}
+    filled = {"choice": str(place_of(draft, case, examined) or NOBODY), "support": draft.support.value}
+    if not is_sent(examined, draft):
+        filled["reason"] = draft.reason or ""
+    for each in draft.features:
+        filled |= {f"finding-{each.component}": each.finding.value, f"note-{each.component}": each.note or ""}
+        filled |= {f"major-{each.component}": "on"} if each.major else {}
+    return filled
+
+
+# --- how they look ----------------------------------------------------------------------------------------------------
 class Looked(Value):
     """How long one candidate was in front of the reviewer since the last report."""
 

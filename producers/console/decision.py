@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from fastapi import APIRouter, Request
@@ -13,17 +13,25 @@ from producers.console import signing
 from producers.console._desk import Desk, Here, NotFound, Reviewing, TooEarly, WorkedCase, list_of, require_in_date
 from producers.console._forms import fields_of, flaws
 from producers.console._pages import page
+from producers.console._refusals import sentence
 from producers.console._signature import ToSign, sealed_by
-from producers.console.comparison import comparison_page
+from producers.console.comparison import (
+    NOBODY,
+    comparison_page,
+    is_on_its_way,
+    is_sent,
+    order_of,
+    place_of,
+    require_counted,
+)
 from producers.console.conduct import look_back
-from rfr_stream.desk import Account, Alert, AlertKind, Examined, Operation, in_order
+from rfr_stream.desk import Account, Alert, AlertKind, Examined, Operation
 from rfr_stream.errors import NotPermitted
-from rfr_stream.events import Candidate, Component, Examination, ReviewDecided
+from rfr_stream.events import Component, Examination, ReviewDecided
 from rfr_stream.ports import Case
 
 router = APIRouter()
 
-NOBODY: Final = "none"
 _A_LOOK_MS: Final = 300
 """Less is passing by."""
 
@@ -43,26 +51,34 @@ async def conclude(request: Request, case: WorkedCase, desk: Here, account: Revi
     await require_in_date(desk, account)
     form = await fields_of(request)
     examined = await desk.store.examinations.examined(case.submission_id, account.account_id)
+    require_counted(case, examined)
     again = examined is not None and examined.sent_at is not None
     try:
         drafted = await _drafted(form, case, desk, account=account, examined=examined)
     except ValidationError as error:
-        return comparison_page(request, case, again=again, form=form, flaws=flaws(error), status=HTTPStatus.BAD_REQUEST)
+        said = flaws(error, [Component(each["component"]) for each in _features(form)])
+        return comparison_page(request, case, again=again, form=form, flaws=said, status=HTTPStatus.BAD_REQUEST)
     except NotPermitted as error:
         await _raise_alert(desk, account, case, error)
-        why = str(error).partition(": ")[2]
-        return comparison_page(request, case, again=again, form=form, flaws=[why], status=HTTPStatus.BAD_REQUEST)
+        said = [sentence(error)]
+        return comparison_page(request, case, again=again, form=form, flaws=said, status=HTTPStatus.BAD_REQUEST)
     await desk.store.examinations.draft(case.submission_id, account.account_id, drafted)
     return RedirectResponse(f"/cases/{case.submission_id}/signature", HTTPStatus.SEE_OTHER)
+
+
+@router.get("/cases/{submission_id}/decision")
+async def conclude_again(submission_id: UUID, _: Reviewing) -> RedirectResponse:
+    """Lead whoever comes back to what was refused, after a sign-in say, to the form."""
+    return RedirectResponse(f"/cases/{submission_id}/comparison", HTTPStatus.SEE_OTHER)
 
 
 @router.get("/cases/{submission_id}/signature", response_class=HTMLResponse)
 async def to_sign(request: Request, case: WorkedCase, desk: Here, account: Reviewing) -> Response:
     """Show what is to be signed, in words and to the byte."""
     draft, examined = await _draft_of(case, desk, account)
-    if _is_sent(examined, draft):
+    if is_sent(examined, draft):
         return _record(case.submission_id)
-    place = _place_of(draft, case, examined)
+    place = place_of(draft, case, examined)
     return page(
         request,
         "signature.html",
@@ -77,7 +93,7 @@ async def to_sign(request: Request, case: WorkedCase, desk: Here, account: Revie
 async def sign(request: Request, case: WorkedCase, desk: Here, account: Reviewing) -> RedirectResponse:
     """Take the signature, check it, send the decision, and lock it. The same again changes nothing."""
     draft, examined = await _draft_of(case, desk, account)
-    if _is_sent(examined, draft):
+    if is_sent(examined, draft):
         return _record(case.submission_id)
     sealed = await sealed_by(desk, account, draft, await fields_of(request))
     await desk.log(account, Operation.ALTERATION, case.submission_id, f"decision {sealed.version} signed")
@@ -100,11 +116,18 @@ async def record(request: Request, case: WorkedCase, desk: Here, account: Review
         request,
         "record.html",
         case_id=case.submission_id,
-        said=mine or [draft],
-        arrived=draft.event_id in {each.event_id for each in mine},
+        said=[*mine, draft] if is_on_its_way(case, examined) else mine,
+        arrived=not is_on_its_way(case, examined),
         revealed=_revealed(case, examined) if examined.revealed_at else None,
-        places={each.person_id: n for n, each in enumerate(_order(case, examined), start=1)},
+        places={each.person_id: n for n, each in enumerate(order_of(case, examined), start=1)},
     )
+
+
+@router.get("/cases/{submission_id}/arrival", response_class=HTMLResponse)
+async def arrival(request: Request, case: WorkedCase, desk: Here, account: Reviewing) -> HTMLResponse:
+    """Say whether what was signed has been counted; while it has not, the page asks again."""
+    _, examined = await _draft_of(case, desk, account)
+    return page(request, "arrival.html", case_id=case.submission_id, arrived=not is_on_its_way(case, examined))
 
 
 @router.post("/cases/{submission_id}/reveal")
@@ -161,16 +184,11 @@ def _person(choice: str, case: Case, examined: Examined | None) -> str | None:
     """Return whom a place in the reviewer's own order stands for; anything else names nobody."""
     if not choice.isdecimal():
         return None
-    order = _order(case, examined)
+    order = order_of(case, examined)
     return order[int(choice) - 1].person_id if 1 <= int(choice) <= len(order) else None
 
 
-def _order(case: Case, examined: Examined | None) -> tuple[Candidate, ...]:
-    """Return the candidates as this reviewer saw them; none, if they saw none."""
-    return in_order(list_of(case), examined.order_seed) if examined and examined.order_seed else ()
-
-
-def _features(form: dict[str, str]) -> list[dict[str, object]]:
+def _features(form: dict[str, str]) -> list[dict[str, Any]]:
     return [
         {
             "component": each,
@@ -191,19 +209,9 @@ async def _draft_of(case: Case, desk: Desk, account: Account) -> tuple[ReviewDec
     return examined.draft, examined
 
 
-def _is_sent(examined: Examined, draft: ReviewDecided) -> bool:
-    """Whether this very draft was signed; a later version's is not, though an earlier one was sent."""
-    return examined.sent_at is not None and draft.signature != signing.UNSIGNED
-
-
-def _place_of(draft: ReviewDecided, case: Case, examined: Examined) -> int | None:
-    order = [each.person_id for each in _order(case, examined)]
-    return order.index(draft.person_id) + 1 if draft.person_id in order else None
-
-
 def _revealed(case: Case, examined: Examined) -> list[tuple[int, int, float]]:
     """Return place, rank and similarity, best first."""
-    order = enumerate(_order(case, examined), start=1)
+    order = enumerate(order_of(case, examined), start=1)
     return sorted(((place, each.rank, each.similarity) for place, each in order), key=lambda row: row[1])
 
 

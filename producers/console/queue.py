@@ -51,10 +51,11 @@ async def queue(
     now, me = desk.clock(), account.account_id
     rows = await desk.store.queue.waiting(me, now, only=only, after=_place(after), limit=PAGE_ROWS + 1)
     n, oldest = await desk.store.queue.count(me, now, only=only)
-    template = "queue_rows.html" if is_asked_by_itself(request) else "queue.html"
+    again = is_asked_by_itself(request)
     return page(
         request,
-        template,
+        "queue_rows.html" if again else "queue.html",
+        again=again,
         rows=rows[:PAGE_ROWS],
         next_place=_as_text(rows[PAGE_ROWS - 1]) if len(rows) > PAGE_ROWS else "",
         n=n,

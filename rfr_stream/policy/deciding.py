@@ -129,7 +129,7 @@ def _unrecorded(decision: ReviewDecided) -> str | None:
     if decision.support not in LEAD_SUPPORT:
         return None
     if not decision.similarities:
-        return "similarities: a lead needs at least one on record"
+        return "similarities: a lead needs at least one similar component on record"
     if not decision.dissimilarities:
         return "dissimilarities: record what the search for them found, even where it found none"
     return _uncompared(decision)

@@ -80,10 +80,10 @@ class TestConclusion:
             ({"choice": "1"}, "support"),
             ({"choice": "1", "support": "97 %"}, "support"),
             ({"choice": "1", "support": "match"}, "support"),
-            ({"choice": "1", "support": Support.STRONG_SAME.value}, "at least one on record"),
-            ({**lead(1), f"finding-{Component.EYES}": "not_visible"}, "at least one on record"),
+            ({"choice": "1", "support": Support.STRONG_SAME.value}, "at least one similar component on record"),
+            ({**lead(1), f"finding-{Component.EYES}": "not_visible"}, "at least one similar component on record"),
             ({k: v for k, v in lead(1).items() if Component.NOSE not in k}, "every component"),
-            ({**lead(1), f"finding-{Component.NOSE}": "dissimilar"}, "say what differs"),
+            ({**lead(1), f"finding-{Component.NOSE}": "dissimilar"}, "Say what differs"),
             (
                 {
                     **lead(1),
@@ -93,8 +93,8 @@ class TestConclusion:
                 },
                 "rules out a lead",
             ),
-            ({**lead(1), "choice": "none"}, "must be a person on the list"),
-            ({**lead(1), "choice": "99"}, "must be a person on the list"),
+            ({**lead(1), "choice": "none"}, "Must be a person on the list"),
+            ({**lead(1), "choice": "99"}, "Must be a person on the list"),
             ({**nobody(), "choice": "2"}, "names nobody"),
         ],
     )

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 from urllib.parse import urlsplit
 
 import desk_house
@@ -23,6 +23,7 @@ import uvicorn
 from fastapi.routing import APIRoute
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from schemathesis.core.result import Ok
 
 from rfr_stream.policy import Role
 
@@ -80,7 +81,9 @@ async def _serve(folder: Path, found: "queue.Queue[tuple[_Server, Target]]") -> 
             for role in Role:
                 account = await (house.reviewer() if role is Role.REVIEWER else house.account(f"a-{role}", role))
                 sessions[role] = {house.desk.cookie: await house.session(account)}
-            writes = [each.path for each in house.app.routes if isinstance(each, APIRoute) and "POST" in each.methods]
+            writes = [
+                each.path for each in house.app.routes if isinstance(each, APIRoute) and "POST" in (each.methods or ())
+            ]
             url = f"http://127.0.0.1:{listening.getsockname()[1]}"
             case_id = str(case.submission.submission_id)
             server = _Server(uvicorn.Config(house.app, log_level="critical", lifespan="off"))
@@ -109,11 +112,11 @@ def check(answer: httpx.Response, who: str) -> None:
 def test_documented_requests(target: Target, who: str) -> None:
     with client(target, who) as browser:
         for result in schemathesis.openapi.from_dict(target.document).get_all_operations():
-            operation = result.ok()
+            operation = cast("Ok[Any]", result).ok()
 
             @FUZZED
             @given(case=operation.as_strategy())
-            def fuzz(case: schemathesis.Case) -> None:
+            def fuzz(case: "schemathesis.Case[Any]") -> None:
                 body = case.body if isinstance(case.body, list | dict) else None
                 answer = browser.request(case.method, case.formatted_path, params=case.query or None, json=body)
                 check(answer, who)
