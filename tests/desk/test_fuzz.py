@@ -81,9 +81,8 @@ async def _serve(folder: Path, found: "queue.Queue[tuple[_Server, Target]]") -> 
             for role in Role:
                 account = await (house.reviewer() if role is Role.REVIEWER else house.account(f"a-{role}", role))
                 sessions[role] = {house.desk.cookie: await house.session(account)}
-            writes = [
-                each.path for each in house.app.routes if isinstance(each, APIRoute) and "POST" in (each.methods or ())
-            ]
+            routes = [each for each in house.app.routes if isinstance(each, APIRoute)]
+            writes = [each.path for each in routes if "POST" in (each.methods or ())]
             url = f"http://127.0.0.1:{listening.getsockname()[1]}"
             case_id = str(case.submission.submission_id)
             server = _Server(uvicorn.Config(house.app, log_level="critical", lifespan="off"))
