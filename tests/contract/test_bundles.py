@@ -3,11 +3,14 @@
 import json
 import re
 import stat
+import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from io import BytesIO
+from itertools import groupby
 from pathlib import Path
+from threading import Thread, get_ident
 from typing import Any, Final
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
 
@@ -17,6 +20,7 @@ import dossier
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from reportlab.pdfbase import ttfonts  # type: ignore[import-untyped]
 
 from rfr_stream import disclosure
 from rfr_stream.adapters import bundles, keys, paper
@@ -68,9 +72,23 @@ def test_the_same_record_is_the_same_bytes() -> None:
     assert bundles.pack(again, HOUSE) == BUNDLE
 
 
-def test_several_at_once_are_the_same_bytes_too() -> None:
-    with ThreadPoolExecutor(4) as threads:
-        assert set(threads.map(lambda _: paper.render(DOCUMENT), range(4))) == {opened()[bundles.PRINT]}
+def test_several_at_once_wait_for_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """ReportLab's typefaces know one place at a time: two that read in turns would read each other's glyphs."""
+    seek, turns = ttfonts.TTFontParser.seek, list[int]()
+
+    def note_whose_turn_it_is(face: object, position: int) -> None:
+        turns.append(get_ident())
+        time.sleep(0.001)
+        seek(face, position)
+
+    monkeypatch.setattr(ttfonts.TTFontParser, "seek", note_whose_turn_it_is)
+    several = [Thread(target=paper.render, args=(DOCUMENT,)) for _ in range(3)]
+    for one in several:
+        one.start()
+    for one in several:
+        one.join()
+
+    assert len([whose for whose, _ in groupby(turns)]) == len(set(turns)) == len(several)
 
 
 def test_it_is_held_to_a_key_that_came_another_way() -> None:
@@ -166,7 +184,9 @@ def test_changed_words_in_the_old_wrapping_are_found() -> None:
     members = opened()
     words = members[bundles.DOCUMENT].replace(b"person-1", b"person-9")
 
-    assert first_fault(zipped({**members, bundles.DOCUMENT: words})).startswith(bundles.DOCUMENT)
+    named = first_fault(zipped({**members, bundles.DOCUMENT: words}))
+
+    assert named == "disclosure.json: not the file that manifest.json names"
 
 
 def test_new_digests_do_not_carry_the_old_seal() -> None:
