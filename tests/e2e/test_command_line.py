@@ -150,6 +150,14 @@ def test_topics_dead_letters_and_models_can_be_looked_at(house: House, tmp_path:
     assert "every file is the one" in house.rfr("models", "verify", "baseline")
 
 
+def test_a_house_where_nobody_has_an_account_says_how_the_first_comes_in(house: House) -> None:
+    log, deadline = house.folder.parent / "up.log", time.monotonic() + 60
+    while not re.search(r"http://localhost:8470/setup\?code=[\w-]{43}\n", log.read_text()):
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.5)
+    assert "/invitation?code=" in house.rfr("accounts", "invite", "r-ash", "--role", "reviewer")
+
+
 def test_a_second_house_in_the_same_folder_is_refused(house: House) -> None:
     assert "runs already" in house.rfr("up", status=1)
 
