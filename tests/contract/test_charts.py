@@ -2,6 +2,7 @@
 
 import csv
 import re
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from io import StringIO
@@ -229,3 +230,14 @@ def test_a_scale_is_no_longer_than_it_must_be_for_what_is_drawn() -> None:
 def test_ages_are_said_in_one_unit() -> None:
     lengths = [timedelta(minutes=5), timedelta(minutes=119), timedelta(hours=2), timedelta(hours=47), 2 * DAY]
     assert [charts._long(each) for each in lengths] == ["5 min", "119 min", "2 h", "47 h", "2 d"]  # noqa: SLF001
+
+
+def test_several_are_drawn_at_once() -> None:
+    """A page asks for all of them, each in a thread of its own."""
+    alone = {name: charts.chart(name, WEEK) for name in CHARTS}
+
+    with ThreadPoolExecutor(8) as threads:
+        drawings = [(name, threads.submit(charts.chart, name, WEEK)) for name in [*CHARTS] * 3]
+
+    for name, drawing in drawings:
+        assert drawing.result() == alone[name]
