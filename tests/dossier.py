@@ -200,6 +200,7 @@ async def refuse(ledger: SqlLedger) -> None:
 async def plant(ledger: SqlLedger) -> None:
     """Plant a known answer under the case's own reference: it belongs to no case all the same."""
     known = found("known-answer")
+    await ledger.hold(builders.references_of(known))
     await ledger.plant([Seed(builders.image_submitted(known.submission), "person-1")])
     await apply(ledger, known, review.candidates_ready(known, NOW, seeded=True))
 
