@@ -1,17 +1,15 @@
 """How a case is shown to a reviewer: in an order of their own, without score, rank or threshold."""
 
-import random
 from collections.abc import Mapping
 
 from rfr_stream.commands._context import say
+from rfr_stream.desk import in_order, order_seed
 from rfr_stream.events import CAVEAT, Candidate, CandidatesReady
 
 
 def shuffled(found: CandidatesReady, reviewer: str) -> list[Candidate]:
     """Return the candidates in this reviewer's own order, always the same: the list's would tell who is nearest."""
-    order = list(found.candidates)
-    random.Random(f"{found.list_digest}:{reviewer}").shuffle(order)  # noqa: S311 - reproducible, no secret
-    return order
+    return list(in_order(found, order_seed(found, reviewer)))
 
 
 def print_case(found: CandidatesReady, reviewer: str, *, places: Mapping[str, str]) -> None:

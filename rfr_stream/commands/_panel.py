@@ -14,6 +14,7 @@ from rfr_stream import policy
 from rfr_stream.adapters import keys, opening
 from rfr_stream.commands._blind import print_case, shuffled
 from rfr_stream.commands._context import CONSOLE, say
+from rfr_stream.desk import order_seed
 from rfr_stream.errors import Rejected, RfrError
 from rfr_stream.events import BlobRef, CandidatesReady, Component, Examination, Feature, Finding, ReviewDecided, Support
 from rfr_stream.ports import Reviewer, Reviewers
@@ -51,7 +52,7 @@ class Panel:
         CONSOLE.rule(f"{name}: look at the probe, then at each candidate")
         print_case(found, name, places=await _laid_out(self.settings, found, name))
         shown_at = datetime.now(UTC)
-        judgement = await _judgement(name, await self.choose(found, name), shown_at)
+        judgement = await _judgement(found, name, await self.choose(found, name), shown_at)
         return signing.draft(found, judgement, datetime.now(UTC))
 
 
@@ -74,14 +75,21 @@ async def choose_first(found: CandidatesReady, reviewer: str) -> str | None:
     return named
 
 
-async def _judgement(reviewer: str, person_id: str | None, shown_at: datetime) -> signing.Judgement:
+async def _judgement(
+    found: CandidatesReady, reviewer: str, person_id: str | None, shown_at: datetime
+) -> signing.Judgement:
     if person_id is None:
         return signing.Judgement(reviewer_id=reviewer, support=Support.MODERATE_DIFFERENT)
     seen = {Component.EYEBROWS: Finding.SIMILAR, Component.MOUTH: Finding.SIMILAR}
     features = tuple(Feature(component=each, finding=seen.get(each, Finding.NOT_VISIBLE)) for each in Component)
     # A scripted reviewer is held to it too; sleep goes by another clock, hence a little more.
     await asyncio.sleep(max(0.0, policy.MIN_COMPARED_S + 0.1 - _since(shown_at)))
-    examination = Examination(analysed_at=shown_at, shown_at=shown_at, order_seed="0" * 64, compared_s=_since(shown_at))
+    examination = Examination(
+        analysed_at=shown_at,
+        shown_at=shown_at,
+        order_seed=order_seed(found, reviewer),
+        compared_s=_since(shown_at),
+    )
     return signing.Judgement(
         reviewer_id=reviewer,
         support=Support.MODERATE_SAME,
