@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.pbkdf2 import PBKDF2HMAC
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from desk_house import DeskHouse
-from playwright.async_api import Page, expect
+from playwright.async_api import Locator, Page, expect
 
 from rfr_stream.adapters import keys
 from rfr_stream.desk import Account
@@ -82,3 +82,27 @@ async def compare(page: Page, place: int | None, support: Support = Support.MODE
     await page.get_by_role("button", name="The rest cannot be seen").click()
     support = support if place else Support.MODERATE_DIFFERENT
     await page.get_by_label("How strongly do the images").select_option(support.value)
+
+
+def choice(page: Page, place: int | None) -> Locator:
+    """Return the radio button of a candidate, or of none of them."""
+    return page.get_by_label(f"Candidate {place}" if place else "None of these", exact=True).and_(
+        page.locator("[name=choice]")
+    )
+
+
+async def go_on(page: Page, house: DeskHouse) -> None:
+    """Go on to sign, a while after the candidates were shown."""
+    house.clock.forward(minutes=2)
+    await page.get_by_role("button", name="Go on to sign").click()
+    await page.wait_for_url("**/signature")
+
+
+async def sign(page: Page) -> None:
+    """Sign with the signing password, or with whatever keeps the passkey."""
+    password = page.get_by_label("Signing password")
+    if await password.count():
+        await password.fill(SIGNING)
+    await page.get_by_role("button", name="Sign and lock").click()
+    await page.wait_for_url("**/record")
+    await expect(page.get_by_role("heading", name="Locked")).to_be_visible()
