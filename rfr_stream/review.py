@@ -257,7 +257,8 @@ def _count(case: Case, decision: ReviewDecided, found: CandidatesReady, now: dat
     if case.state not in UNDER_REVIEW:
         lost = case.state is CaseState.CONFIRMED and outcome is not Outcome.CONFIRMED
         return _recall(judged, decision.reason or "", decision.reviewer_id, now) if lost else Step(judged)
-    if outcome is None:
+    disagreed = case.state is _S.AWAITING_THIRD_REVIEW and len(standing(judged.decisions)) == QUORUM
+    if outcome is None or disagreed:  # what two disagreed about is not settled between them
         return Step(_await_next(judged))
     if judged.seeded:
         return Step(_move(judged, CaseState.ASSESSED))
