@@ -1,4 +1,4 @@
-"""The way of a reviewer through a case: by mouse, by keyboard alone, beside others, and when something comes between."""
+"""The way of a reviewer through a case: by mouse, with a passkey, and beside others who look at the same one."""
 
 from collections.abc import Callable
 from typing import Any
