@@ -3,8 +3,8 @@
 import re
 
 import browser_review as steps
-import pytest
 import desk_pages
+import pytest
 from browser_desk import BrowserDesk
 from playwright.async_api import Page, expect
 
