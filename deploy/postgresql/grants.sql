@@ -32,12 +32,12 @@ BEGIN
             -- The review stage writes what people have decided, and what the world is owed for it.
             ('rfr_review', 'SELECT, INSERT, UPDATE, DELETE', ARRAY[
                 'cases', 'decisions', 'inbox', 'outbox', 'reviewers', 'held_references', 'erased_references',
-                'seeds', 'acknowledgements', 'subscribers'
+                'leads', 'seeds', 'acknowledgements', 'subscribers'
             ]),
             -- The console shows cases; what people decide reaches the ledger by Kafka alone.
             ('rfr_console', 'SELECT', ARRAY[
                 'cases', 'decisions', 'inbox', 'outbox', 'reviewers', 'held_references', 'erased_references',
-                'acknowledgements', 'subscribers'
+                'leads', 'acknowledgements', 'subscribers', 'seeds'
             ]),
             -- Its own tables it writes; what was seen, analysed and reported is never changed.
             ('rfr_console', 'SELECT, INSERT, UPDATE, DELETE', ARRAY[
