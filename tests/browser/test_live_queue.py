@@ -1,6 +1,6 @@
 """The queue while somebody looks at it: what comes appears, what is taken goes, and the focus stays where it is."""
 
-from typing import Final
+from typing import Any, Final
 
 import browser_review as steps
 import desk_pages
@@ -10,7 +10,7 @@ from playwright.async_api import Page, expect
 from rfr_stream.events import CandidatesReady, Harm
 
 POLL_MS: Final = 5_000
-URGENT: Final = {"harm": Harm.CHILD_AT_RISK}
+URGENT: Final[dict[str, Any]] = {"harm": Harm.CHILD_AT_RISK}
 
 
 async def watching(desk: BrowserDesk) -> Page:

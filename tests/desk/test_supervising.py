@@ -159,7 +159,7 @@ class TestDisclosure:
         answer = await client.post("/disclosure", data={"about": "case-1", "to": "", "reason": ""})
 
         assert answer.status_code == 400
-        assert "role=\"alert\"" in answer.text
+        assert 'role="alert"' in answer.text
 
 
 @pytest.mark.parametrize(
