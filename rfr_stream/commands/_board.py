@@ -23,8 +23,11 @@ from rfr_stream.events import (
     ReferenceErased,
     ReferenceSubmitted,
     ReviewDecided,
+    SubjectChosen,
+    SubjectUnclear,
     SubmissionClosed,
     SubmissionEvent,
+    WithdrawalOrdered,
 )
 from topics.tail import Kept
 
@@ -33,6 +36,9 @@ STEPS: Final[dict[type[Event], str]] = {
     FaceDetected: "face",
     FaceEmbedded: "template",
     CandidatesReady: "candidates",
+    SubjectUnclear: "unclear",
+    SubjectChosen: "chosen",
+    WithdrawalOrdered: "withdrawal",
     ReviewDecided: "decision",
     SubmissionClosed: "outcome",
 }
@@ -102,8 +108,10 @@ class Board:
             return None
         if isinstance(event, IdentificationConfirmed | IdentificationWithdrawn):
             return self._identify(event, kept.at)
+        step = STEPS.get(type(event))
+        if step is None:
+            return None  # it is about no submission
         line = self.lines.setdefault(event.key, Line())
-        step = STEPS[type(event)]
         if step in _REPEATED or step not in line.times:
             line.times[step] = kept.at
         said = _note(line, event)
@@ -155,7 +163,9 @@ def _note(line: Line, event: Event) -> str:
         case CandidatesReady():
             line.candidates = len(event.candidates)
             return f"{line.candidates} to be looked at" if event.candidates else "none: an honest blank"
-        case ReviewDecided():
+        case SubjectUnclear():
+            return f"{len(event.faces)} faces: somebody must say which is meant"
+        case ReviewDecided() | SubjectChosen() | WithdrawalOrdered():
             return "signed"
         case SubmissionClosed():
             line.outcome = event.outcome
