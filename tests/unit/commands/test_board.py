@@ -100,3 +100,14 @@ def test_what_is_released_is_called_a_lead() -> None:
 
 def test_what_is_no_event_is_passed_over() -> None:
     assert Board().see(Kept(Record(topics.FACES.name, b"k", b"nonsense"), 0, 0, builders.NOW)) is None
+
+
+def test_every_event_that_passes_is_a_line_or_about_no_submission() -> None:
+    """A word that the board does not know would end it, and nothing more would be said."""
+    board = Board()
+    unclear, chosen = builders.subject_unclear(), builders.subject_chosen()
+
+    said = [board.see(kept(each)) or "" for each in (unclear, chosen, builders.withdrawal(), builders.certified())]
+
+    assert "2 faces" in said[0]
+    assert [bool(each) for each in said] == [True, True, True, False]
