@@ -1,35 +1,18 @@
 """A whole review without a mouse: everything is reached, the focus is always seen, and nothing lies over it."""
 
-from typing import Final
-
 import browser_review as steps
 import desk_pages
+from barriers import FAR, require_focus_in_sight
 from browser_desk import BrowserDesk
 from playwright.async_api import Locator, Page, expect
 
 from rfr_stream.events import ReviewDecided, Support
 
-FAR: Final = 120
-"""Presses that are more than any page has stops."""
-HOW_IT_IS_SEEN: Final = """() => {
-  const it = document.activeElement;
-  const [box, style] = [it.getBoundingClientRect(), getComputedStyle(it)];
-  const floor = document.querySelector(".caveat").getBoundingClientRect().top;
-  return [style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 2, box.top < floor && box.bottom > 0,
-          box.height > 120 || (box.top >= 0 && box.bottom <= floor)];
-}"""
-
-
-async def require_seen(page: Page) -> None:
-    """Fail where the focus is without its ring, or under the caveat (WCAG 2.2, 2.4.7 and 2.4.11)."""
-    what = await page.evaluate("document.activeElement.outerHTML.slice(0, 120)")
-    assert await page.evaluate(HOW_IT_IS_SEEN) == [True, True, True], what
-
 
 async def go_to(page: Page, target: Locator, key: str = "Tab") -> None:
     """Press a key until the focus is there."""
     for _ in range(FAR):
-        await require_seen(page)
+        await require_focus_in_sight(page)
         if await target.evaluate("(it) => it === document.activeElement"):
             return
         await page.keyboard.press(key)

@@ -46,7 +46,7 @@ async def test_the_focus_stays_on_the_case_that_it_is_on(browser_desk: BrowserDe
     page = await watching(browser_desk)
     await page.locator(opens(standing)).focus()
 
-    urgent = await desk_pages.held(browser_desk.house, desk_pages.listed("urgent", **URGENT))
+    urgent = await desk_pages.held(browser_desk.house, desk_pages.listed("urgent", harm=Harm.CHILD_AT_RISK))
     await next_poll(page)
 
     await expect(page.locator("tbody tr")).to_have_count(2)

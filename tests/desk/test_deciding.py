@@ -1,5 +1,7 @@
 """From the checklist to a locked decision: what is refused, what is signed, and what may follow."""
 
+import re
+
 import builders
 import desk_pages
 import pytest
@@ -108,6 +110,29 @@ class TestConclusion:
         assert answer.status_code == 400
         assert said in answer.text
         assert (await case.client.get(f"{case.path}/signature")).status_code == 409
+
+    async def test_the_component_that_is_at_fault_is_named(self, house: DeskHouse) -> None:
+        case = await desk_pages.compared(house, desk_pages.listed())
+        form = {**nobody(), f"finding-{Component.NOSE}": "dissimilar", f"finding-{Component.EYES}": "similar"}
+
+        answer = await case.client.post(f"{case.path}/decision", data=form)
+
+        assert "<li>Say what differs, and what explains it: nose.</li>" in answer.text
+
+    async def test_what_was_concluded_is_filled_in_when_the_page_comes_again(self, house: DeskHouse) -> None:
+        case = await desk_pages.compared(house, desk_pages.listed())
+        noted = {f"finding-{Component.NOSE}": "dissimilar", f"note-{Component.NOSE}": "broken", "choice": "none"}
+        support = Support.MODERATE_DIFFERENT
+        form = {**lead(1), **noted, f"major-{Component.NOSE}": "on", "support": support.value}
+        assert (await case.client.post(f"{case.path}/decision", data=form)).status_code == 303
+
+        page = (await case.client.get(f"{case.path}/comparison")).text
+
+        assert re.findall(r'name="choice" value="(\w+)" checked', page) == ["none"]
+        assert re.findall(r'name="finding-nose" value="(\w+)"[^>]*checked', page) == ["dissimilar"]
+        assert re.findall(r'name="major-(\w+)"[^>]*checked', page) == ["nose"]
+        assert re.findall(r'name="note-nose"[^>]*value="(\w+)"', page) == ["broken"]
+        assert f'<option value="{support.value}" selected>' in page
 
     async def test_a_major_dissimilarity_that_is_explained_does_not_rule_out_a_lead(self, house: DeskHouse) -> None:
         case = await desk_pages.compared(house, desk_pages.listed())
@@ -233,6 +258,36 @@ class TestSigning:
         assert answer.status_code == 403
         assert house.published == []
 
+    async def test_until_it_is_counted_nothing_else_is_concluded(self, house: DeskHouse) -> None:
+        case = await desk_pages.compared(house, desk_pages.listed())
+        await desk_pages.decide(case, lead(1))
+
+        answers = [
+            await case.client.get(f"{case.path}/comparison"),
+            await case.client.post(f"{case.path}/decision", data=nobody(reason="on second thoughts")),
+        ]
+
+        assert [answer.status_code for answer in answers] == [409, 409]
+        assert "Your decision is on its way" in answers[0].text
+        assert f'href="{case.path}"' in answers[0].text
+        await house.count()
+        assert (await case.client.get(f"{case.path}/comparison")).status_code == 200
+
+    async def test_the_record_asks_whether_it_is_counted_until_it_is(self, house: DeskHouse) -> None:
+        case = await desk_pages.compared(house, desk_pages.listed())
+        await desk_pages.decide(case, lead(1))
+        asked = await case.client.get(f"{case.path}/arrival")
+        assert "Signed and sent" in asked.text
+        assert "hx-trigger" in asked.text
+
+        await house.count()
+
+        said = await case.client.get(f"{case.path}/arrival")
+        assert "Your decision has been counted." in said.text
+        assert "hx-trigger" not in said.text
+        lines = await house.desk.store.log.about(case.id)
+        assert [each.detail for each in lines].count("own record") == 0
+
 
 class TestTwoReviewers:
     async def test_two_who_name_the_same_person_release_a_lead(self, house: DeskHouse) -> None:
@@ -292,6 +347,21 @@ class TestAChangeOfMind:
         page = (await case.client.get(f"{case.path}/record")).text
         assert "Version 1" in page
         assert "the ear is another&#39;s" in page
+
+    async def test_the_record_shows_every_version_also_the_one_that_is_on_its_way(self, house: DeskHouse) -> None:
+        case = await desk_pages.compared(house, desk_pages.listed())
+        await desk_pages.decide(case, lead(1))
+        await house.count()
+        await case.client.post(f"{case.path}/decision", data=nobody(reason="the ear\r\nis another's"))
+        drafted = (await case.client.get(f"{case.path}/record")).text
+        assert "Version 2" not in drafted
+        assert "Your decision has been counted." in drafted
+
+        await desk_pages.sign(case)
+
+        page = (await case.client.get(f"{case.path}/record")).text
+        assert re.findall(r"Version (\d)", page) == ["1", "2"]
+        assert "Signed and sent" in page
 
     async def test_after_the_scores_were_shown_support_can_only_be_taken_back(self, house: DeskHouse) -> None:
         case = await desk_pages.compared(house, desk_pages.listed())

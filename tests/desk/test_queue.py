@@ -149,6 +149,16 @@ class TestHolding:
         other = await house.client(await house.reviewer("reviewer-b"))
         assert (await other.get(case.path)).status_code == 403
 
+    async def test_a_window_that_asks_by_itself_keeps_no_session_alive(self, house: DeskHouse) -> None:
+        client = await house.client(await house.reviewer())
+
+        for _ in range(4):
+            house.clock.forward(minutes=house.desk.settings.idle_minutes / 4 + 1)
+            answer = await desk_pages.rows(client)
+
+        assert answer.status_code == 401
+        assert (await client.get("/queue")).status_code == 303
+
     async def test_what_is_given_back_waits_for_everybody(self, house: DeskHouse) -> None:
         case = await desk_pages.taken(house, desk_pages.listed())
         other = await house.client(await house.reviewer("reviewer-b"))
