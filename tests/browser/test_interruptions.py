@@ -139,10 +139,14 @@ class TestTheBrowsersOwnButtons:
         await steps.go_on(page, browser_desk.house)
         await page.get_by_label("Signing password").fill(steps.SIGNING)
 
+        sent: list[str] = []
+        page.on("request", lambda request: sent.append(f"{request.method} {request.url.rpartition('/')[2]}"))
+
         await page.get_by_role("button", name="Sign and lock").dblclick()
         await page.wait_for_url("**/record")
         await page.wait_for_load_state("networkidle")
 
+        assert sent.count("POST signature") == 1
         assert len(browser_desk.house.published) == 1
 
     async def test_a_wrong_password_signs_nothing_and_may_be_corrected(self, browser_desk: BrowserDesk) -> None:
