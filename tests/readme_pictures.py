@@ -84,7 +84,7 @@ async def case(desk: BrowserDesk, name: str, portrait: Image.Image, minutes: int
     darker = ImageEnhance.Brightness(portrait.filter(ImageFilter.GaussianBlur(0.8))).enhance(0.8)
     probe = await blob(desk, f"probe-{name}", darker)
     found = builders.candidates_ready(
-        builders.submission(name, image=probe, **asked), people=[f"p-{n}" for n in range(8)]
+        builders.submission(name, image=probe, case_ref=f"case-{name}", **asked), people=[f"p-{n}" for n in range(8)]
     )
     references = [await blob(desk, f"reference-{n}", vary(portrait)) for n, vary in enumerate(VARIANTS)]
     pairs = zip(found.candidates, references, strict=True)
