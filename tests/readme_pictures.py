@@ -24,7 +24,7 @@ from rfr_stream.commands._pictures import PORTRAIT_BOX
 from rfr_stream.events import BlobRef, CandidatesReady, Harm, Purpose, Source
 from rfr_stream.ports import NewBlob
 
-SIZE: Final = {"width": 1280, "height": 860}
+WIDTH: Final = 1_280
 COLOURS: Final = 256
 MISSING: Final = {"purpose": Purpose.MISSING, "source": Source.MISSING_PERSON}
 CASES: Final[tuple[tuple[int, dict[str, Any]], ...]] = (
@@ -66,9 +66,9 @@ async def paint(desk: BrowserDesk, folder: Path) -> None:
         await case(desk, f"{number}", portrait, minutes, **asked) for number, (minutes, asked) in enumerate(CASES)
     ]
     page = await desk.open(await steps.reviewer(desk.house, "r-ash"), "/queue")
-    await page.set_viewport_size({**SIZE, "height": 700})
+    await page.set_viewport_size({"width": WIDTH, "height": 700})
     await keep(page, folder / "desk-queue.png")
-    await page.set_viewport_size({**SIZE})
+    await page.set_viewport_size({"width": WIDTH, "height": 860})
     await page.goto(f"{steps.path(listed[0])}/analysis")
     await steps.analyse(page)
     await page.get_by_label("Eyes: Similar", exact=True).check()

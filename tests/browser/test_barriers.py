@@ -131,6 +131,7 @@ class Street:
         """Return a window there."""
         account = None if place.who == STRANGER else await self.desk.house.account_of(place.who)
         page = await self.desk.open(account, place.path.format(**self.paths))
+        await page.emulate_media(reduced_motion="reduce")  # a colour on its way to another is neither
         if place.act:
             await place.act(page)
         return page
