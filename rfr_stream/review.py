@@ -250,15 +250,15 @@ def _why_not(case: Case, decision: ReviewDecided, found: CandidatesReady) -> str
 def _count(case: Case, decision: ReviewDecided, found: CandidatesReady, now: datetime) -> Step:
     """Add a decision to which there is no objection, and end the case once there are enough.
 
-    A new version after the end is kept. It can take a lead back, and never give one out.
+    A new version ends no review: what two disagree about is not settled between them. After the end it is kept, and
+    can take a lead back, never give one out.
     """
     judged = replace(case, decisions=(*case.decisions, decision))
     outcome = verdict(judged.decisions)
     if case.state not in UNDER_REVIEW:
         lost = case.state is CaseState.CONFIRMED and outcome is not Outcome.CONFIRMED
         return _recall(judged, decision.reason or "", decision.reviewer_id, now) if lost else Step(judged)
-    disagreed = case.state is _S.AWAITING_THIRD_REVIEW and len(standing(judged.decisions)) == QUORUM
-    if outcome is None or disagreed:  # what two disagreed about is not settled between them
+    if outcome is None or decision.version > 1:
         return Step(_await_next(judged))
     if judged.seeded:
         return Step(_move(judged, CaseState.ASSESSED))
@@ -269,7 +269,6 @@ def _count(case: Case, decision: ReviewDecided, found: CandidatesReady, now: dat
 
 
 def _await_next(case: Case) -> Case:
-    """A new version of what was said keeps the case where it is, unless it now disagrees with somebody else's."""
     said_n = len(standing(case.decisions))
     state = CaseState.AWAITING_SECOND_REVIEW if said_n < QUORUM else CaseState.AWAITING_THIRD_REVIEW
     return case if case.state is state else _move(case, state)

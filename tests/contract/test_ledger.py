@@ -121,8 +121,8 @@ class TestCases:
         said = [
             first,
             builders.amended(first, found, support=Support.STRONG_DIFFERENT),
-            second,
             builders.amended(first, found, version=3),
+            second,
             builders.amended(second, found, support=Support.INCONCLUSIVE),
         ]
         await ledger.apply([listed(found), *map(decides, said[:2])])

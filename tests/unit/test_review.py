@@ -713,17 +713,23 @@ class TestAmending:
     def test_one_who_speaks_twice_is_one(self) -> None:
         assert after(LIST, leads("reviewer-a"), amends("reviewer-a")).case.state is CaseState.AWAITING_SECOND_REVIEW
 
-    def test_two_who_disagree_may_come_to_agree(self) -> None:
-        agreed = after(*DIFFERS, amends("reviewer-b"))
-        none = after(*DIFFERS, amends("reviewer-a", support=Support.STRONG_DIFFERENT))
-
-        assert agreed.case.state is CaseState.CONFIRMED
-        assert none.case.state is CaseState.NOT_CONFIRMED
-
-    def test_two_who_disagree_otherwise_than_before_wait_on(self) -> None:
-        step = after(*DIFFERS, amends("reviewer-b", support=Support.LIMITED_SAME))
+    @pytest.mark.parametrize(
+        "then",
+        [
+            amends("reviewer-b"),
+            amends("reviewer-b", support=Support.LIMITED_SAME),
+            amends("reviewer-a", support=Support.STRONG_DIFFERENT),
+        ],
+    )
+    def test_what_two_disagreed_about_is_not_settled_between_them(self, then: Transition) -> None:
+        step = after(*DIFFERS, then)
 
         assert (step.case.state, step.emit) == (CaseState.AWAITING_THIRD_REVIEW, ())
+
+    def test_the_third_is_weighed_with_what_the_two_say_last(self) -> None:
+        step = after(*DIFFERS, amends("reviewer-b"), leads("reviewer-c"))
+
+        assert step.case.state is CaseState.CONFIRMED
 
     @pytest.mark.parametrize("by", ["reviewer-a", "reviewer-b"])
     @pytest.mark.parametrize("support", sorted(set(Support) - LEAD_SUPPORT))

@@ -200,11 +200,11 @@ def test_only_a_persons_decision_or_the_list_it_waited_for_leads_to_a_lead() -> 
         assert edge.name.startswith("reviewer-") or (edge.name.endswith("list") and len(waited) >= 2)
 
 
-def test_leads_are_made_by_second_and_third_reviewers_and_by_second_words() -> None:
+def test_leads_are_made_by_second_and_third_reviewers_and_never_by_second_words() -> None:
     makers = {edge.name for edge in entering(CaseState.CONFIRMED)}
 
     assert {"reviewer-a: person 1", "reviewer-b: person 1", "reviewer-c: person 1"} < makers
-    assert "reviewer-a again: person 1" in makers
+    assert not [name for name in makers if "again" in name]
     assert {edge.before.state for edge in entering(CaseState.CONFIRMED) if edge.before} >= {
         CaseState.AWAITING_SECOND_REVIEW,
         CaseState.AWAITING_THIRD_REVIEW,
