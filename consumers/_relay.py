@@ -1,7 +1,8 @@
 """Carries what the ledger owes the world to Kafka: publish, then mark. Survives being killed at any point.
 
-A crash between the two repeats the same record with the same `ce_id`. So that repeats stay rarer than kills, the
-relay first reads back the topics' tails and marks what is already there. A reminder is there already, and is sent.
+A crash between the two repeats the same record with the same `ce_id`. So that repeats stay rare, one relay carries at
+a time, however many run; whoever gets the turn first reads back the topics' tails and marks what is already there. A
+reminder is there already, and is sent.
 """
 
 import asyncio
@@ -44,14 +45,23 @@ class Relay:
 
     async def run(self) -> None:
         """Empty the outbox until cancelled; a failed send ends it, and leaves the rows unmarked."""
-        await _patiently(self._mark_what_is_there)
         while True:
-            self._wake.clear()
-            owed = await _patiently(lambda: self._outbox.unpublished(BATCH_ROWS))
-            if owed:
-                await self._publish(owed)
-            else:
-                await self._rest()
+            turn = await _patiently(self._outbox.take_turn)
+            if turn is None:
+                await asyncio.sleep(POLL_S)
+                continue
+            async with turn:
+                await _patiently(self._mark_what_is_there)
+                while await turn.holds():
+                    await self._carry()
+
+    async def _carry(self) -> None:
+        self._wake.clear()
+        owed = await _patiently(lambda: self._outbox.unpublished(BATCH_ROWS))
+        if owed:
+            await self._publish(owed)
+        else:
+            await self._rest()
 
     async def _publish(self, owed: Sequence[Outgoing]) -> None:
         await self._bus.publish([row.event for row in owed if row.refusal is None])

@@ -24,6 +24,7 @@ from rfr_stream.ports.ledger import (
     Step,
     Subscribers,
     Transition,
+    Turn,
     Verifier,
 )
 from rfr_stream.ports.machines import (
@@ -70,6 +71,7 @@ __all__ = [
     "Subscribers",
     "Templates",
     "Transition",
+    "Turn",
     "Verifier",
     "Vision",
 ]

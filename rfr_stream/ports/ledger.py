@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Protocol, TypeAlias
+from typing import Protocol, Self, TypeAlias
 from uuid import UUID
 
 from rfr_stream.errors import Rejected
@@ -193,8 +193,21 @@ class Cases(Protocol):
         """Return the oldest cases in these states."""
 
 
+class Turn(Protocol):
+    """The right to carry what the outbox owes; whoever leaves it, dies or loses the database no longer has it."""
+
+    async def __aenter__(self) -> Self: ...
+    async def __aexit__(self, *_: object) -> None: ...
+
+    async def holds(self) -> bool:
+        """Whether it is still ours."""
+
+
 class Outbox(Protocol):
     """What the ledger still owes the world."""
+
+    async def take_turn(self) -> Turn | None:
+        """Return the turn, or None while somebody else has it: one relay at a time, in all processes together."""
 
     async def unpublished(self, limit: int) -> list[Outgoing]:
         """Return the oldest events that are not marked as published, in the order they were promised."""

@@ -319,6 +319,19 @@ class TestOutbox:
         await ledger.published([lead.event.event_id, told.event.event_id])
         assert await ledger.unpublished(10) == []
 
+    async def test_one_at_a_time_has_the_turn_to_carry_it(self, ledger: Ledger) -> None:
+        mine = await ledger.take_turn()
+        assert mine is not None
+        async with mine:
+            assert await mine.holds()
+            assert await ledger.take_turn() is None
+            assert await mine.holds()
+
+        next_one = await ledger.take_turn()
+        assert next_one is not None
+        async with next_one:
+            assert await next_one.holds()
+
     async def test_marking_nothing_or_the_unknown_is_no_error(self, ledger: Ledger) -> None:
         await confirm(ledger, builders.candidates_ready())
 

@@ -465,6 +465,28 @@ class TestAway:
             assert results[-1].state is CaseState.CONFIRMED
             assert await leads(ledger) == {str(found.submission.submission_id): 1}
 
+    @pytest.mark.parametrize("url", ["postgresql"], indirect=True)
+    async def test_whoever_loses_the_server_loses_the_turn(self, url: str) -> None:
+        async with SqlLedger(url) as one, SqlLedger(url) as other:
+            turn = await one.take_turn()
+            assert turn is not None
+            async with turn:
+                assert await other.take_turn() is None
+                await run(url, CUT)
+                assert not await turn.holds()
+                others = await other.take_turn()
+                assert others is not None
+                async with others:
+                    assert await others.holds()
+
+    async def test_two_processes_never_have_the_turn_together(self, url: str) -> None:
+        async with SqlLedger(url) as one, SqlLedger(url) as other:
+            for has, lacks in ((one, other), (other, one)):
+                turn = await has.take_turn()
+                assert turn is not None
+                async with turn:
+                    assert await lacks.take_turn() is None
+
     async def test_a_statement_that_is_wrong_is_a_bug_not_an_outage(self, url: str) -> None:
         async with SqlLedger(url) as ledger:
             await run(url, "DROP TABLE reviewers")

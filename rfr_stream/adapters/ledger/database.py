@@ -10,19 +10,21 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Self, TypeVar
 from uuid import UUID
 
 from alembic import command
 from alembic.config import Config
+from filelock import FileLock, Timeout
 from sqlalchemy import Connection, Engine, Table, create_engine, event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from rfr_stream.adapters.ledger.lookup import Rows, SqliteLookup, by_key
 from rfr_stream.errors import Unavailable
+from rfr_stream.ports import Turn
 
 T = TypeVar("T")
 
@@ -136,6 +138,13 @@ class Database:
             async with self._postgresql.execution_options(**options).begin() as connection:
                 return await connection.run_sync(transaction)
 
+    async def take_turn(self, name: UUID) -> Turn | None:
+        """Return what only one process at a time can have, until it leaves it or dies; None while another has it."""
+        if self._postgresql is not None:
+            with _translated():
+                return await _PostgresTurn.take(self._postgresql, _lock_name(name))
+        return _FileTurn.take(self._file, name)
+
     def lock(self, connection: Connection, ids: Iterable[UUID]) -> None:
         """Wait until no other transaction has locked any of these ids; held until this one ends.
 
@@ -145,7 +154,7 @@ class Database:
         """
         if self._is_sqlite:
             return
-        names = sorted({int.from_bytes(id_.bytes[:8], signed=True) for id_ in ids})
+        names = sorted(set(map(_lock_name, ids)))
         connection.execute(
             text("SELECT pg_advisory_xact_lock(name) FROM unnest(CAST(:names AS bigint[])) AS name"), {"names": names}
         )
@@ -173,6 +182,78 @@ class Database:
         ):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
+
+
+class _PostgresTurn:
+    """A session's lock: it lasts as long as its connection, which serves nothing else."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    @classmethod
+    async def take(cls, engine: AsyncEngine, name: int) -> Self | None:
+        connection = await engine.execution_options(isolation_level="AUTOCOMMIT").connect()
+        turn = cls(connection)
+        try:
+            taken = await connection.scalar(text("SELECT pg_try_advisory_lock(:name)"), {"name": name})
+        except BaseException:
+            await turn.leave()
+            raise
+        if not taken:
+            await connection.close()
+        return turn if taken else None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.leave()
+
+    async def leave(self) -> None:
+        """Hang up, since a connection that went back to the pool would keep the lock."""
+        await self._connection.invalidate()
+        await self._connection.close()
+
+    async def holds(self) -> bool:
+        try:
+            await self._connection.execute(text("SELECT 1"))
+        except Exception as error:
+            if not _is_away(error):
+                raise
+            return False
+        return True
+
+
+class _FileTurn:
+    """A lock on a file beside the database; the kernel lets go of it however the process ends."""
+
+    def __init__(self, lock: FileLock | None) -> None:
+        self._lock = lock
+
+    @classmethod
+    def take(cls, database: Path | None, name: UUID) -> Self | None:
+        if database is None:  # in memory: nobody else can see it
+            return cls(None)
+        lock = FileLock(f"{database}-{name}.lock", fallback_to_soft=False)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            return None
+        return cls(lock)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._lock:
+            self._lock.release()
+
+    async def holds(self) -> bool:
+        return True
+
+
+def _lock_name(id_: UUID) -> int:
+    return int.from_bytes(id_.bytes[:8], signed=True)
 
 
 def _create_private(file: Path) -> None:

@@ -43,7 +43,7 @@ from rfr_stream.adapters.ledger.tables import (
 from rfr_stream.errors import NotPermitted, Rejected, Unavailable
 from rfr_stream.events import GalleryName, LeadAcknowledged
 from rfr_stream.policy import seeds_due
-from rfr_stream.ports import Case, CaseState, Change, Outgoing, Reference, Reviewer, Seed
+from rfr_stream.ports import Case, CaseState, Change, Outgoing, Reference, Reviewer, Seed, Turn
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -53,6 +53,9 @@ _WRITTEN_ONCE: Final = ("candidates", "urgency", "source", "purpose", "submitted
 
 _SOWING: Final = UUID("8a9e4f3a-1f57-5c1e-b1f4-9a1c5be0a001")
 """The name of the lock under which seeds are counted and promised."""
+
+_RELAY: Final = UUID("3c6f0b57-9a0e-5d7b-8f0c-5b1f2d3e4a77")
+"""The name of the turn to carry what the outbox owes."""
 
 _again: Final = retry(
     retry=retry_if_exception_type(Unavailable),
@@ -195,6 +198,10 @@ class SqlLedger:
         return await self.database.read(lambda connection: _load(connection, ids))
 
     # --- outbox -----------------------------------------------------------------------------------------------------
+    @_patiently
+    async def take_turn(self) -> Turn | None:
+        return await self.database.take_turn(_RELAY)
+
     @_patiently
     async def unpublished(self, limit: int) -> list[Outgoing]:
         wanted = select(outbox).where(outbox.c.published == false()).order_by(outbox.c.sequence).limit(limit)

@@ -1,8 +1,9 @@
 """`Ledger` in memory: for tests, and for whoever tests against this house. Nothing survives the process."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import Self
 from uuid import UUID
 
 from rfr_stream.adapters import _sowing as sowing
@@ -17,6 +18,24 @@ from rfr_stream.events import (
 )
 from rfr_stream.policy import seeds_due
 from rfr_stream.ports import Case, CaseState, Change, Outgoing, Reference, Reviewer, Seed
+
+
+@dataclass
+class MemoryTurn:
+    """The turn to carry what is owed, within one process."""
+
+    taken: bool = False
+
+    async def __aenter__(self) -> Self:
+        """Have it."""
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Leave it."""
+        self.taken = False
+
+    async def holds(self) -> bool:
+        return self.taken
 
 
 class MemoryLedger:
@@ -34,6 +53,7 @@ class MemoryLedger:
         self._seeds: dict[UUID, Seed] = {}
         self._sown: set[UUID] = set()
         self._reminders: set[UUID] = set()
+        self._turn = MemoryTurn()
         self._subscribers: dict[str, datetime] = {}
         self._acknowledged: dict[tuple[UUID, str], LeadAcknowledged] = {}
 
@@ -95,6 +115,12 @@ class MemoryLedger:
         return sorted(found, key=lambda case: (case.opened_at, str(case.submission_id)))[:limit]
 
     # Outbox
+    async def take_turn(self) -> MemoryTurn | None:
+        if self._turn.taken:
+            return None
+        self._turn = MemoryTurn(taken=True)
+        return self._turn
+
     async def unpublished(self, limit: int) -> list[Outgoing]:
         return [
             replace(outgoing, again=id_ in self._reminders)
