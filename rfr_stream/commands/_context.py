@@ -21,6 +21,8 @@ T = TypeVar("T")
 
 CONSOLE: Final = Console(markup=False)  # what others wrote is printed too, and is no markup
 ERRORS: Final = Console(stderr=True)
+COMMAND_LINE: Final = "command-line"
+"""Whom the log names where nobody says who they are: whoever may run commands here could be anybody."""
 
 
 def say(text: str) -> None:

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from producers.console.entrance import invite as invite_to
 from rfr_stream.adapters import keys, opening
-from rfr_stream.commands._context import CONSOLE, open_ledger, run, say, settings_of
+from rfr_stream.commands._context import COMMAND_LINE, CONSOLE, open_ledger, run, say, settings_of
 from rfr_stream.desk import Account, Operation
 from rfr_stream.errors import Malformed, NotPermitted
 from rfr_stream.events import Ref
@@ -20,9 +20,6 @@ from rfr_stream.settings import Settings
 
 if TYPE_CHECKING:
     from rfr_stream.adapters.desk import SqlDesk
-
-BY: Final = "command-line"
-"""Whom the log names: whoever may run commands here could be anybody."""
 
 accounts = typer.Typer(help="Who may come in at the desk.", no_args_is_help=True)
 
@@ -85,7 +82,7 @@ async def _store(settings: Settings) -> AsyncIterator["SqlDesk"]:
 async def _invite(settings: Settings, account_id: str, roles: frozenset[Role]) -> str:
     async with _store(settings) as store:
         name = _checked(account_id)
-        return await invite_to(store, settings.desk, name, roles, by=BY, now=datetime.now(UTC))
+        return await invite_to(store, settings.desk, name, roles, by=COMMAND_LINE, now=datetime.now(UTC))
 
 
 async def _all(settings: Settings) -> list[Account]:
@@ -118,7 +115,7 @@ async def _write(store: "SqlDesk", account_id: str, change: str) -> None:
     if await store.accounts.account(account_id) is None:
         msg = "account_id: there is no account of this name"
         raise NotPermitted(msg)
-    await store.log.write(BY, Operation.ALTERATION, account_id, f"account: {change}", datetime.now(UTC))
+    await store.log.write(COMMAND_LINE, Operation.ALTERATION, account_id, f"account: {change}", datetime.now(UTC))
 
 
 def _checked(account_id: str) -> str:

@@ -13,7 +13,7 @@ from rich.table import Table
 from producers.console import recalling, signing
 from rfr_stream import policy
 from rfr_stream.adapters import keys, opening
-from rfr_stream.commands._context import CONSOLE, open_bus, open_ledger, run, say, settings_of
+from rfr_stream.commands._context import COMMAND_LINE, CONSOLE, open_bus, open_ledger, run, say, settings_of
 from rfr_stream.commands._narrowing import narrowed
 from rfr_stream.desk import EVERY_LEAD, Lead, LeadFilter, Operation
 from rfr_stream.errors import NotPermitted
@@ -70,7 +70,9 @@ def _standing(lead: Lead) -> str:
 
 async def _find(settings: Settings, only: LeadFilter) -> list[Lead]:
     async with open_ledger(settings) as ledger:
-        return await opening.desk(ledger).leads.find(datetime.now(UTC), only=only)
+        desk, now = opening.desk(ledger), datetime.now(UTC)
+        await desk.log.write(COMMAND_LINE, Operation.CONSULTATION, "leads", "list", now)
+        return await desk.leads.find(now, only=only)
 
 
 # --- taking back ----------------------------------------------------------------------------------------------------

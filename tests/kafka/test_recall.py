@@ -206,6 +206,7 @@ async def test_a_supervisor_sees_first_and_then_withdraws_what_leads_have_in_com
     again = await rfr(*order, str(lead.said.submission_id), status=1)
     assert "no lead that could be withdrawn" in again
     assert "withdrawn: the threshold was too low" in await rfr("leads", "--case", case)
+    assert "command-line" in {entry.account_id for entry in await desk.log.about("leads")}
     assert case in await rfr("leads", "--withdrawn")
     assert case not in await rfr("leads", "--not-withdrawn")
 
