@@ -4,12 +4,11 @@ Pure.
 """
 
 import hashlib
-import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Self
+from typing import Annotated, Final, Self
 from uuid import UUID
 
 from pydantic import ConfigDict, Field, model_validator
@@ -26,6 +25,7 @@ from rfr_stream.events import (
     Purpose,
     ReviewDecided,
     Source,
+    Support,
     Value,
     canonical,
 )
@@ -125,6 +125,19 @@ class Analysis(Value):
         return self
 
 
+# --- the conclusion, in words ---------------------------------------------------------------------------------------
+SUPPORT: Final = {
+    Support.STRONG_SAME: "Strong support for the same person",
+    Support.MODERATE_SAME: "Moderate support for the same person",
+    Support.LIMITED_SAME: "Limited support for the same person",
+    Support.INCONCLUSIVE: "Inconclusive: neither is supported",
+    Support.LIMITED_DIFFERENT: "Limited support for different people",
+    Support.MODERATE_DIFFERENT: "Moderate support for different people",
+    Support.STRONG_DIFFERENT: "Strong support for different people",
+    Support.UNSUITABLE: "Unsuitable: the images cannot be compared",
+}
+
+
 # --- the comparison -------------------------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class Look:
@@ -146,6 +159,8 @@ class Examined:
     """Unsigned, or the last that was sent."""
     sent_at: datetime | None = None
     revealed_at: datetime | None = None
+    began_at: datetime | None = None
+    """When they were served first since this reviewer last took the case up: the comparison's time begins there."""
 
 
 def order_seed(found: CandidatesReady, reviewer_id: str) -> str:
@@ -154,10 +169,12 @@ def order_seed(found: CandidatesReady, reviewer_id: str) -> str:
 
 
 def in_order(found: CandidatesReady, seed: str) -> tuple[Candidate, ...]:
-    """Return the candidates as this seed shuffles them: the list's own order would tell who is nearest."""
-    order = list(found.candidates)
-    random.Random(seed).shuffle(order)  # noqa: S311 - reproducible, no secret
-    return tuple(order)
+    """Return the candidates by the digest of seed and person: neither order nor seed tells who is nearest."""
+
+    def place(candidate: Candidate) -> bytes:
+        return hashlib.sha256(f"{seed} {candidate.person_id}".encode()).digest()
+
+    return tuple(sorted(found.candidates, key=place))
 
 
 # --- the log --------------------------------------------------------------------------------------------------------
@@ -206,8 +223,6 @@ class AlertKind(StrEnum):
     ALWAYS_FIRST = "always_first"
     TOO_MANY = "too_many_an_hour"
     TOO_LONG = "too_long_at_work"
-    LAPSED = "training_lapsed"
-    REFUSED = "decision_refused"
 
 
 @dataclass(frozen=True, slots=True)

@@ -238,7 +238,7 @@ def signed_in(search: Search) -> Iterator[tuple[str, SignedAboutCase]]:
     if case.withdrawal:
         yield "withdrawal", case.withdrawal
     for shown in search.shown:
-        if shown.examined.draft and shown.examined.sent_at:
+        if shown.examined.draft and shown.examined.draft.is_signed:
             yield f"decision of {shown.reviewer_id} that never counted", shown.examined.draft
     for told in search.told:
         if isinstance(told.event, ReviewDecided):
@@ -260,14 +260,16 @@ def _order_faults(search: Search) -> Iterator[str]:
 
 
 def _told_faults(search: Search) -> Iterator[str]:
-    about, signatures = search.case.submission_id, {decision.signature for decision in search.case.decisions}
+    about, named = search.case.submission_id, {each.signature: each.person_id for each in search.case.decisions}
     for number, told in enumerate(search.told, start=1):
         event = told.event
         subject = event.submission.submission_id if isinstance(event, ImageSubmitted) else event.submission_id
         if (told.event_id, told.type, subject) != (event.event_id, event.ce_type, about):
             yield f"event {number}: its id is not the one that it derives, or it is about another submission"
-        if isinstance(event, IdentificationConfirmed) and not signatures.issuperset(r.signature for r in event.reviews):
-            yield f"event {number}: a lead that rests on a decision which is not here"
+        if isinstance(event, IdentificationConfirmed) and not all(
+            named.get(review.signature, "not here") in {None, event.person_id} for review in event.reviews
+        ):
+            yield f"event {number}: a lead that rests on a decision which is not here, or names somebody else"
     ids = {told.event_id for told in search.told}
     for number, received in enumerate(search.acknowledged, start=1):
         if received.acknowledged not in ids:

@@ -16,6 +16,7 @@ Each function of the second part returns a `Transition`. All can stand the same 
 absorbs it by its id before: what a case already holds changes nothing, what contradicts it is `NotPermitted`.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Final
@@ -66,6 +67,8 @@ UNDER_REVIEW: Final = frozenset({_S.AWAITING_REVIEW, _S.AWAITING_SECOND_REVIEW, 
 CAN_EXPIRE: Final = frozenset(state for state, following in NEXT.items() if _S.EXPIRED in following)
 """The states that wait for people. `awaiting_candidates` waits for a machine: a list that is late must not find its
 door shut because of a premature decision."""
+
+NOBODY_LAPSED: Final[Mapping[str, str]] = {}
 
 EARLY: Final = frozenset({Outcome.REFUSED, Outcome.UNREADABLE, Outcome.NO_FACE, Outcome.UNSUITABLE_QUALITY})
 """What the stages before review can say; every other outcome is said here, and only comes back round."""
@@ -150,12 +153,16 @@ def subject_chosen(choice: SubjectChosen, reviewer: Reviewer | None, now: dateti
 
 
 def decided(
-    decision: ReviewDecided, reviewer: Reviewer | None, now: datetime, *, lapsed: str | None = None
+    decision: ReviewDecided,
+    reviewer: Reviewer | None,
+    now: datetime,
+    *,
+    lapsed: Mapping[str, str] = NOBODY_LAPSED,
 ) -> Transition:
     """A person decided, and the signature is good: the decision counts, waits for its list, or is refused.
 
-    Competence is asked when the decision comes, not when its list does: that is when it was made. `lapsed` says why
-    the reference of the person it names may no longer be used; nobody is named by an image that is not held any more.
+    Competence is asked when the decision comes, not when its list does: that is when it was made. `lapsed` says of whom
+    on the list the reference may no longer be used, and why; nobody is named by an image that is not held any more.
     """
 
     def transition(case: Case | None) -> Step:
@@ -163,10 +170,14 @@ def decided(
         known = case or Case(decision.submission_id, CaseState.AWAITING_CANDIDATES, now, demo=decision.demo)
         if known.candidates is None:
             return _park(known, decision)
-        why_not = _why_not(known, decision, known.candidates) or lapsed
+        why_not = _why_not(known, decision, known.candidates) or lapsed.get(decision.person_id or "")
         if why_not:
             raise NotPermitted(why_not)
-        return _count(known, decision, known.candidates, now)
+        step = _count(known, decision, known.candidates, now)
+        for lead in step.emit:
+            if isinstance(lead, IdentificationConfirmed) and lead.person_id in lapsed:
+                raise NotPermitted(lapsed[lead.person_id])
+        return step
 
     return transition
 
@@ -192,7 +203,8 @@ def expired(now: datetime) -> Transition:
     """Nobody decided in time."""
 
     def transition(case: Case | None) -> Step:
-        return _end(_existing(case), Outcome.EXPIRED, now)
+        step = _end(_existing(case), Outcome.EXPIRED, now)
+        return replace(step, case=replace(step.case, faces=None))
 
     return transition
 
@@ -347,11 +359,11 @@ def _require(permitted: bool, otherwise: str) -> None:  # noqa: FBT001 - reads a
 
 # --- what is said ---------------------------------------------------------------------------------------------------
 def _named(case: Case) -> str:
-    """Return whom a confirmed case named when it was confirmed, whatever was said since."""
+    """Return whom a confirmed case named when a first word confirmed it, whatever was said before and since."""
     said = next(
         said
-        for n in range(1, len(case.decisions) + 1)
-        if verdict(said := standing(case.decisions[:n])) is Outcome.CONFIRMED
+        for n, last in enumerate(case.decisions, start=1)
+        if last.version == 1 and verdict(said := standing(case.decisions[:n])) is Outcome.CONFIRMED
     )
     (person,) = {decision.person_id for decision in said if decision.support in LEAD_SUPPORT}
     return str(person)

@@ -13,6 +13,7 @@ from uuid import UUID
 from producers.console import signing
 from rfr_stream.adapters import keys
 from rfr_stream.events import (
+    UNSIGNED,
     BlobRef,
     Candidate,
     CandidatesReady,
@@ -209,7 +210,7 @@ def decision(found: CandidatesReady | None = None, *, by: str = "reviewer-a", **
         "occurred_at": NOW,
         "demo": found.demo,
     }
-    return signed(ReviewDecided(signature=signing.UNSIGNED, **{**concluded, **fields, "reviewer_id": by}), by)
+    return signed(ReviewDecided(signature=UNSIGNED, **{**concluded, **fields, "reviewer_id": by}), by)
 
 
 def amended(first: ReviewDecided, found: CandidatesReady | None = None, **fields: Any) -> ReviewDecided:  # noqa: ANN401
@@ -267,7 +268,7 @@ def subject_chosen(
         submission_id=(about or submission()).submission_id,
         reviewer_id=by,
         subject=subject,
-        signature=signing.UNSIGNED,
+        signature=UNSIGNED,
         demo=demo,
     )
     return signed(words, by)
@@ -284,7 +285,7 @@ def withdrawal(about: Submission | None = None, *, by: str = "supervisor-1", dem
         submission_id=(about or submission()).submission_id,
         ordered_by=by,
         reason="new evidence excludes this person",
-        signature=signing.UNSIGNED,
+        signature=UNSIGNED,
         demo=demo,
     )
     return signed(words, by)
@@ -298,7 +299,7 @@ def certified(reviewer_id: str = "reviewer-a", *, by: str = "supervisor-1") -> C
         public_key=keys.public_text(private_key(reviewer_id)),
         competent_until=MUCH_LATER,
         certified_by=by,
-        signature=signing.UNSIGNED,
+        signature=UNSIGNED,
     )
     return signed(words, by)
 

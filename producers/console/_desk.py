@@ -11,6 +11,7 @@ from uuid import UUID
 
 from fastapi import Depends, Request
 
+from rfr_stream import review
 from rfr_stream.desk import Account, Operation
 from rfr_stream.errors import NotPermitted
 from rfr_stream.events import CandidatesReady, Event
@@ -143,20 +144,29 @@ Supervising: TypeAlias = Annotated[Account, Depends(holding(Role.SUPERVISOR))]
 
 
 async def held_case(submission_id: UUID, desk: Here, account: Reviewing) -> Case:
-    """Return a case that this reviewer holds, and hold it longer.
+    """Return a case that waits for people and that this reviewer holds, and hold it longer.
+
+    Whoever takes it up anew compares anew: the time that passed in between was not spent on it.
 
     Raises:
+        NotFound: it has ended, or has no list yet.
+
         NotPermitted: somebody else holds it, they asked for it, or their training has lapsed.
 
     """
     case = await desk.case(submission_id)
+    if case.state not in review.CAN_EXPIRE:
+        raise NotFound
     require_not_own(case, account)
     await require_in_date(desk, account)
     now = desk.clock()
+    held = await desk.store.queue.holds(submission_id, account.account_id, now)
     until = now + timedelta(minutes=desk.settings.lease_minutes)
     if not await desk.store.queue.claim(submission_id, account.account_id, now, until):
         msg = "submission_id: somebody else holds this case; take another from the queue"
         raise NotPermitted(msg)
+    if not held:
+        await desk.store.examinations.rest(submission_id, account.account_id)
     return case
 
 
@@ -167,9 +177,10 @@ async def worked_case(submission_id: UUID, desk: Here, account: Reviewing) -> Ca
     """Return a case that this reviewer holds, or has decided on.
 
     Raises:
-        NotPermitted: neither.
+        NotPermitted: neither, or their training has lapsed.
 
     """
+    await require_in_date(desk, account)
     examined = await desk.store.examinations.examined(submission_id, account.account_id)
     if examined and examined.sent_at:
         return await desk.case(submission_id)

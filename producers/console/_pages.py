@@ -11,7 +11,8 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from rfr_stream.adapters import keys
-from rfr_stream.events import CAVEAT, Component, Finding, Support
+from rfr_stream.desk import SUPPORT
+from rfr_stream.events import CAVEAT, Component, Finding
 from rfr_stream.policy import Role
 
 HERE: Final = Path(__file__).parent
@@ -20,16 +21,6 @@ STATIC: Final = HERE / "static"
 URGENCY: Final = ("Child at risk", "Life at risk", "Missing", "Serious", "Standard")
 """In words, the places of `policy.urgency`."""
 
-SUPPORT: Final = {
-    Support.STRONG_SAME: "Strong support for the same person",
-    Support.MODERATE_SAME: "Moderate support for the same person",
-    Support.LIMITED_SAME: "Limited support for the same person",
-    Support.INCONCLUSIVE: "Inconclusive: neither is supported",
-    Support.LIMITED_DIFFERENT: "Limited support for different people",
-    Support.MODERATE_DIFFERENT: "Moderate support for different people",
-    Support.STRONG_DIFFERENT: "Strong support for different people",
-    Support.UNSUITABLE: "Unsuitable: the images cannot be compared",
-}
 COMPONENT: Final = {each: each.replace("_", " ").capitalize() for each in Component}
 FINDING: Final = {
     Finding.SIMILAR: "Similar",

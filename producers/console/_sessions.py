@@ -50,10 +50,13 @@ class Entrance:
     one_at_a_time: asyncio.Lock = field(default_factory=asyncio.Lock)
     secret: str = field(default_factory=new_code)
 
+    async def may_come(self, request: Request) -> bool:
+        """Whether somebody may try to come in once more, from this network."""
+        return await self.tries.hit(_PER_NETWORK, network_of(request.scope))
+
     async def may_try(self, request: Request, account_id: str) -> bool:
         """Whether somebody may try a password once more, from this network and for this account."""
-        network = network_of(request.scope)
-        return await self.tries.hit(_PER_NETWORK, network) and await self.tries.hit(_PER_ACCOUNT, account_id)
+        return await self.may_come(request) and await self.tries.hit(_PER_ACCOUNT, account_id)
 
     async def forget_tries(self, account_id: str) -> None:
         """Begin anew for somebody who has shown who they are."""

@@ -1,4 +1,4 @@
-"""My own account: my password, and the key that I sign with. The key's private half never comes here."""
+"""My own account: my password, and the key that I sign with, whose private half comes here locked or not at all."""
 
 import ipaddress
 from base64 import b64encode
@@ -13,7 +13,6 @@ from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints, ValidationError
 
-from producers.console import signing
 from producers.console._desk import Desk, Here, SignedIn, Supervising
 from producers.console._forms import fields_of
 from producers.console._pages import page
@@ -23,7 +22,7 @@ from producers.console._signature import ToSign, sealed
 from rfr_stream.adapters import keys, passkeys, passwords
 from rfr_stream.desk import Account, Operation
 from rfr_stream.errors import Malformed, NotPermitted
-from rfr_stream.events import Ref, Sha256, Signed
+from rfr_stream.events import UNSIGNED, Ref, Sha256, Signed
 from rfr_stream.policy import Role
 from rfr_stream.ports import Duty, Reviewer
 
@@ -206,7 +205,7 @@ async def _account_page(
         occurred_at=desk.clock(),
         account_id=account.account_id,
         challenge=_challenge(request, desk),
-        signature=signing.UNSIGNED,
+        signature=UNSIGNED,
     )
     return page(
         request,

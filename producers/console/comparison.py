@@ -7,12 +7,12 @@ from fastapi import APIRouter, Body, Request
 from fastapi.responses import HTMLResponse, Response
 from pydantic import Field
 
-from producers.console import signing
-from producers.console._desk import Here, Reviewing, TooEarly, WorkedCase, list_of
+from producers.console._desk import Desk, Here, Reviewing, TooEarly, WorkedCase, list_of
 from producers.console._pages import page
-from rfr_stream.desk import Examined, Look, Operation, in_order, order_seed
+from rfr_stream.desk import Account, Examined, Look, Operation, in_order, order_seed
 from rfr_stream.events import Candidate, ReviewDecided, Value
 from rfr_stream.ports import Case
+from rfr_stream.review import CAN_EXPIRE
 
 router = APIRouter()
 
@@ -30,15 +30,19 @@ async def show(request: Request, case: WorkedCase, desk: Here, account: Reviewin
         TooEarly: it is not, or what this reviewer signed is still on its way.
 
     """
-    found = list_of(case)
     if await desk.store.examinations.analysis(case.submission_id, account.account_id) is None:
         msg = "Analyse the probe first; candidates are shown once that is on record."
         raise TooEarly(msg)
-    seed = order_seed(found, account.account_id)
-    await desk.log(account, Operation.CONSULTATION, case.submission_id, f"candidates, in the order of seed {seed}")
-    examined = await desk.store.examinations.show(case.submission_id, account.account_id, seed, desk.clock())
+    examined = await serve(desk, account, case)
     require_counted(case, examined)
-    return comparison_page(request, case, again=examined.sent_at is not None, form=_filled(case, examined))
+    return comparison_page(request, case, again=has_decided(case, account), form=_filled(case, examined))
+
+
+async def serve(desk: Desk, account: Account, case: Case) -> Examined:
+    """Write down that the candidates are served, and in which order; return the examination."""
+    seed = order_seed(list_of(case), account.account_id)
+    await desk.log(account, Operation.CONSULTATION, case.submission_id, f"candidates, in the order of seed {seed}")
+    return await desk.store.examinations.show(case.submission_id, account.account_id, seed, desk.clock())
 
 
 def comparison_page(
@@ -77,9 +81,19 @@ def require_counted(case: Case, examined: Examined | None) -> None:
         raise TooEarly(msg)
 
 
+def has_decided(case: Case, account: Account) -> bool:
+    """Whether this reviewer's next word is a new version."""
+    return any(each.reviewer_id == account.account_id for each in case.decisions)
+
+
+def is_refused(case: Case, examined: Examined) -> bool:
+    """Whether what was signed last came too late: the case has ended without it."""
+    return case.state not in CAN_EXPIRE and is_on_its_way(case, examined)
+
+
 def is_sent(examined: Examined, draft: ReviewDecided) -> bool:
     """Whether this very draft was signed; a later version's is not, though an earlier one was sent."""
-    return examined.sent_at is not None and draft.signature != signing.UNSIGNED
+    return examined.sent_at is not None and draft.is_signed
 
 
 def is_on_its_way(case: Case, examined: Examined) -> bool:

@@ -10,7 +10,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from pydantic import ValidationError
 
 from producers.console import signing
-from producers.console._desk import Desk, Here, NotFound, Reviewing, TooEarly, WorkedCase, list_of, require_in_date
+from producers.console._desk import Desk, Here, NotFound, Reviewing, TooEarly, WorkedCase, list_of
 from producers.console._forms import fields_of, flaws
 from producers.console._pages import page
 from producers.console._refusals import sentence
@@ -18,17 +18,21 @@ from producers.console._signature import ToSign, sealed_by
 from producers.console.comparison import (
     NOBODY,
     comparison_page,
+    has_decided,
     is_on_its_way,
+    is_refused,
     is_sent,
     order_of,
     place_of,
     require_counted,
+    serve,
 )
 from producers.console.conduct import look_back
 from rfr_stream.desk import Account, Alert, AlertKind, Examined, Operation
 from rfr_stream.errors import NotPermitted
-from rfr_stream.events import Component, Examination, ReviewDecided
+from rfr_stream.events import Component, Examination, ReviewDecided, Support
 from rfr_stream.ports import Case
+from rfr_stream.stages import lapsed_among
 
 router = APIRouter()
 
@@ -48,11 +52,11 @@ async def unsuitable(request: Request, case: WorkedCase, desk: Here, account: Re
 @router.post("/cases/{submission_id}/decision", response_class=HTMLResponse)
 async def conclude(request: Request, case: WorkedCase, desk: Here, account: Reviewing) -> Response:
     """Draft the decision, or say what is missing."""
-    await require_in_date(desk, account)
     form = await fields_of(request)
     examined = await desk.store.examinations.examined(case.submission_id, account.account_id)
     require_counted(case, examined)
-    again = examined is not None and examined.sent_at is not None
+    await _require_examined(desk, account, case, examined, support=form.get("support"))
+    again = has_decided(case, account)
     try:
         drafted = await _drafted(form, case, desk, account=account, examined=examined)
     except ValidationError as error:
@@ -60,6 +64,7 @@ async def conclude(request: Request, case: WorkedCase, desk: Here, account: Revi
         return comparison_page(request, case, again=again, form=form, flaws=said, status=HTTPStatus.BAD_REQUEST)
     except NotPermitted as error:
         await _raise_alert(desk, account, case, error)
+        await serve(desk, account, case)
         said = [sentence(error)]
         return comparison_page(request, case, again=again, form=form, flaws=said, status=HTTPStatus.BAD_REQUEST)
     await desk.store.examinations.draft(case.submission_id, account.account_id, drafted)
@@ -118,6 +123,7 @@ async def record(request: Request, case: WorkedCase, desk: Here, account: Review
         case_id=case.submission_id,
         said=[*mine, draft] if is_on_its_way(case, examined) else mine,
         arrived=not is_on_its_way(case, examined),
+        refused=is_refused(case, examined),
         revealed=_revealed(case, examined) if examined.revealed_at else None,
         places={each.person_id: n for n, each in enumerate(order_of(case, examined), start=1)},
     )
@@ -127,7 +133,13 @@ async def record(request: Request, case: WorkedCase, desk: Here, account: Review
 async def arrival(request: Request, case: WorkedCase, desk: Here, account: Reviewing) -> HTMLResponse:
     """Say whether what was signed has been counted; while it has not, the page asks again."""
     _, examined = await _draft_of(case, desk, account)
-    return page(request, "arrival.html", case_id=case.submission_id, arrived=not is_on_its_way(case, examined))
+    return page(
+        request,
+        "arrival.html",
+        case_id=case.submission_id,
+        arrived=not is_on_its_way(case, examined),
+        refused=is_refused(case, examined),
+    )
 
 
 @router.post("/cases/{submission_id}/reveal")
@@ -141,6 +153,23 @@ async def reveal(case: WorkedCase, desk: Here, account: Reviewing) -> RedirectRe
     if examined.revealed_at is None:
         await desk.store.examinations.reveal(case.submission_id, account.account_id, desk.clock())
     return _record(case.submission_id)
+
+
+async def _require_examined(
+    desk: Desk, account: Account, case: Case, examined: Examined | None, *, support: str | None
+) -> None:
+    """Refuse a conclusion about what was not looked at; that a probe is unsuitable shows before any candidate does.
+
+    Raises:
+        TooEarly: the probe has not been analysed, or the candidates have not been served.
+
+    """
+    if await desk.store.examinations.analysis(case.submission_id, account.account_id) is None:
+        msg = "Analyse the probe first."
+        raise TooEarly(msg)
+    if support != Support.UNSUITABLE and (examined is None or examined.shown_at is None):
+        msg = "Compare the candidates first."
+        raise TooEarly(msg)
 
 
 # --- reading what was filled in ---------------------------------------------------------------------------------------
@@ -162,18 +191,21 @@ async def _drafted(
             "reason": form.get("reason") or None,
         }
     )
-    return signing.draft(found, judgement, now, earlier=mine)
+    drafted = signing.draft(found, judgement, now, earlier=mine)
+    if lapsed := (await lapsed_among(found, desk.ledger, now)).get(drafted.person_id or ""):
+        raise NotPermitted(lapsed)
+    return drafted
 
 
 def _examination(examined: Examined, analysed_at: datetime, now: datetime) -> Examination | None:
-    if examined.shown_at is None or examined.order_seed is None:
+    if examined.began_at is None or examined.order_seed is None:
         return None
     looks = examined.looks.values()
     return Examination(
-        analysed_at=min(analysed_at, examined.shown_at),  # a second analysis may follow the first look
-        shown_at=examined.shown_at,
+        analysed_at=analysed_at,
+        shown_at=examined.began_at,
         order_seed=examined.order_seed,
-        compared_s=(now - examined.shown_at) / timedelta(seconds=1),
+        compared_s=(now - examined.began_at) / timedelta(seconds=1),
         viewed_n=sum(look.dwell_ms >= _A_LOOK_MS for look in looks),
         zoomed=any(look.zoomed for look in looks),
         revealed=examined.revealed_at is not None,

@@ -107,6 +107,8 @@ async def come_back(
 ) -> Response:
     """Let in whom the provider vouches for."""
     _issuer(desk)
+    if not await entrance_of(request).may_come(request):  # before anything is written down: the log is for good
+        return refused(request, HTTPStatus.TOO_MANY_REQUESTS, "Too many tries from this network. Wait a minute.")
     answer: Response
     try:
         begun = _begun(request, desk, state)

@@ -9,7 +9,6 @@ from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse
 from pydantic import ValidationError
 
-from producers.console import signing
 from producers.console._desk import Desk, Here, NotFound, Supervising
 from producers.console._forms import fields_of
 from producers.console._pages import page
@@ -20,7 +19,7 @@ from producers.console.entrance import Name, invite
 from rfr_stream.adapters import keys
 from rfr_stream.desk import Account, Operation
 from rfr_stream.errors import NotPermitted
-from rfr_stream.events import CompetenceCertified, Ref
+from rfr_stream.events import UNSIGNED, CompetenceCertified, Ref
 from rfr_stream.policy import Role
 from rfr_stream.ports import Duty, Reviewer
 from rfr_stream.stages.reviewing import certified
@@ -185,7 +184,7 @@ async def _words(
         competent_until=until,
         certified_by=account.account_id,
         demo=desk.demo,
-        signature=signing.UNSIGNED,
+        signature=UNSIGNED,
     )
     await _require_to_count(desk, words, now)
     return words

@@ -2,11 +2,12 @@
 
 from datetime import datetime, timedelta
 from http import HTTPStatus
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse
+from pydantic import TypeAdapter
 
 from producers.console._desk import (
     HeldCase,
@@ -20,11 +21,13 @@ from producers.console._desk import (
 from producers.console._pages import page
 from rfr_stream.desk import Filter, Operation, Place, Waiting
 from rfr_stream.errors import NotPermitted
-from rfr_stream.events import Purpose, Source
+from rfr_stream.events import Instant, Purpose, Source
 from rfr_stream.policy import Role
 from rfr_stream.ports import CaseState
 
-PAGE_ROWS = 50
+PAGE_ROWS: Final = 50
+_URGENCIES: Final = {str(urgency): urgency for urgency in range(5)}
+_MOMENT: Final = TypeAdapter[datetime](Instant)
 
 router = APIRouter()
 
@@ -127,7 +130,7 @@ def _place(text: str) -> Place | None:
         return None
     try:
         urgency, opened_at, submission_id = text.split("~")
-        return Place(int(urgency), datetime.fromisoformat(opened_at), UUID(submission_id))
-    except ValueError as error:
+        return Place(_URGENCIES[urgency], _MOMENT.validate_python(opened_at), UUID(submission_id))
+    except (KeyError, ValueError) as error:
         msg = "after: not a place in the queue"
         raise NotPermitted(msg) from error

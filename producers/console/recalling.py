@@ -6,9 +6,8 @@ One lead is one order, however many are withdrawn at once: each is signed, count
 from collections.abc import Iterable
 from datetime import datetime
 
-from producers.console.signing import UNSIGNED
 from rfr_stream.desk import Lead
-from rfr_stream.events import WithdrawalOrdered
+from rfr_stream.events import UNSIGNED, WithdrawalOrdered
 
 
 def orders(leads: Iterable[Lead], *, reason: str, ordered_by: str, now: datetime) -> list[WithdrawalOrdered]:

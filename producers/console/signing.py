@@ -11,6 +11,7 @@ from pydantic import ConfigDict, Field
 
 from rfr_stream.errors import NotPermitted
 from rfr_stream.events import (
+    UNSIGNED,
     CandidatesReady,
     Examination,
     Feature,
@@ -29,9 +30,6 @@ S = TypeVar("S", bound=Signed)
 
 Sign: TypeAlias = Callable[[bytes], str]
 """Takes `signed_bytes`, returns the base64 of their Ed25519 signature by the signer's key."""
-
-UNSIGNED: Final = "A" * 86 + "=="
-"""A blank that no key verifies."""
 
 _NONE_FOUND: Final = "none found in a search, component by component"
 

@@ -8,14 +8,13 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, RedirectResponse
 from pydantic import ValidationError
 
-from producers.console import signing
 from producers.console._desk import HeldCase, Here, NotFound, Reviewing
 from producers.console._forms import fields_of
 from producers.console._pages import page
 from producers.console._signature import ToSign, sealed_by
 from rfr_stream.desk import Operation
 from rfr_stream.errors import NotPermitted, Rejected
-from rfr_stream.events import SubjectChosen
+from rfr_stream.events import UNSIGNED, SubjectChosen
 from rfr_stream.faces import Box
 from rfr_stream.ports import Case
 from rfr_stream.vision.decode import Limits
@@ -46,7 +45,7 @@ async def choose(request: Request, case: HeldCase, desk: Here, account: Reviewin
         reviewer_id=account.account_id,
         subject=_face(case, chosen),
         demo=case.demo,
-        signature=signing.UNSIGNED,
+        signature=UNSIGNED,
     )
     return page(
         request,

@@ -24,7 +24,7 @@ from rfr_stream.events.probe import (
     VideoFrame,
 )
 from rfr_stream.events.review import (
-    CAVEAT,
+    UNSIGNED,
     CompetenceCertified,
     Examination,
     Feature,
@@ -40,6 +40,7 @@ from rfr_stream.events.review import (
     WithdrawalOrdered,
 )
 from rfr_stream.events.values import (
+    CAVEAT,
     NAMESPACE,
     BlobRef,
     BlobUri,
@@ -68,6 +69,7 @@ from rfr_stream.events.values import (
 __all__ = [
     "CAVEAT",
     "NAMESPACE",
+    "UNSIGNED",
     "BlobRef",
     "BlobUri",
     "Candidate",

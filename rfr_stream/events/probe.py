@@ -7,7 +7,9 @@ from uuid import UUID
 from pydantic import Field, ModelWrapValidatorHandler, model_validator
 
 from rfr_stream.events.values import (
+    CAVEAT,
     BlobRef,
+    Caveat,
     Event,
     GalleryName,
     Harm,
@@ -265,6 +267,7 @@ class SubmissionClosed(Event):
     outcome: Outcome
     detail: Prose
     case_ref: Annotated[Ref | None, Field(description="none where the submission itself could not be opened")] = None
+    caveat: Caveat = CAVEAT
 
     @property
     def event_id(self) -> UUID:

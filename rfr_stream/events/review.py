@@ -9,6 +9,8 @@ from pydantic import Field, StringConstraints, model_validator
 
 from rfr_stream.events.probe import Quality
 from rfr_stream.events.values import (
+    CAVEAT,
+    Caveat,
     Component,
     Event,
     Finding,
@@ -28,11 +30,13 @@ from rfr_stream.events.values import (
 )
 from rfr_stream.faces import Box, Point
 
-CAVEAT: Final = "Possible lead. Not evidence of identity. Must be independently corroborated."
-
 Base64 = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9+/]*={0,2}$", min_length=4, max_length=4_096)]
 PublicKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9+/]*={0,2}$", min_length=4, max_length=2_048)]
 """As long as the register has room for."""
+
+
+UNSIGNED: Final = "A" * 86 + "=="
+"""A blank that no key verifies."""
 
 
 # --- what people sign -----------------------------------------------------------------------------------------------
@@ -60,6 +64,11 @@ class Signed(Event):
     @abstractmethod
     def signer(self) -> str:
         """Whose key it must be."""
+
+    @property
+    def is_signed(self) -> bool:
+        """Whether anybody has; not whether it is the signer's."""
+        return self.signature != UNSIGNED
 
     @property
     def signed_bytes(self) -> bytes:
@@ -230,7 +239,7 @@ class IdentificationConfirmed(Event):
     requires_corroboration: Literal[True] = True
     basis: Literal["PERSONAL_ASSESSMENT"] = "PERSONAL_ASSESSMENT"
     derived_from_rfr: Literal[True] = True
-    caveat: Literal["Possible lead. Not evidence of identity. Must be independently corroborated."] = CAVEAT
+    caveat: Caveat = CAVEAT
     subject_category: Purpose
     reviews: Annotated[tuple[ReviewSummary, ...], Field(min_length=2)]
     candidates_shown: Annotated[int, Field(ge=1)]
@@ -268,6 +277,7 @@ class IdentificationWithdrawn(Event):
     person_id: Ref
     reason: Prose
     withdrawn_by: Ref
+    caveat: Caveat = CAVEAT
 
     @property
     def event_id(self) -> UUID:

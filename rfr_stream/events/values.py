@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from functools import lru_cache
 from json import JSONEncoder
-from typing import Annotated, Any, ClassVar, Final
+from typing import Annotated, Any, ClassVar, Final, Literal
 from uuid import UUID, uuid5
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
@@ -35,6 +35,10 @@ BlobUri = Annotated[
 Similarity = Annotated[float, Field(ge=-1.0, le=1.0, allow_inf_nan=False)]
 """Cosine similarity of two templates of the same embedder."""
 Share = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
+
+
+Caveat = Literal["Possible lead. Not evidence of identity. Must be independently corroborated."]
+CAVEAT: Final[Caveat] = "Possible lead. Not evidence of identity. Must be independently corroborated."
 
 
 def derive_id(*parts: object) -> UUID:

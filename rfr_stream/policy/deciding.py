@@ -9,6 +9,7 @@ from rfr_stream.errors import NotPermitted
 from rfr_stream.events import (
     CandidatesReady,
     Component,
+    Examination,
     Finding,
     Outcome,
     ReviewDecided,
@@ -105,16 +106,23 @@ def _unnamed(decision: ReviewDecided, found: CandidatesReady) -> str | None:
 
 
 def _unexamined(decision: ReviewDecided) -> str | None:
-    """Who names a person has looked: at the probe first and alone, then at the candidates, for long enough."""
-    if decision.support not in SAME_SUPPORT:
+    """Who concludes has looked: at the probe first and alone, then at the candidates; for a lead, long enough.
+
+    That a probe is unsuitable shows before any candidate does.
+    """
+    if decision.support is Support.UNSUITABLE:
         return None
     looked = decision.examination
     if looked is None:
-        return "examination: a person is named only after an examination at the desk"
-    if looked.revealed:
+        return "examination: a conclusion about candidates follows an examination at the desk"
+    if looked.revealed and decision.support in SAME_SUPPORT:
         return "support: whoever has seen the scores may take support back, and not give it"
     if not looked.analysed_at <= looked.shown_at <= decision.occurred_at:
         return "examination: the probe is analysed first, and the candidates are compared after that"
+    return _hurried(decision, looked) if decision.support in SAME_SUPPORT else None
+
+
+def _hurried(decision: ReviewDecided, looked: Examination) -> str | None:
     if min(looked.compared_s, (decision.occurred_at - looked.shown_at).total_seconds()) < MIN_COMPARED_S:
         return f"examination: a comparison takes at least {MIN_COMPARED_S:g} s"
     return None

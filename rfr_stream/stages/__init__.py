@@ -13,7 +13,7 @@ from rfr_stream.stages._outcomes import closed_by
 from rfr_stream.stages.detection import ProbeRules, detect
 from rfr_stream.stages.embedding import TEMPLATE_MEDIA_TYPE, embed
 from rfr_stream.stages.enrolment import as_held, enrol
-from rfr_stream.stages.reviewing import acknowledge, decide, expire, hold, note
+from rfr_stream.stages.reviewing import acknowledge, decide, expire, hold, lapsed_among, note
 from rfr_stream.stages.searching import SearchRules, search
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "enrol",
     "expire",
     "hold",
+    "lapsed_among",
     "note",
     "search",
 ]

@@ -21,7 +21,7 @@ from rfr_stream.events import (
     WithdrawalOrdered,
     derive_id,
 )
-from rfr_stream.ports import Cases, Change, Duty, Ledger, Reviewer, Subscribers, Transition, Verifier
+from rfr_stream.ports import Cases, Change, Duty, Ledger, References, Reviewer, Subscribers, Transition, Verifier
 
 
 async def hold(
@@ -106,16 +106,16 @@ async def acknowledge(batch: Sequence[LeadAcknowledged], *, subscribers: Subscri
     return [None] * len(batch)
 
 
-async def _lapsed(decision: ReviewDecided, ledger: Ledger, now: datetime) -> str | None:
-    """Return why the reference that stands for the person named may no longer be used: lists outlive hold records."""
-    case = await ledger.case(decision.submission_id) if decision.person_id else None
-    candidates = case.candidates.candidates if case and case.candidates else ()
-    for candidate in candidates:
-        if candidate.person_id == decision.person_id:
-            held = await ledger.held([candidate.reference_id])
-            reason = policy.ineligibility(held.get(candidate.reference_id), now)
-            return f"person_id: the reference may no longer be used: {reason}" if reason else None
-    return None
+async def _lapsed(decision: ReviewDecided, ledger: Ledger, now: datetime) -> dict[str, str]:
+    case = await ledger.case(decision.submission_id)
+    return await lapsed_among(case.candidates, ledger, now) if case and case.candidates else {}
+
+
+async def lapsed_among(found: CandidatesReady, references: References, now: datetime) -> dict[str, str]:
+    """Return of whom on the list the reference may no longer be used, and why: lists outlive hold records."""
+    held = await references.held([candidate.reference_id for candidate in found.candidates])
+    reasons = {each.person_id: policy.ineligibility(held.get(each.reference_id), now) for each in found.candidates}
+    return {person: f"person_id: the reference may no longer be used: {why}" for person, why in reasons.items() if why}
 
 
 async def expire(*, cases: Cases, opened_before: datetime, now: datetime, limit: int = 100) -> int:

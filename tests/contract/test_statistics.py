@@ -201,22 +201,11 @@ class TestTheLatest:
 
 
 async def test_what_supervisors_were_told_lately_is_known(here: Here) -> None:
-    told = [(NOW, AlertKind.TOO_FAST, "a"), (NOW - DAY, AlertKind.TOO_LONG, "a"), (NOW, AlertKind.REFUSED, "b")]
+    told = [(NOW, AlertKind.TOO_FAST, "a"), (NOW - DAY, AlertKind.TOO_LONG, "a"), (NOW, AlertKind.TOO_MANY, "b")]
     for at, kind, by in told:
         await here.desk.examinations.alert(Alert(at, kind, f"reviewer-{by}", None, "said"))
 
     assert await here.desk.statistics.alerted("reviewer-a", NOW - timedelta(hours=1)) == {AlertKind.TOO_FAST}
-
-
-async def test_whose_training_ends_first_stands_first(here: Here) -> None:
-    await here.ledger.register(builders.reviewer("reviewer-z", competent_until=NOW + DAY))
-
-    assert [each.reviewer_id for each in await here.desk.statistics.registered()] == [
-        "reviewer-z",
-        "reviewer-a",
-        "reviewer-b",
-        "reviewer-c",
-    ]
 
 
 async def test_known_answers_are_counted_by_the_way_in_which_they_come(here: Here) -> None:

@@ -19,11 +19,11 @@ from desk_house import PUBLIC_URL, DeskHouse
 from httpx import AsyncClient, Response
 from sqlalchemy import Connection, text
 
-from producers.console import signing
 from producers.console.account import KeyOffered
 from rfr_stream.adapters import keys, passwords
 from rfr_stream.adapters.ledger.database import Database
 from rfr_stream.desk import Account
+from rfr_stream.events import UNSIGNED
 from rfr_stream.policy import Role
 from rfr_stream.ports import Duty
 
@@ -116,7 +116,7 @@ class TestAKey:
     @pytest.mark.parametrize(
         "fields",
         [
-            {"signature": signing.UNSIGNED},
+            {"signature": UNSIGNED},
             {"signature": ""},
             {"signature": "x"},
             {"public_key": keys.public_text(keys.generate())},

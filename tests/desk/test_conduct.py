@@ -28,6 +28,7 @@ class Script:
         """Take up a new case and conclude; return what the desk said to the conclusion."""
         self.number += 1
         found = builders.candidates_ready(builders.submission(f"case-{self.number}"))
+        await self.house.desk.ledger.hold(builders.references_of(found))
         await self.house.hold(found)
         case = f"/cases/{found.submission.submission_id}"
         await self.client.post(f"{case}/analysis", data={"suitability": Suitability.SUITABLE.value, **SEEN})

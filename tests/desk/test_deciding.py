@@ -1,13 +1,16 @@
 """From the checklist to a locked decision: what is refused, what is signed, and what may follow."""
 
 import re
+from dataclasses import replace
 
 import builders
 import desk_pages
 import pytest
+from builders import LATER
 from desk_house import DeskHouse
 from desk_pages import lead, nobody
 
+from rfr_stream import stages
 from rfr_stream.desk import Look, Suitability
 from rfr_stream.events import (
     Component,
@@ -181,6 +184,76 @@ class TestConclusion:
         assert "at least 5 s" in answer.text
         (alert,) = await house.desk.store.examinations.alerts()
         assert (alert.kind, alert.account_id) == ("too_fast", "reviewer-a")
+
+    async def test_time_away_is_no_time_spent(self, house: DeskHouse) -> None:
+        case = await desk_pages.analysed(house, desk_pages.listed())
+        await case.client.get(f"{case.path}/comparison")
+        await case.client.post(f"{case.path}/release")
+        house.clock.forward(minutes=25)
+        await case.client.get(case.path)
+        await case.client.get(f"{case.path}/comparison")
+        house.clock.forward(seconds=1)
+
+        answer = await case.client.post(f"{case.path}/decision", data=lead(1))
+        assert (answer.status_code, "at least 5 s" in answer.text) == (400, True)
+
+        house.clock.forward(seconds=5)
+        assert (await case.client.post(f"{case.path}/decision", data=lead(1))).status_code == 303
+
+    async def test_whose_lease_lapsed_meanwhile_is_asked_to_look_again_and_can(self, house: DeskHouse) -> None:
+        case = await desk_pages.compared(house, desk_pages.listed())
+        house.clock.forward(minutes=house.desk.settings.lease_minutes, seconds=1)
+
+        answer = await case.client.post(f"{case.path}/decision", data=lead(1))
+        assert (answer.status_code, "examination" in answer.text) == (400, True)
+
+        house.clock.forward(seconds=6)
+        assert (await case.client.post(f"{case.path}/decision", data=lead(1))).status_code == 303
+
+    @pytest.mark.parametrize("support", [Support.STRONG_DIFFERENT, Support.INCONCLUSIVE])
+    async def test_nobody_concludes_about_what_they_did_not_look_at(self, house: DeskHouse, support: Support) -> None:
+        case = await desk_pages.taken(house, desk_pages.listed())
+        assert (await case.client.post(f"{case.path}/decision", data=nobody(support))).status_code == 409
+
+        await case.client.post(f"{case.path}/analysis", data=desk_pages.analysis())
+        assert (await case.client.post(f"{case.path}/decision", data=nobody(support))).status_code == 409
+
+    async def test_a_reference_that_lapsed_is_told_before_anything_is_signed(self, house: DeskHouse) -> None:
+        case = await desk_pages.compared(house, desk_pages.listed())
+        await house.desk.ledger.erase([each.reference_id for each in case.found.candidates])
+
+        answer = await case.client.post(f"{case.path}/decision", data=lead(1))
+
+        assert (answer.status_code, "may no longer be used" in answer.text) == (400, True)
+
+    async def test_a_case_that_has_ended_is_no_longer_open_to_others(self, house: DeskHouse) -> None:
+        found = desk_pages.listed()
+        for by in ("reviewer-a", "reviewer-b"):
+            await desk_pages.decide(await desk_pages.compared(house, found, by), nobody(Support.STRONG_DIFFERENT))
+        await house.count()
+        late = await house.client(await house.reviewer("reviewer-c"))
+
+        paths = ("", "/analysis", "/comparison", "/probe", "/candidates/1")
+        path = f"/cases/{found.submission.submission_id}"
+        assert {(await late.get(f"{path}{each}")).status_code for each in paths} == {404}
+
+    async def test_whose_decision_came_too_late_is_told(self, house: DeskHouse) -> None:
+        case = await desk_pages.compared(house, desk_pages.listed())
+        await desk_pages.decide(case, nobody(Support.STRONG_DIFFERENT))
+        assert "in a moment" in (await case.client.get(f"{case.path}/record")).text
+
+        await stages.expire(cases=house.desk.ledger, opened_before=LATER, now=LATER)
+
+        assert "had ended before it came" in (await case.client.get(f"{case.path}/record")).text
+
+    async def test_whose_training_has_lapsed_sees_nothing_of_it(self, house: DeskHouse) -> None:
+        case = await desk_pages.compared(house, desk_pages.listed())
+        await desk_pages.decide(case, nobody(Support.STRONG_DIFFERENT))
+        lapsed = replace(builders.reviewer(), competent_until=house.clock.now, recorded_at=house.clock.now)
+        await house.desk.ledger.register(lapsed)
+
+        for path in ("/record", "/candidates/1", "/comparison"):
+            assert (await case.client.get(f"{case.path}{path}")).status_code == 403
 
     async def test_looks_are_counted_into_the_examination(self, house: DeskHouse) -> None:
         case = await desk_pages.compared(house, desk_pages.listed())

@@ -2,7 +2,7 @@
 
 import re
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 
 import builders
 import desk_pages
@@ -11,6 +11,10 @@ from desk_house import DeskHouse
 
 from rfr_stream.events import CandidatesReady, Harm, Purpose, Source, Support
 from rfr_stream.policy import Role
+
+ID: Final = "6b1f2a5e-5d0c-5a57-9e0c-3d1b7a4f9c21"
+NAIVE: Final = f"1~2026-01-01T00:00:00~{ID}"
+FAR: Final = f"{'9' * 60}~2026-01-01T00:00:00+00:00~{ID}"
 
 
 def ids(text: str) -> list[str]:
@@ -109,7 +113,7 @@ class TestWhatWaits:
 
         assert len(seen) == len(set(seen)) == 120
 
-    @pytest.mark.parametrize("place", ["x", "1~2~3", "0~2026-01-01T00:00:00+00:00~nobody", "~~"])
+    @pytest.mark.parametrize("place", ["x", "1~2~3", "0~2026-01-01T00:00:00+00:00~nobody", "~~", NAIVE, FAR])
     async def test_a_place_that_this_desk_never_wrote_is_refused(self, house: DeskHouse, place: str) -> None:
         client = await house.client(await house.reviewer())
 

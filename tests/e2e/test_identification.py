@@ -28,6 +28,7 @@ from producers.public_appeal import AppealRequest
 from producers.references import Enrolment
 from rfr_stream.adapters import keys
 from rfr_stream.events import (
+    UNSIGNED,
     CandidatesReady,
     GalleryName,
     IdentificationConfirmed,
@@ -280,7 +281,7 @@ async def test_of_two_people_the_one_that_somebody_points_at_is_sought(
         submission_id=asked,
         reviewer_id=by,
         subject=left.centre,
-        signature=signing.UNSIGNED,
+        signature=UNSIGNED,
     )
     await talk.bus.publish([signing.seal(words, keys.sign_bytes(key, words.signed_bytes))])
 

@@ -24,8 +24,8 @@ import pytest_asyncio
 from chain import Chain, StageProcess, Talk, noise, running
 
 import topics
-from producers.console import signing
 from rfr_stream.events import (
+    UNSIGNED,
     BlobRef,
     Candidate,
     CandidatesReady,
@@ -198,7 +198,7 @@ def decision(asked: ImageSubmitted, candidates: tuple[Candidate, ...], said: str
         features=builders.features(),
         examination=builders.examination(),
         occurred_at=builders.NOW,
-        signature=signing.UNSIGNED,
+        signature=UNSIGNED,
     )
     return builders.signed(words, "somebody-else" if how == "!" else f"reviewer-{letter}")
 

@@ -711,4 +711,4 @@ class TestOutcome:
     def test_it_says_nothing_about_any_person(self) -> None:
         fields = set(type(EVENTS["SubmissionClosed"]).model_fields)
 
-        assert fields == {"occurred_at", "demo", "submission_id", "outcome", "detail", "case_ref"}
+        assert fields == {"occurred_at", "demo", "submission_id", "outcome", "detail", "case_ref", "caveat"}

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import builders
@@ -802,7 +803,27 @@ class TestAmending:
         again = builders.amended(builders.decision(FOUND, by="reviewer-b"), FOUND)
 
         with pytest.raises(NotPermitted, match="the reference has gone"):
-            review.decided(again, by, NOW, lapsed="the reference has gone")(case)
+            review.decided(again, by, NOW, lapsed={"person-1": "person_id: the reference has gone"})(case)
+
+    def test_a_third_who_cannot_tell_gives_out_no_lead_to_a_reference_that_has_lapsed(self) -> None:
+        case = after(*DIFFERS, amends("reviewer-b")).case
+        unsure = builders.decision(FOUND, by="reviewer-c", support=Support.INCONCLUSIVE, person_id=None)
+        third = partial(review.decided, unsure, builders.reviewer("reviewer-c"), NOW)
+
+        with pytest.raises(NotPermitted, match="the reference has gone"):
+            third(lapsed={"person-1": "person_id: the reference has gone"})(case)
+        assert third(lapsed={"person-2": "person_id: another has gone"})(case).case.state is CaseState.CONFIRMED
+
+    def test_a_lead_names_whom_its_reviewers_name_last(self) -> None:
+        step = after(
+            *DIFFERS,
+            amends("reviewer-b"),
+            amends("reviewer-a", person_id="person-2"),
+            amends("reviewer-b", person_id="person-2", version=3),
+            concludes("reviewer-c", Support.INCONCLUSIVE),
+        )
+
+        assert [event.person_id for event in step.emit if isinstance(event, IdentificationConfirmed)] == ["person-2"]
 
 
 class TestSeeded:

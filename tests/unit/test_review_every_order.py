@@ -96,6 +96,7 @@ EARLY: Final[Mapping[str, Transition]] = {
 LATE: Final[Mapping[str, Transition]] = {
     "reviewer-a again: cannot tell": again("reviewer-a", Support.INCONCLUSIVE),
     "reviewer-a again: person 1": again("reviewer-a"),
+    "reviewer-a again: person 2": again("reviewer-a", person="person-2"),
     "reviewer-b: nobody listed": first("reviewer-b", person="person-99"),
     "reviewer-b: too weak": first("reviewer-b", Support.LIMITED_SAME),
     "reviewer-b again: cannot tell": again("reviewer-b", Support.UNSUITABLE),
@@ -187,7 +188,9 @@ def test_every_path_to_a_lead_holds_two_standing_decisions_that_count() -> None:
         leads = [decision for decision in said if decision.support in LEAD_SUPPORT]
         assert len({lead.reviewer_id for lead in leads}) == len(leads) >= 2
         assert len({lead.person_id for lead in leads}) == 1
-        assert leads[0].person_id in {candidate.person_id for candidate in case.candidates.candidates}
+        (lead,) = (event for event in edge.step.emit if isinstance(event, IdentificationConfirmed))
+        assert lead.person_id == leads[0].person_id
+        assert lead.person_id in {candidate.person_id for candidate in case.candidates.candidates}
         assert {decision.support for decision in said} - LEAD_SUPPORT <= UNDECIDED_SUPPORT
         assert SUBMITTER not in {decision.reviewer_id for decision in said}
         assert {decision.list_digest for decision in case.decisions} == {case.candidates.list_digest}

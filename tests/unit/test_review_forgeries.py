@@ -14,12 +14,12 @@ from hypothesis import event as counted
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from producers.console import signing
 from rfr_stream import stages
 from rfr_stream.adapters.keys import KeyVerifier
 from rfr_stream.adapters.memory.ledger import MemoryLedger
 from rfr_stream.errors import NotPermitted, Rejected
 from rfr_stream.events import (
+    UNSIGNED,
     CandidatesReady,
     Event,
     IdentificationConfirmed,
@@ -124,7 +124,7 @@ FORGED = st.one_of(
                 {"occurred_at": LATER},
                 {"version": 2, "reason": "looked again"},
                 {"examination": builders.examination(compared_s=600.0)},
-                {"signature": signing.UNSIGNED},
+                {"signature": UNSIGNED},
                 {"passkey": Passkey(authenticator_data="AAAA", client_data="AAAA")},
                 {"passkey": Passkey(authenticator_data="A" * 4_096, client_data="e30=")},
             ]

@@ -1,4 +1,4 @@
-// Signing keys that never leave their owner: made here, locked here, used here.
+// Signing keys: made here, locked here, used here; what leaves is locked.
 //
 // A key with a password is Ed25519; its private half (PKCS#8) is locked with AES-GCM, under what PBKDF2 makes of the
 // password. A passkey is kept by the device or a security key, which sees that its owner is there.

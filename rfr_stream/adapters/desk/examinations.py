@@ -26,6 +26,7 @@ class Examinations:
         """Put an analysis on record; return its version, from 1."""
 
         def add(connection: Connection) -> int:
+            self._database.lock(connection, [submission_id])
             mine = select(func.max(analyses.c.version)).where(*_of(analyses.c, submission_id, account_id))
             version = int(connection.execute(mine).scalar_one() or 0) + 1
             row = {"submission_id": submission_id, "account_id": account_id, "version": version, "at": at}
@@ -35,9 +36,9 @@ class Examinations:
         return await self._database.write(add)
 
     async def analysis(self, submission_id: UUID, account_id: str) -> tuple[Analysis, datetime] | None:
-        """Return the latest analysis, and when it was put on record."""
+        """Return the latest analysis, and when the first was put on record."""
         wanted = (
-            select(analyses.c.body, analyses.c.at)
+            select(analyses.c.body, func.min(analyses.c.at).over().label("at"))
             .where(*_of(analyses.c, submission_id, account_id))
             .order_by(analyses.c.version.desc())
             .limit(1)
@@ -46,12 +47,18 @@ class Examinations:
         return (Analysis.model_validate_json(row.body), row.at) if row else None
 
     async def show(self, submission_id: UUID, account_id: str, order_seed: str, at: datetime) -> Examined:
-        """Note that the candidates are served, the first time; return the examination."""
-        known = await self.examined(submission_id, account_id)
-        if known and known.shown_at:
+        """Note that the candidates are served, the first time and the first since `rest`; return the examination."""
+        known = await self.examined(submission_id, account_id) or Examined()
+        if known.began_at:
             return known
-        await self._keep(submission_id, account_id, order_seed=order_seed, shown_at=at)
-        return replace(known or Examined(), order_seed=order_seed, shown_at=at)
+        first = known.shown_at or at
+        await self._keep(submission_id, account_id, order_seed=order_seed, shown_at=first, began_at=at)
+        return replace(known, order_seed=order_seed, shown_at=first, began_at=at)
+
+    async def rest(self, submission_id: UUID, account_id: str) -> None:
+        """Let the time of the comparison begin anew when the candidates are served next."""
+        mine = update(examinations).where(*_of(examinations.c, submission_id, account_id)).values(began_at=None)
+        await self._database.write(lambda connection: connection.execute(mine))
 
     async def examined(self, submission_id: UUID, account_id: str) -> Examined | None:
         """Return the examination, if the candidates were ever served to this reviewer."""
@@ -63,6 +70,7 @@ class Examinations:
         """Add to how long each candidate was looked at."""
 
         def add(connection: Connection) -> None:
+            self._database.lock(connection, [submission_id])
             mine = _of(examinations.c, submission_id, account_id)
             before = connection.execute(select(examinations.c.looks).where(*mine)).scalar_one_or_none()
             if before is not None:
@@ -120,6 +128,7 @@ def to_examined(row: RowMapping) -> Examined:
     return Examined(
         order_seed=row["order_seed"],
         shown_at=row["shown_at"],
+        began_at=row["began_at"],
         looks={int(place): Look(**look) for place, look in json.loads(row["looks"]).items()},
         draft=ReviewDecided.model_validate_json(row["draft"]) if row["draft"] else None,
         sent_at=row["sent_at"],

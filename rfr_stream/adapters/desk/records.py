@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TypeVar
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, Table, or_, select
+from sqlalchemy import ColumnElement, Connection, RowMapping, Table, and_, or_, select
 
 from rfr_stream.adapters.desk.access import to_entry
 from rfr_stream.adapters.desk.examinations import to_alert, to_examined
@@ -145,7 +145,7 @@ def _to_analysed(row: RowMapping) -> Analysed:
 
 def _to_shown(row: RowMapping, case: Case) -> Shown:
     examined = to_examined(row)
-    if examined.draft in case.decisions:
+    if examined.draft and examined.draft.event_id in {each.event_id for each in case.decisions}:
         examined = replace(examined, draft=None)
     order = in_order(case.candidates, examined.order_seed) if case.candidates and examined.order_seed else ()
     return Shown(reviewer_id=row["account_id"], order=tuple(each.person_id for each in order), examined=examined)
@@ -179,12 +179,13 @@ def _signers(connection: Connection, searches: Sequence[Search]) -> tuple[Signer
 
 
 def _log(connection: Connection, names: set[str], until: int | None) -> tuple[Line, ...]:
-    """Return the log's lines about these, but for disclosures: a bundle that quotes its own could not be made again."""
+    """Return the log's lines about these, but for bundles: one that quotes its own could not be made again."""
     before = access_log.alias()
+    bundle = and_(access_log.c.operation == Operation.DISCLOSURE.value, access_log.c.detail.startswith("bundle "))
     wanted = (
         select(access_log, before.c.digest.label("before"))
         .outerjoin(before, before.c.sequence == access_log.c.sequence - 1)
-        .where(access_log.c.about.in_(sorted(names)), access_log.c.operation != Operation.DISCLOSURE.value)
+        .where(access_log.c.about.in_(sorted(names)), ~bundle)
         .order_by(access_log.c.sequence)
     )
     if until is not None:

@@ -16,11 +16,11 @@ from sqlalchemy import ColumnElement, Connection, RowMapping, and_, or_, select
 
 from rfr_stream.adapters.ledger import records
 from rfr_stream.adapters.ledger.database import Database
-from rfr_stream.adapters.ledger.tables import alerts, cases, decisions, examinations, reviewers, seeds
+from rfr_stream.adapters.ledger.tables import alerts, cases, decisions, examinations, seeds
 from rfr_stream.conduct import CaseFacts, DecisionFacts, Report, SeedCount, report
 from rfr_stream.desk import AlertKind
-from rfr_stream.events import Outcome, Purpose, Source, Support
-from rfr_stream.ports import CaseState, Reviewer, Seed
+from rfr_stream.events import Outcome, Purpose, ReviewDecided, Source, Support
+from rfr_stream.ports import CaseState, Seed
 
 _BY_PAGE: Final = {"yield_per": 200}
 """Rows at a time; on PostgreSQL the event loop turns between two pages."""
@@ -54,9 +54,18 @@ class Statistics:
 
         def read(connection: Connection) -> list[DecisionFacts]:
             sent = connection.execute(latest).all()
-            known = _cases(connection, cases.c.submission_id.in_([row.submission_id for row in sent]))
-            said = [_decision(known[row.submission_id], row.draft, row.looks) for row in sent]
-            return sorted(said, key=_when)
+            among = [row.submission_id for row in sent]
+            known = _cases(connection, cases.c.submission_id.in_(among))
+            mine = and_(decisions.c.submission_id.in_(among), decisions.c.reviewer_id == account_id)
+            counted = {each.about.submission_id: each for each in _decisions(connection, known, mine)}
+            # A draft that nobody has signed yet follows a decision that was counted.
+            said = (
+                _decision(known[row.submission_id], row.draft, row.looks)
+                if ReviewDecided.model_validate_json(row.draft).is_signed
+                else counted.get(row.submission_id)
+                for row in sent
+            )
+            return sorted(filter(None, said), key=_when)
 
         return await self._database.read(read)
 
@@ -65,12 +74,6 @@ class Statistics:
         told = select(alerts.c.kind).where(alerts.c.account_id == account_id, alerts.c.at >= since).distinct()
         rows = await self._database.read(lambda connection: connection.execute(told).scalars().all())
         return set(map(AlertKind, rows))
-
-    async def registered(self) -> list[Reviewer]:
-        """Return everybody who may sign, and until when, whose training ends first at the top."""
-        wanted = select(reviewers).order_by(reviewers.c.competent_until, reviewers.c.reviewer_id)
-        rows = await self._database.read(lambda connection: connection.execute(wanted).mappings().all())
-        return list(map(records.to_reviewer, rows))
 
     async def seeds(self) -> list[SeedCount]:
         """Return how many known answers there are, by the way in which they come, beside the real cases."""

@@ -233,6 +233,7 @@ examinations: Final = Table(
     Column("account_id", String(128), primary_key=True),
     Column("order_seed", String(64)),
     Column("shown_at", Instant),
+    Column("began_at", Instant),
     Column("looks", Text, nullable=False),
     Column("draft", Text),
     Column("sent_at", Instant),

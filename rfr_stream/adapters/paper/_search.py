@@ -6,7 +6,7 @@ from typing import TypeAlias
 from rfr_stream.adapters.paper import _words as say
 from rfr_stream.adapters.paper._layout import Code, Flowable, Story, block, facts, grid, items, section, words
 from rfr_stream.adapters.paper._timeline import moments
-from rfr_stream.desk import Examined, Look, Visibility
+from rfr_stream.desk import SUPPORT, Examined, Look, Visibility
 from rfr_stream.disclosure import Analysed, Search, Shown, Told
 from rfr_stream.events import (
     CandidatesReady,
@@ -211,9 +211,9 @@ def _at(shown: Shown, place: int) -> str:
 def _draft(examined: Examined) -> str | None:
     if examined.draft is None:
         return None
-    sent = "was sent, and did not count" if examined.sent_at else "was never signed"
+    sent = "was sent, and did not count" if examined.draft.is_signed else "was never signed"
     named = f" ({examined.draft.person_id})" if examined.draft.person_id else ""
-    return f"{say.SUPPORT[examined.draft.support]}{named}; it {sent}"
+    return f"{SUPPORT[examined.draft.support]}{named}; it {sent}"
 
 
 def _decisions(search: Search) -> Story:
@@ -237,7 +237,7 @@ def _decisions(search: Search) -> Story:
 def _decision(decision: ReviewDecided) -> Story:
     yield facts(
         {
-            "Conclusion": say.SUPPORT[decision.support],
+            "Conclusion": SUPPORT[decision.support],
             "Person named": decision.person_id or "nobody",
             "Signed at": say.moment(decision.occurred_at),
             "Why a new version": decision.reason,
@@ -310,7 +310,7 @@ def _told(search: Search) -> Story:
 def _event(event: _Said) -> tuple[str, dict[str, object]]:
     match event:
         case IdentificationConfirmed():
-            rests_on = "\n".join(f"{each.reviewer_ref}: {say.SUPPORT[each.support].lower()}" for each in event.reviews)
+            rests_on = "\n".join(f"{each.reviewer_ref}: {SUPPORT[each.support].lower()}" for each in event.reviews)
             report = event.evaluation_ref or "none on record"
             return "To the case", {
                 "Intelligence lead to": event.person_id,

@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from datetime import datetime
 
-from rfr_stream.adapters.paper._words import SUPPORT, plain, stamp
+from rfr_stream.adapters.paper._words import plain, stamp
+from rfr_stream.desk import SUPPORT
 from rfr_stream.disclosure import Search, Shown
 from rfr_stream.events import IdentificationConfirmed, IdentificationWithdrawn, ImageSubmitted, ReviewDecided
 from rfr_stream.ports import Case

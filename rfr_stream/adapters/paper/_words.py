@@ -4,20 +4,10 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Final
 
-from rfr_stream.events import Outcome, Support
+from rfr_stream.events import Outcome
 from rfr_stream.faces import Box, Point
 from rfr_stream.ports import Case, CaseState
 
-SUPPORT: Final = {
-    Support.STRONG_SAME: "Strong support for the same person",
-    Support.MODERATE_SAME: "Moderate support for the same person",
-    Support.LIMITED_SAME: "Limited support for the same person",
-    Support.INCONCLUSIVE: "Inconclusive: neither is supported",
-    Support.LIMITED_DIFFERENT: "Limited support for different people",
-    Support.MODERATE_DIFFERENT: "Moderate support for different people",
-    Support.STRONG_DIFFERENT: "Strong support for different people",
-    Support.UNSUITABLE: "Unsuitable: the images cannot be compared",
-}
 STANDING: Final = {
     CaseState.AWAITING_CANDIDATES: "Open: no list yet",
     CaseState.AWAITING_SUBJECT: "Open: nobody has said which face is meant",

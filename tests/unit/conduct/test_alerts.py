@@ -102,4 +102,4 @@ def test_what_is_said_again_of_a_case_is_no_decision_in_a_hurry() -> None:
 
 def test_one_habit_is_told_once() -> None:
     found = {AlertKind.TOO_FAST: "fast", AlertKind.TOO_LONG: "long"}
-    assert unsaid(found, {AlertKind.TOO_LONG, AlertKind.REFUSED}) == {AlertKind.TOO_FAST: "fast"}
+    assert unsaid(found, {AlertKind.TOO_LONG, AlertKind.TOO_MANY}) == {AlertKind.TOO_FAST: "fast"}

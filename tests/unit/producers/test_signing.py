@@ -11,7 +11,7 @@ from producers.console import signing
 from rfr_stream.adapters import keys
 from rfr_stream.adapters.keys import KeyVerifier
 from rfr_stream.errors import NotPermitted
-from rfr_stream.events import Component, Feature, Finding, Passkey, Support
+from rfr_stream.events import UNSIGNED, Component, Feature, Finding, Passkey, Support
 
 JUDGED = builders.candidates_ready()
 
@@ -79,7 +79,7 @@ def test_what_is_no_signature_seals_nothing(signature: str) -> None:
 def test_what_a_passkey_signed_around_the_words_goes_along() -> None:
     passkey = Passkey(authenticator_data="AAAA", client_data="AAAA")
 
-    assert signing.seal(builders.subject_chosen(), signing.UNSIGNED, passkey).passkey == passkey
+    assert signing.seal(builders.subject_chosen(), UNSIGNED, passkey).passkey == passkey
 
 
 def test_nothing_that_a_reviewer_wrote_is_quoted_in_an_error() -> None:

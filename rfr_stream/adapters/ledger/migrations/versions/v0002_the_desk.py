@@ -26,7 +26,7 @@ _UNLESS_TWO_PEOPLE: Final = """
         AND NOT EXISTS (SELECT 1 FROM seeds WHERE submission_id = NEW.submission_id AND sown)
         AND EXISTS (
             SELECT said.person_id FROM decisions said
-            WHERE said.submission_id = NEW.submission_id AND said.person_id IS NOT NULL
+            WHERE said.submission_id = NEW.submission_id AND said.person_id = {named}
             AND NOT EXISTS (
                 SELECT 1 FROM decisions later
                 WHERE later.submission_id = said.submission_id AND later.reviewer_id = said.reviewer_id
@@ -61,7 +61,7 @@ _GUARDS: Final = {
     "outbox_needs_two_people": (
         "BEFORE INSERT ON outbox",
         _UNLESS_TWO_PEOPLE,
-        "an identification needs a confirmed case and two reviewers who name the same person",
+        "an identification needs a confirmed case and two reviewers who name the person that it names",
     ),
     "decisions_stand": ("BEFORE UPDATE ON decisions", _STANDS, "a decision is never changed"),
     "decisions_are_kept": ("BEFORE DELETE ON decisions", _STANDS, "a decision is never deleted"),
@@ -93,8 +93,10 @@ def upgrade() -> None:
     _people()
     _at_work()
     _logs()
+    sqlite = op.get_bind().dialect.name == "sqlite"
+    named = "json_extract(NEW.body, '$.person_id')" if sqlite else "NEW.body::json ->> 'person_id'"
     for name, (when, forbidden, why) in _GUARDS.items():
-        guard(name, when, forbidden, why)
+        guard(name, when, forbidden.format(named=named), why)
 
 
 def _cases() -> None:
@@ -279,6 +281,7 @@ def _at_work() -> None:
         sa.Column("account_id", sa.String(128), primary_key=True),
         sa.Column("order_seed", sa.String(64)),
         sa.Column("shown_at", sa.BigInteger),
+        sa.Column("began_at", sa.BigInteger),
         sa.Column("looks", sa.Text, nullable=False),
         sa.Column("draft", sa.Text),
         sa.Column("sent_at", sa.BigInteger),
