@@ -219,8 +219,9 @@ class TestConclusion:
         assert (await case.client.post(f"{case.path}/decision", data=nobody(support))).status_code == 409
 
     async def test_a_reference_that_lapsed_is_told_before_anything_is_signed(self, house: DeskHouse) -> None:
-        case = await desk_pages.compared(house, desk_pages.listed())
-        await house.desk.ledger.erase([each.reference_id for each in case.found.candidates])
+        found = desk_pages.listed()
+        case = await desk_pages.compared(house, found)
+        await house.desk.ledger.erase([each.reference_id for each in found.candidates])
 
         answer = await case.client.post(f"{case.path}/decision", data=lead(1))
 

@@ -26,7 +26,7 @@ from recall import (
 )
 
 from rfr_stream.events import CandidatesReady
-from rfr_stream.ports import Outbox, Outgoing
+from rfr_stream.ports import Outbox, Outgoing, Turn
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -54,6 +54,9 @@ class DiesUnmarked:
     """An outbox whose relay dies between sending and marking."""
 
     inner: Outbox
+
+    async def take_turn(self) -> Turn | None:
+        return await self.inner.take_turn()
 
     async def unpublished(self, limit: int) -> list[Outgoing]:
         return await self.inner.unpublished(limit)
