@@ -67,7 +67,7 @@ class StageProcess:
         self.process.send_signal(signal.SIGKILL)
         self.process.wait(10)
 
-    def stop(self, within_s: float = 30.0) -> int:
+    def stop(self, within_s: float = 120.0) -> int:
         """Ask it to end, and return its exit code."""
         self.process.terminate()
         return self.process.wait(within_s)
@@ -152,7 +152,7 @@ class Talk:
         image = await self.keep(file)
         return builders.image_submitted(builders.submission(image=image, case_ref=case_ref, **fields))
 
-    async def searched(self, file: bytes, case_ref: str, *, within_s: float = 30.0) -> CandidatesReady:
+    async def searched(self, file: bytes, case_ref: str, *, within_s: float = 120.0) -> CandidatesReady:
         """Send a picture through the machine's half of the chain and return the list that comes out."""
         asked = await self.request(file, case_ref)
         await self.say(asked)
@@ -172,7 +172,7 @@ class Talk:
             submitted_by="officer-1",
         )
 
-    async def enrol(self, people: Mapping[str, bytes], *, within_s: float = 60.0) -> None:
+    async def enrol(self, people: Mapping[str, bytes], *, within_s: float = 120.0) -> None:
         """Enrol one picture of each person, and wait until the ledger holds it."""
         references = [await self.reference(person, file) for person, file in people.items()]
         await self.say(*references)
@@ -213,7 +213,7 @@ class Ear:
         elif isinstance(event, SubmissionClosed):
             self._outcomes[event.submission_id] = event
 
-    async def listed(self, asked: ImageSubmitted, *, within_s: float = 30.0) -> CandidatesReady:
+    async def listed(self, asked: ImageSubmitted, *, within_s: float = 120.0) -> CandidatesReady:
         """Wait for the list of a submission."""
         submission_id = asked.submission.submission_id
         await self.until(lambda: submission_id in self._lists, within_s=within_s)
@@ -231,7 +231,7 @@ class Ear:
         """Return the dead letters of this topic and group, or of its only group."""
         return self.records[topic.dead(group or topic.groups[0])]
 
-    async def until(self, condition: Callable[[], object], *, within_s: float = 30.0) -> None:
+    async def until(self, condition: Callable[[], object], *, within_s: float = 120.0) -> None:
         """Wait until something that was heard makes this true."""
         async with asyncio.timeout(within_s):
             while not condition():  # noqa: ASYNC110 - any state that was heard

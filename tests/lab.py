@@ -105,7 +105,7 @@ class Lab:
                 found[closed.submission_id].append(int(closed.detail))
         return found
 
-    async def hear(self, numbers: Iterable[int], *, within_s: float = 30.0) -> dict[UUID, list[int]]:
+    async def hear(self, numbers: Iterable[int], *, within_s: float = 120.0) -> dict[UUID, list[int]]:
         """Wait until all these numbers have come out; return all that came, in order, by key."""
         wanted = set(numbers)
         return await until(self.heard, lambda heard: wanted <= set(chain(*heard.values())), within_s)
@@ -120,7 +120,7 @@ class Lab:
         """Return the dead letters of the test's topic."""
         return [kept.record for kept in await read_tail(self.options, self.topic.dead(self.group))]
 
-    async def bury(self, n: int, *, within_s: float = 20.0) -> list[Record]:
+    async def bury(self, n: int, *, within_s: float = 120.0) -> list[Record]:
         """Wait for this many dead letters."""
         return await until(self.dead, lambda letters: len(letters) >= n, within_s)
 
@@ -241,7 +241,7 @@ async def opened(servers: str, folder: Path) -> AsyncIterator[Lab]:
         lab.end()
 
 
-async def until(look: Callable[[], Awaitable[T]], enough: Callable[[T], bool], within_s: float = 30.0) -> T:
+async def until(look: Callable[[], Awaitable[T]], enough: Callable[[T], bool], within_s: float = 120.0) -> T:
     """Look until it is enough; return what was seen."""
     async with asyncio.timeout(within_s):
         while not enough(seen := await look()):  # noqa: ASYNC110 - Kafka sends no event for it

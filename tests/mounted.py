@@ -80,7 +80,7 @@ class Mounted:
 
     async def told(self, topic: Topic, count: int) -> Sequence[Event]:
         """Wait until the bus has sent this many events on a topic, and return them."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while len(sent := self.sent(topic)) < count:  # noqa: ASYNC110 - the relay tells nobody
                 await asyncio.sleep(0.001)
         return sent
