@@ -1,0 +1,333 @@
+"""Opens video files that nobody vouches for, and says exactly which frame is on screen at which moment.
+
+Time is counted from the first frame that can be shown, by presentation timestamps alone: a frame is on screen from its
+own timestamp until the next one's, whatever rate the file claims. Every pass opens the file anew, so that no answer
+depends on the passes before; and a frame that is reached by seeking is the one that decoding from the start reaches.
+
+FFmpeg reads the bytes. It is offered an allow-list of containers, all of which keep their pictures in the file itself,
+and no way to open anything else. Sizes are checked before a frame is decoded, and what is decoded is counted.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+from itertools import dropwhile
+from math import ceil
+from pathlib import Path
+from typing import BinaryIO, Final, NamedTuple, NoReturn
+
+import av
+from av.codec.context import ThreadType
+from av.container import InputContainer
+from av.packet import Packet
+from av.stream import Disposition
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from rfr_stream.errors import BadVideo, settle
+from rfr_stream.faces import ImageHwc
+from rfr_stream.vision.developing import Developer, recipe
+
+FORMATS: Final = "mov,matroska,avi,mpegts,mpeg,asf,flv,mxf,ogg"
+"""FFmpeg's names of the containers on the allow-list."""
+_NAMES: Final = "MP4, MOV, Matroska, WebM, AVI, MPEG, WMV, FLV, MXF, Ogg"
+_BEGINNINGS: Final = re.compile(
+    rb"....(ftyp|moov|mdat|wide|free)|\x1aE\xdf\xa3|RIFF....AVI |\x00\x00\x01\xba|0&\xb2u|FLV\x01|OggS", re.DOTALL
+)
+_READ_BYTES: Final = 262_144
+_BACK_S: Final = (0, 10)
+"""How far before the moment wanted a key frame is looked for; failing that, decoding begins at the start."""
+_SHORT_S: Final = 1
+"""So much may be missing from what the header claims: durations are rounded, and sound may outlast the picture."""
+_DURATION: Final = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)")
+"""Matroska's tag."""
+_MICRO: Final = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class VideoLimits:
+    """How many pixels a frame may have, how long a video may last, and how much of it is decoded for one `Clip`."""
+
+    max_pixels: int
+    max_frames: int
+    max_s: float
+    threads: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One frame as a person sees it, and all that it takes to take it again.
+
+    `pixels`: uint8 [H, W, 3], RGB, upright, square pixels. `time`: seconds since the first frame, exactly
+    `(pts - first_pts) * time_base`. `steps`: the FFmpeg filters that made the pixels of what was decoded, in order.
+    """
+
+    pixels: ImageHwc
+    time: Fraction
+    pts: int
+    first_pts: int
+    time_base: Fraction
+    codec: str
+    steps: tuple[str, ...]
+
+    @property
+    def time_s(self) -> float:
+        """The time rounded up to a microsecond: asked for this number, a clip gives this frame and never the last."""
+        return ceil(self.time * _MICRO) / _MICRO
+
+
+class _Shown(NamedTuple):
+    """A decoded frame between its neighbours, which de-interlacing looks at, and how long it is on screen."""
+
+    before: VideoFrame | None
+    frame: VideoFrame
+    after: VideoFrame | None
+    time: Fraction
+    until: Fraction
+
+
+class _Origin(NamedTuple):
+    """Where time begins, and what the stream says of all its frames."""
+
+    pts: int
+    codec: str
+    aspect: Fraction
+    turn: str | None
+
+
+class Clip:
+    """A stored video, decoded in the calling thread.
+
+    Every method raises `BadVideo` where the file is no video that may be opened, is damaged before or at what is
+    wanted, has timestamps that are missing or run backwards, or is larger or longer than the limits.
+    """
+
+    def __init__(self, path: Path, limits: VideoLimits) -> None:
+        """Open nothing yet."""
+        self._path, self._limits = path, limits
+        self._left = limits.max_frames
+        self._developer = Developer()
+
+    @cached_property
+    def sha256(self) -> str:
+        """Of the file's bytes."""
+        with self._file() as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+    def at(self, seconds: Fraction, *, steps: tuple[str, ...] | None = None) -> Frame:
+        """Return the frame on screen at a moment: the last whose time is not later.
+
+        Args:
+            seconds: since the first frame; before it, the first frame is meant.
+
+            steps: as recorded of this frame before; None: those that it needs.
+
+        """
+        wanted = max(seconds, Fraction(0))
+        for back_s in _BACK_S:
+            found = settle(self._shown_at, wanted, wanted - back_s)
+            # One with none before it is where decoding began: had it a neighbour, de-interlacing would miss it.
+            if isinstance(found, _Shown) and found.before is not None:
+                return self._developed(found, steps)
+        return self._developed(self._shown_at(wanted, None), steps)
+
+    def every(self, step: Fraction) -> Iterator[Frame]:
+        """Yield the frames on screen at 0, step, 2 * step ... until the end; one that stays on screen comes once."""
+        if step <= 0:
+            msg = "the step between frames must be positive"
+            raise ValueError(msg)
+        for shown in self._shown(None):
+            due = ceil(shown.time / step) * step
+            if due < shown.until or due == shown.time:
+                yield self._developed(shown, None)
+
+    # --- frames on screen ---------------------------------------------------------------------------------------------
+    @cached_property
+    def _origin(self) -> _Origin:
+        with self._opened() as (container, stream):
+            first = next(self._decoded(container, stream), None)
+            if first is None:
+                _refuse("it holds not a single frame")
+            aspect = stream.sample_aspect_ratio or Fraction(1)
+            return _Origin(_pts(first), stream.codec_context.name, aspect, stream.metadata.get("rotate"))
+
+    def _time(self, frame: VideoFrame) -> Fraction:
+        return (_pts(frame) - self._origin.pts) * _time_base(frame)
+
+    def _shown_at(self, seconds: Fraction, begin: Fraction | None) -> _Shown:
+        """Return the last frame whose time is not later, decoding from near `begin`, or from the start."""
+        with closing(self._shown(begin)) as frames:
+            for shown in frames:
+                if shown.time > seconds:
+                    _refuse(f"nothing can be shown between {_s(begin or 0)} and {_s(seconds)}")
+                if seconds < shown.until or seconds == shown.time:
+                    return shown
+        _refuse(f"it ends before {_s(seconds)}")
+
+    def _shown(self, begin: Fraction | None) -> Iterator[_Shown]:
+        """Yield the frames in the order of their times: all, or from a key frame near `begin`."""
+        origin = self._origin
+        with self._opened() as (container, stream):
+            frames = self._decoded(container, stream)
+            if begin is not None:
+                _seek(container, stream, origin.pts + int(begin / _time_base(stream)))
+                # What comes before the first key frame may lack the frames that it was predicted from.
+                frames = dropwhile(lambda frame: not frame.key_frame, frames)
+            before, frame = None, next(frames, None)
+            while frame is not None:
+                after = next(frames, None)
+                yield self._between(before, frame, after)
+                before, frame = frame, after
+
+    def _between(self, before: VideoFrame | None, frame: VideoFrame, after: VideoFrame | None) -> _Shown:
+        time = self._time(frame)
+        if time > self._limits.max_s:
+            _refuse(f"longer than {self._limits.max_s:g} s")
+        if after is not None:
+            return _Shown(before, frame, after, time, self._time(after))
+        lasts = frame.duration * _time_base(frame) or (time - self._time(before) if before else Fraction(0))
+        return _Shown(before, frame, None, time, time + lasts)
+
+    def _developed(self, shown: _Shown, steps: tuple[str, ...] | None) -> Frame:
+        origin, max_pixels = self._origin, self._limits.max_pixels
+        needed = steps or recipe(shown.frame, aspect=origin.aspect, turn=origin.turn)
+        pixels = self._developer.develop(shown[:3], needed, max_pixels=max_pixels)
+        time_base = _time_base(shown.frame)
+        return Frame(pixels, shown.time, _pts(shown.frame), origin.pts, time_base, origin.codec, needed)
+
+    # --- decoding -----------------------------------------------------------------------------------------------------
+    def _file(self) -> BinaryIO:
+        if not self._path.is_file():
+            _refuse("not a regular file")
+        if not self._path.stat().st_size:
+            _refuse("the file is empty")
+        return self._path.open("rb")
+
+    @contextmanager
+    def _opened(self) -> Iterator[tuple[InputContainer, VideoStream]]:
+        # Given an open file, not a name: FFmpeg takes names for addresses of all sorts.
+        with self._file() as file, _open_container(file) as container:
+            stream = _pictures(container)
+            self._require_size(stream.width, stream.height)
+            claimed_s = (container.duration or 0) / _MICRO
+            if claimed_s > self._limits.max_s:
+                _refuse(f"it claims to last longer than {self._limits.max_s:g} s")
+            # For a size that changes on the way; with room for what a coder adds to fill its last blocks.
+            stream.codec_context.options = {"max_pixels": str(2 * self._limits.max_pixels)}
+            stream.thread_type, stream.thread_count = ThreadType.AUTO, self._limits.threads
+            yield container, stream
+
+    def _decoded(self, container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
+        """Yield what the file holds from where it stands; each frame checked, and at the end whether it was all."""
+        last: VideoFrame | None = None
+        packets = container.demux(stream)
+        while (frames := self._next(packets, stream, last)) is not None:
+            for frame in frames:
+                self._check(frame, last)
+                yield frame
+                last = frame
+        claimed = _claimed(container, stream)
+        if last is not None and claimed is not None and self._time(last) < claimed - _SHORT_S:
+            _refuse(f"truncated: it claims {_s(claimed)}, and nothing follows {_s(self._time(last))}")
+
+    def _next(
+        self, packets: "Iterator[Packet[VideoStream]]", stream: VideoStream, last: VideoFrame | None
+    ) -> list[VideoFrame] | None:
+        """Return the frames, often none, that the next packet completes; None at the end."""
+        try:
+            packet = next(packets, None)
+            if packet is None:
+                return None
+            self._left -= 1
+            if self._left < 0:
+                _refuse(f"more than {self._limits.max_frames} frames would have to be decoded")
+            if packet.size and packet.pts is None:
+                _refuse("it does not say when its frames are shown; copy it into MP4 or Matroska")
+            return stream.decode(packet)
+        except (av.FFmpegError, OSError) as error:
+            _refuse(f"damaged {self._after(last)} ({error.strerror})")
+
+    def _check(self, frame: VideoFrame, last: VideoFrame | None) -> None:
+        self._require_size(frame.width, frame.height)
+        if frame.is_corrupt:
+            _refuse(f"damaged {self._after(last)}")
+        if last is not None and _pts(frame) < _pts(last):
+            _refuse(f"its times run backwards {self._after(last)}; copy it into MP4 or Matroska anew")
+
+    def _after(self, last: VideoFrame | None) -> str:
+        return f"after {_s(self._time(last))}" if last is not None else "where decoding began"
+
+    def _require_size(self, width: int, height: int) -> None:
+        if width * height > self._limits.max_pixels:
+            _refuse(f"more than {self._limits.max_pixels} pixels a frame")
+
+
+def _open_container(file: BinaryIO) -> InputContainer:
+    options = {"format_whitelist": FORMATS, "protocol_whitelist": ""}
+    head = file.read(16)
+    file.seek(0)
+    try:
+        return av.open(
+            file, "r", container_options=options, metadata_errors="replace", buffer_size=_READ_BYTES, io_open=_nothing_else
+        )
+    except (av.FFmpegError, ValueError, OSError):  # OSError: sent to a place that the file does not have
+        if _BEGINNINGS.match(head):
+            _refuse("truncated or corrupt: its index cannot be read; export it again")
+        _refuse(f"not one of {_NAMES}")
+
+
+def _nothing_else(*_: object) -> NoReturn:
+    msg = "a video that refers to other files is not followed there"
+    raise PermissionError(msg)
+
+
+def _pictures(container: InputContainer) -> VideoStream:
+    """Return the stream of moving pictures; the cover of a sound recording is none."""
+    streams = [each for each in container.streams.video if not each.disposition & Disposition.attached_pic]
+    if not streams:
+        _refuse("it holds no moving pictures")
+    stream = max(streams, key=lambda each: (bool(each.disposition & Disposition.default), each.width * each.height))
+    if stream.codec_context is None:
+        _refuse("its pictures are encoded in a way that this installation cannot decode")
+    return stream
+
+
+def _seek(container: InputContainer, stream: VideoStream, pts: int) -> None:
+    try:
+        container.seek(pts, stream=stream)
+    except (av.FFmpegError, OSError) as error:
+        _refuse(f"cannot be searched ({error.strerror})")
+
+
+def _claimed(container: InputContainer, stream: VideoStream) -> Fraction | None:
+    """Return for how long the file says that its pictures last, if it says it of them."""
+    if stream.duration:
+        return stream.duration * _time_base(stream)
+    if found := _DURATION.match(stream.metadata.get("DURATION", "")):
+        return int(found[1]) * 3600 + int(found[2]) * 60 + Fraction(found[3])
+    return Fraction(container.duration, _MICRO) if container.duration and len(container.streams) == 1 else None
+
+
+def _pts(frame: VideoFrame) -> int:
+    if frame.pts is None:
+        _refuse("it does not say when its frames are shown; copy it into MP4 or Matroska")
+    return frame.pts
+
+
+def _time_base(of: VideoFrame | VideoStream) -> Fraction:
+    if of.time_base is None:
+        _refuse("it does not say in which unit it counts time")
+    return of.time_base
+
+
+def _s(seconds: Fraction | int) -> str:
+    return f"{float(seconds):.3f} s"
+
+
+def _refuse(reason: str) -> NoReturn:
+    msg = f"video: {reason}"
+    raise BadVideo(msg)
