@@ -8,12 +8,12 @@ import re
 import struct
 from fractions import Fraction
 from types import MappingProxyType
-from typing import Final, NoReturn, TypeAlias
+from typing import Final, NoReturn, TypeAlias, cast
 
 import av
 import numpy as np
 from av.filter import Graph
-from av.sidedata.sidedata import Type
+from av.sidedata.sidedata import SideDataContainer, Type
 from av.video.frame import VideoFrame
 
 from rfr_stream.errors import BadVideo
@@ -32,7 +32,9 @@ _HD_LINES: Final = 720
 _FULL_RANGE: Final = 2
 _MATRICES: Final = MappingProxyType({1: "bt709", 4: "fcc", 5: "bt470", 6: "smpte170m", 7: "smpte240m", 9: "bt2020"})
 """By the numbers of ITU-T H.273."""
-_TURNS: Final = MappingProxyType(
+_Signs: TypeAlias = tuple[int, int, int, int]
+_UPRIGHT: Final[_Signs] = (1, 0, 0, 1)
+_TURNS: Final[MappingProxyType[_Signs, tuple[str, ...]]] = MappingProxyType(
     {
         (0, 1, -1, 0): ("transpose=dir=clock",),
         (0, -1, 1, 0): ("transpose=dir=cclock",),
@@ -44,8 +46,16 @@ _TURNS: Final = MappingProxyType(
     }
 )
 """What a display matrix (a, b, c, d) of quarter turns and mirrors asks for."""
-_TAGS: Final = MappingProxyType({"90": (0, 1, -1, 0), "180": (-1, 0, 0, -1), "270": (0, -1, 1, 0)})
+_TAGS: Final[MappingProxyType[str, _Signs]] = MappingProxyType(
+    {"90": (0, 1, -1, 0), "180": (-1, 0, 0, -1), "270": (0, -1, 1, 0)}
+)
 """The `rotate` tag of older files: degrees clockwise."""
+
+
+def refuse(reason: str) -> NoReturn:
+    """Refuse the video for this reason."""
+    msg = f"video: {reason}"
+    raise BadVideo(msg)
 
 
 def recipe(frame: VideoFrame, *, aspect: Fraction, turn: str | None) -> tuple[str, ...]:
@@ -92,7 +102,7 @@ class Developer:
         try:
             developed = self._woven(window, steps) if DEINTERLACE in steps else self._alone(window[1], steps)
         except (av.FFmpegError, ValueError) as error:
-            _refuse(f"a frame cannot be brought to RGB ({type(error).__name__})")
+            refuse(f"a frame cannot be brought to RGB ({type(error).__name__})")
         return developed.to_ndarray().astype(np.uint8, copy=False)
 
     def _alone(self, frame: VideoFrame, steps: tuple[str, ...]) -> VideoFrame:
@@ -135,10 +145,10 @@ def _kind(frame: VideoFrame) -> tuple[int, int, str, int, int]:
 def _require_harmless(steps: tuple[str, ...], max_pixels: int) -> None:
     for step in steps:
         if step.partition("=")[0] not in ALLOWED:
-            _refuse("a recorded step is none of this program's")
+            refuse("a recorded step is none of this program's")
         size = _SIZE.match(step)
         if step.startswith("scale") and (size is None or int(size[1]) * int(size[2]) > max_pixels):
-            _refuse(f"more than {max_pixels} pixels a frame, once its pixels are square")
+            refuse(f"more than {max_pixels} pixels a frame, once its pixels are square")
 
 
 def _square(width: int, height: int, aspect: Fraction) -> tuple[int, int]:
@@ -150,16 +160,15 @@ def _is_full_range(pixels: str) -> bool:
     return pixels.startswith(("yuvj", "gray", "rgb", "bgr", "gbr", "pal"))
 
 
-def _turned(frame: VideoFrame, tag: str | None) -> tuple[int, ...]:
+def _turned(frame: VideoFrame, tag: str | None) -> _Signs:
     """Return the signs of a display matrix; one that is not of quarter turns counts as the nearest that is."""
-    found = [each for each in frame.side_data if each.type is Type.DISPLAYMATRIX]
-    if not found:
-        return _TAGS.get(tag or "", ())
-    a, b, _, c, d, *_ = struct.unpack("=9i", bytes(found[0]))
-    kept = (a, 0, 0, d) if abs(a) + abs(d) >= abs(b) + abs(c) else (0, b, c, 0)
-    return tuple((value > 0) - (value < 0) for value in kept)
+    found = cast("SideDataContainer", frame.side_data).get(Type.DISPLAYMATRIX)
+    if found is None:
+        return _TAGS.get(tag or "", _UPRIGHT)
+    a, b, _, c, d, *_ = struct.unpack("=9i", bytes(found))
+    quarter = abs(b) + abs(c) > abs(a) + abs(d)
+    return (0, _sign(b), _sign(c), 0) if quarter else (_sign(a), 0, 0, _sign(d))
 
 
-def _refuse(reason: str) -> NoReturn:
-    msg = f"video: {reason}"
-    raise BadVideo(msg)
+def _sign(value: int) -> int:
+    return (value > 0) - (value < 0)

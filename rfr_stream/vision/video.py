@@ -10,15 +10,16 @@ and no way to open anything else. Sizes are checked before a frame is decoded, a
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
+from io import BufferedReader
 from itertools import dropwhile
 from math import ceil
 from pathlib import Path
-from typing import BinaryIO, Final, NamedTuple, NoReturn
+from typing import Final, NamedTuple, NoReturn
 
 import av
 from av.codec.context import ThreadType
@@ -28,9 +29,9 @@ from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from rfr_stream.errors import BadVideo, settle
+from rfr_stream.errors import settle
 from rfr_stream.faces import ImageHwc
-from rfr_stream.vision.developing import Developer, recipe
+from rfr_stream.vision.developing import Developer, recipe, refuse
 
 FORMATS: Final = "mov,matroska,avi,mpegts,mpeg,asf,flv,mxf,ogg"
 """FFmpeg's names of the containers on the allow-list."""
@@ -151,7 +152,7 @@ class Clip:
         with self._opened() as (container, stream):
             first = next(self._decoded(container, stream), None)
             if first is None:
-                _refuse("it holds not a single frame")
+                refuse("it holds not a single frame")
             aspect = stream.sample_aspect_ratio or Fraction(1)
             return _Origin(_pts(first), stream.codec_context.name, aspect, stream.metadata.get("rotate"))
 
@@ -161,14 +162,14 @@ class Clip:
     def _shown_at(self, seconds: Fraction, begin: Fraction | None) -> _Shown:
         """Return the last frame whose time is not later, decoding from near `begin`, or from the start."""
         with closing(self._shown(begin)) as frames:
-            for shown in frames:
-                if shown.time > seconds:
-                    _refuse(f"nothing can be shown between {_s(begin or 0)} and {_s(seconds)}")
-                if seconds < shown.until or seconds == shown.time:
-                    return shown
-        _refuse(f"it ends before {_s(seconds)}")
+            shown = next((each for each in frames if seconds < each.until or seconds == each.time), None)
+        if shown is None:
+            refuse(f"it ends before {_s(seconds)}")
+        if shown.time > seconds:
+            refuse(f"no key frame lies between {_s(begin or 0)} and {_s(seconds)}")
+        return shown
 
-    def _shown(self, begin: Fraction | None) -> Iterator[_Shown]:
+    def _shown(self, begin: Fraction | None) -> Generator[_Shown]:
         """Yield the frames in the order of their times: all, or from a key frame near `begin`."""
         origin = self._origin
         with self._opened() as (container, stream):
@@ -186,7 +187,7 @@ class Clip:
     def _between(self, before: VideoFrame | None, frame: VideoFrame, after: VideoFrame | None) -> _Shown:
         time = self._time(frame)
         if time > self._limits.max_s:
-            _refuse(f"longer than {self._limits.max_s:g} s")
+            refuse(f"longer than {self._limits.max_s:g} s")
         if after is not None:
             return _Shown(before, frame, after, time, self._time(after))
         lasts = frame.duration * _time_base(frame) or (time - self._time(before) if before else Fraction(0))
@@ -200,11 +201,11 @@ class Clip:
         return Frame(pixels, shown.time, _pts(shown.frame), origin.pts, time_base, origin.codec, needed)
 
     # --- decoding -----------------------------------------------------------------------------------------------------
-    def _file(self) -> BinaryIO:
+    def _file(self) -> BufferedReader:
         if not self._path.is_file():
-            _refuse("not a regular file")
+            refuse("not a regular file")
         if not self._path.stat().st_size:
-            _refuse("the file is empty")
+            refuse("the file is empty")
         return self._path.open("rb")
 
     @contextmanager
@@ -215,7 +216,7 @@ class Clip:
             self._require_size(stream.width, stream.height)
             claimed_s = (container.duration or 0) / _MICRO
             if claimed_s > self._limits.max_s:
-                _refuse(f"it claims to last longer than {self._limits.max_s:g} s")
+                refuse(f"it claims to last longer than {self._limits.max_s:g} s")
             # For a size that changes on the way; with room for what a coder adds to fill its last blocks.
             stream.codec_context.options = {"max_pixels": str(2 * self._limits.max_pixels)}
             stream.thread_type, stream.thread_count = ThreadType.AUTO, self._limits.threads
@@ -232,7 +233,7 @@ class Clip:
                 last = frame
         claimed = _claimed(container, stream)
         if last is not None and claimed is not None and self._time(last) < claimed - _SHORT_S:
-            _refuse(f"truncated: it claims {_s(claimed)}, and nothing follows {_s(self._time(last))}")
+            refuse(f"truncated: it claims {_s(claimed)}, and nothing follows {_s(self._time(last))}")
 
     def _next(
         self, packets: "Iterator[Packet[VideoStream]]", stream: VideoStream, last: VideoFrame | None
@@ -244,40 +245,45 @@ class Clip:
                 return None
             self._left -= 1
             if self._left < 0:
-                _refuse(f"more than {self._limits.max_frames} frames would have to be decoded")
+                refuse(f"more than {self._limits.max_frames} frames would have to be decoded")
             if packet.size and packet.pts is None:
-                _refuse("it does not say when its frames are shown; copy it into MP4 or Matroska")
+                refuse("it does not say when its frames are shown; copy it into MP4 or Matroska")
             return stream.decode(packet)
         except (av.FFmpegError, OSError) as error:
-            _refuse(f"damaged {self._after(last)} ({error.strerror})")
+            refuse(f"damaged {self._after(last)} ({error.strerror})")
 
     def _check(self, frame: VideoFrame, last: VideoFrame | None) -> None:
         self._require_size(frame.width, frame.height)
         if frame.is_corrupt:
-            _refuse(f"damaged {self._after(last)}")
+            refuse(f"damaged {self._after(last)}")
         if last is not None and _pts(frame) < _pts(last):
-            _refuse(f"its times run backwards {self._after(last)}; copy it into MP4 or Matroska anew")
+            refuse(f"its times run backwards {self._after(last)}; copy it into MP4 or Matroska anew")
 
     def _after(self, last: VideoFrame | None) -> str:
         return f"after {_s(self._time(last))}" if last is not None else "where decoding began"
 
     def _require_size(self, width: int, height: int) -> None:
         if width * height > self._limits.max_pixels:
-            _refuse(f"more than {self._limits.max_pixels} pixels a frame")
+            refuse(f"more than {self._limits.max_pixels} pixels a frame")
 
 
-def _open_container(file: BinaryIO) -> InputContainer:
+def _open_container(file: BufferedReader) -> InputContainer:
     options = {"format_whitelist": FORMATS, "protocol_whitelist": ""}
     head = file.read(16)
     file.seek(0)
     try:
         return av.open(
-            file, "r", container_options=options, metadata_errors="replace", buffer_size=_READ_BYTES, io_open=_nothing_else
+            file,
+            "r",
+            container_options=options,
+            metadata_errors="replace",
+            buffer_size=_READ_BYTES,
+            io_open=_nothing_else,
         )
     except (av.FFmpegError, ValueError, OSError):  # OSError: sent to a place that the file does not have
         if _BEGINNINGS.match(head):
-            _refuse("truncated or corrupt: its index cannot be read; export it again")
-        _refuse(f"not one of {_NAMES}")
+            refuse("truncated or corrupt: its index cannot be read; export it again")
+        refuse(f"not one of {_NAMES}")
 
 
 def _nothing_else(*_: object) -> NoReturn:
@@ -289,10 +295,10 @@ def _pictures(container: InputContainer) -> VideoStream:
     """Return the stream of moving pictures; the cover of a sound recording is none."""
     streams = [each for each in container.streams.video if not each.disposition & Disposition.attached_pic]
     if not streams:
-        _refuse("it holds no moving pictures")
+        refuse("it holds no moving pictures")
     stream = max(streams, key=lambda each: (bool(each.disposition & Disposition.default), each.width * each.height))
     if stream.codec_context is None:
-        _refuse("its pictures are encoded in a way that this installation cannot decode")
+        refuse("its pictures are encoded in a way that this installation cannot decode")
     return stream
 
 
@@ -300,7 +306,7 @@ def _seek(container: InputContainer, stream: VideoStream, pts: int) -> None:
     try:
         container.seek(pts, stream=stream)
     except (av.FFmpegError, OSError) as error:
-        _refuse(f"cannot be searched ({error.strerror})")
+        refuse(f"cannot be searched ({error.strerror})")
 
 
 def _claimed(container: InputContainer, stream: VideoStream) -> Fraction | None:
@@ -314,20 +320,15 @@ def _claimed(container: InputContainer, stream: VideoStream) -> Fraction | None:
 
 def _pts(frame: VideoFrame) -> int:
     if frame.pts is None:
-        _refuse("it does not say when its frames are shown; copy it into MP4 or Matroska")
+        refuse("it does not say when its frames are shown; copy it into MP4 or Matroska")
     return frame.pts
 
 
 def _time_base(of: VideoFrame | VideoStream) -> Fraction:
     if of.time_base is None:
-        _refuse("it does not say in which unit it counts time")
+        refuse("it does not say in which unit it counts time")
     return of.time_base
 
 
 def _s(seconds: Fraction | int) -> str:
     return f"{float(seconds):.3f} s"
-
-
-def _refuse(reason: str) -> NoReturn:
-    msg = f"video: {reason}"
-    raise BadVideo(msg)
