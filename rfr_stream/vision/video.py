@@ -33,6 +33,7 @@ from rfr_stream.errors import settle
 from rfr_stream.faces import ImageHwc
 from rfr_stream.vision.developing import Developer, recipe, refuse
 
+TOOL: Final = f"PyAV {av.__version__}, FFmpeg {av.ffmpeg_version_info}"
 FORMATS: Final = "mov,matroska,avi,mpegts,mpeg,asf,flv,mxf,ogg"
 """FFmpeg's names of the containers on the allow-list."""
 _NAMES: Final = "MP4, MOV, Matroska, WebM, AVI, MPEG, WMV, FLV, MXF, Ogg"
@@ -136,7 +137,7 @@ class Clip:
                 return self._developed(found, steps)
         return self._developed(self._shown_at(wanted, None), steps)
 
-    def every(self, step: Fraction) -> Iterator[Frame]:
+    def every(self, step: Fraction) -> Generator[Frame]:
         """Yield the frames on screen at 0, step, 2 * step ... until the end; one that stays on screen comes once."""
         if step <= 0:
             msg = "the step between frames must be positive"
