@@ -41,7 +41,10 @@ _BEGINNINGS: Final = re.compile(
     rb"....(ftyp|moov|mdat|wide|free)|\x1aE\xdf\xa3|RIFF....AVI |\x00\x00\x01\xba|0&\xb2u|FLV\x01|OggS", re.DOTALL
 )
 _READ_BYTES: Final = 262_144
-_BACK_S: Final = (0, 10)
+_TIMED: Final = frozenset({"mov", "matroska", "avi", "asf", "flv", "mxf"})
+"""Containers that keep a time for every frame. In others some are worked out from those before, and come out otherwise
+where decoding begins elsewhere: they are always decoded from the start."""
+_BACK_S: Final = (0, 1, 10)
 """How far before the moment wanted a key frame is looked for; failing that, decoding begins at the start."""
 _SHORT_S: Final = 1
 """So much may be missing from what the header claims: durations are rounded, and sound may outlast the picture."""
@@ -99,6 +102,7 @@ class _Origin(NamedTuple):
     codec: str
     aspect: Fraction
     turn: str | None
+    timed: bool
 
 
 class Clip:
@@ -130,10 +134,10 @@ class Clip:
 
         """
         wanted = max(seconds, Fraction(0))
-        for back_s in _BACK_S:
+        for back_s in _BACK_S if self._origin.timed else ():
             found = settle(self._shown_at, wanted, wanted - back_s)
-            # One with none before it is where decoding began: had it a neighbour, de-interlacing would miss it.
-            if isinstance(found, _Shown) and found.before is not None:
+            # Where decoding began with it, de-interlacing would miss what is before it.
+            if isinstance(found, _Shown) and (found.before or not found.frame.interlaced_frame):
                 return self._developed(found, steps)
         return self._developed(self._shown_at(wanted, None), steps)
 
@@ -155,19 +159,23 @@ class Clip:
             if first is None:
                 refuse("it holds not a single frame")
             aspect = stream.sample_aspect_ratio or Fraction(1)
-            return _Origin(_pts(first), stream.codec_context.name, aspect, stream.metadata.get("rotate"))
+            timed = not _TIMED.isdisjoint(container.format.name.split(","))
+            return _Origin(_pts(first), stream.codec_context.name, aspect, stream.metadata.get("rotate"), timed)
 
     def _time(self, frame: VideoFrame) -> Fraction:
         return (_pts(frame) - self._origin.pts) * _time_base(frame)
 
     def _shown_at(self, seconds: Fraction, begin: Fraction | None) -> _Shown:
         """Return the last frame whose time is not later, decoding from near `begin`, or from the start."""
+        shown = None
         with closing(self._shown(begin)) as frames:
-            shown = next((each for each in frames if seconds < each.until or seconds == each.time), None)
-        if shown is None:
-            refuse(f"it ends before {_s(seconds)}")
-        if shown.time > seconds:
-            refuse(f"no key frame lies between {_s(begin or 0)} and {_s(seconds)}")
+            for shown in frames:
+                if seconds < shown.until or seconds == shown.time:
+                    break
+        if shown is None or shown.time > seconds:
+            refuse(f"no key frame before {_s(seconds)}")
+        if seconds >= shown.until > shown.time:
+            refuse(f"it ends at {_s(shown.until)}")
         return shown
 
     def _shown(self, begin: Fraction | None) -> Generator[_Shown]:
@@ -251,7 +259,8 @@ class Clip:
                 refuse("it does not say when its frames are shown; copy it into MP4 or Matroska")
             return stream.decode(packet)
         except (av.FFmpegError, OSError) as error:
-            refuse(f"damaged {self._after(last)} ({error.strerror})")
+            named = f"{error.strerror}; or larger there than {self._limits.max_pixels} pixels a frame"
+            refuse(f"damaged {self._after(last)} ({named})")
 
     def _check(self, frame: VideoFrame, last: VideoFrame | None) -> None:
         self._require_size(frame.width, frame.height)
@@ -294,13 +303,13 @@ def _nothing_else(*_: object) -> NoReturn:
 
 def _pictures(container: InputContainer) -> VideoStream:
     """Return the stream of moving pictures; the cover of a sound recording is none."""
-    streams = [each for each in container.streams.video if not each.disposition & Disposition.attached_pic]
-    if not streams:
+    moving = [each for each in container.streams.video if not each.disposition & Disposition.attached_pic]
+    if not moving:
         refuse("it holds no moving pictures")
-    stream = max(streams, key=lambda each: (bool(each.disposition & Disposition.default), each.width * each.height))
-    if stream.codec_context is None:
+    streams = [each for each in moving if each.codec_context is not None]
+    if not streams:
         refuse("its pictures are encoded in a way that this installation cannot decode")
-    return stream
+    return max(streams, key=lambda each: (bool(each.disposition & Disposition.default), each.width * each.height))
 
 
 def _seek(container: InputContainer, stream: VideoStream, pts: int) -> None:
