@@ -306,7 +306,7 @@ def _pictures(container: InputContainer) -> VideoStream:
     moving = [each for each in container.streams.video if not each.disposition & Disposition.attached_pic]
     if not moving:
         refuse("it holds no moving pictures")
-    streams = [each for each in moving if each.codec_context is not None]
+    streams = [each for each in moving if getattr(each, "codec_context", None)]  # none: an encoding that is unknown
     if not streams:
         refuse("its pictures are encoded in a way that this installation cannot decode")
     return max(streams, key=lambda each: (bool(each.disposition & Disposition.default), each.width * each.height))
