@@ -79,7 +79,7 @@ def recipe(frame: VideoFrame, *, aspect: Fraction, turn: str | None) -> tuple[st
     return (
         *((DEINTERLACE,) if frame.interlaced_frame else ()),
         f"scale=w={width}:h={height}:flags={_EXACT}:in_color_matrix={matrix}:in_range={levels}:out_range=pc",
-        "format=pix_fmts=rgb24",
+        "format=pix_fmts=gbrp",
         *_TURNS.get(_turned(frame, turn), ()),
     )
 

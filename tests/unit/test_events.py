@@ -229,7 +229,7 @@ class TestIds:
 
     def test_how_a_frame_was_developed_is_told_and_makes_no_other_request_of_it(self) -> None:
         bare = VideoFrame(video_sha256=builders.sha256("video"), frame_time_s=1.5)
-        told = bare.model_copy(update={"steps": ("hflip", "format=pix_fmts=rgb24"), "tool": "FFmpeg 8.1"})
+        told = bare.model_copy(update={"steps": ("hflip", "format=pix_fmts=gbrp"), "tool": "FFmpeg 8.1"})
 
         asked = builders.submission(media=told)
 
