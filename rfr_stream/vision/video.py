@@ -19,7 +19,7 @@ from io import BufferedReader
 from itertools import dropwhile
 from math import ceil
 from pathlib import Path
-from typing import Final, NamedTuple, NoReturn
+from typing import Final, NamedTuple, NoReturn, cast
 
 import av
 from av.codec.context import ThreadType
@@ -117,6 +117,7 @@ class Clip:
         self._path, self._limits = path, limits
         self._left = limits.max_frames
         self._developer = Developer()
+        self._found: _Origin | None = None
 
     @cached_property
     def sha256(self) -> str:
@@ -152,15 +153,12 @@ class Clip:
                 yield self._developed(shown, None)
 
     # --- frames on screen ---------------------------------------------------------------------------------------------
-    @cached_property
+    @property
     def _origin(self) -> _Origin:
-        with self._opened() as (container, stream):
-            first = next(self._decoded(container, stream), None)
-            if first is None:
-                refuse("it holds not a single frame")
-            aspect = stream.sample_aspect_ratio or Fraction(1)
-            timed = not _TIMED.isdisjoint(container.format.name.split(","))
-            return _Origin(_pts(first), stream.codec_context.name, aspect, stream.metadata.get("rotate"), timed)
+        if self._found is None:
+            with self._opened() as (container, stream):
+                next(self._decoded(container, stream))
+        return cast("_Origin", self._found)
 
     def _time(self, frame: VideoFrame) -> Fraction:
         return (_pts(frame) - self._origin.pts) * _time_base(frame)
@@ -180,11 +178,11 @@ class Clip:
 
     def _shown(self, begin: Fraction | None) -> Generator[_Shown]:
         """Yield the frames in the order of their times: all, or from a key frame near `begin`."""
-        origin = self._origin
+        first_pts = 0 if begin is None else self._origin.pts
         with self._opened() as (container, stream):
             frames = self._decoded(container, stream)
             if begin is not None:
-                _seek(container, stream, origin.pts + int(begin / _time_base(stream)))
+                _seek(container, stream, first_pts + int(begin / _time_base(stream)))
                 # What comes before the first key frame may lack the frames that it was predicted from.
                 frames = dropwhile(lambda frame: not frame.key_frame, frames)
             before, frame = None, next(frames, None)
@@ -238,8 +236,11 @@ class Clip:
         while (frames := self._next(packets, stream, last)) is not None:
             for frame in frames:
                 self._check(frame, last)
+                self._found = self._found or _origin(container, stream, frame)
                 yield frame
                 last = frame
+        if self._found is None:
+            refuse("it holds not a single frame")
         claimed = _claimed(container, stream)
         if last is not None and claimed is not None and self._time(last) < claimed - _SHORT_S:
             refuse(f"truncated: it claims {_s(claimed)}, and nothing follows {_s(self._time(last))}")
@@ -310,6 +311,12 @@ def _pictures(container: InputContainer) -> VideoStream:
     if not streams:
         refuse("its pictures are encoded in a way that this installation cannot decode")
     return max(streams, key=lambda each: (bool(each.disposition & Disposition.default), each.width * each.height))
+
+
+def _origin(container: InputContainer, stream: VideoStream, first: VideoFrame) -> _Origin:
+    aspect = stream.sample_aspect_ratio or Fraction(1)
+    timed = not _TIMED.isdisjoint(container.format.name.split(","))
+    return _Origin(_pts(first), stream.codec_context.name, aspect, stream.metadata.get("rotate"), timed)
 
 
 def _seek(container: InputContainer, stream: VideoStream, pts: int) -> None:
