@@ -73,7 +73,7 @@ def submit(  # noqa: PLR0917 - options of the command line
     }
     asked = request_of(source, by, fields)
     listed = without_records(images_in(images))
-    _hand_in(settings, listed, partial(_hand_in_each, list(asked_of_each(listed, asked))))
+    _hand_in(settings, listed, partial(hand_in_each, list(asked_of_each(listed, asked))))
 
 
 def without_records(images: Iterable[Path]) -> list[Path]:
@@ -95,7 +95,7 @@ def asked_of_each(images: Sequence[Path], asked: Request) -> Iterator[tuple[list
             yield [image], asked.model_copy(update={"media": record.media, "subject": asked.subject or record.subject})
 
 
-async def _hand_in_each(
+async def hand_in_each(
     entries: Sequence[tuple[list[Path], Request]],
     *,
     blobs: BlobStore,
@@ -103,6 +103,7 @@ async def _hand_in_each(
     journal: HandedIn,
     max_bytes: int,
 ) -> AsyncIterator[Report]:
+    """Hand in several requests, one after the other."""
     for images, asked in entries:
         async for report in hand_in_probes(
             images, asked, blobs=blobs, publish=publish, journal=journal, max_bytes=max_bytes

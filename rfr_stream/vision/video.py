@@ -242,7 +242,7 @@ class Clip:
         if self._found is None:
             refuse("it holds not a single frame")
         claimed = _claimed(container, stream)
-        if last is not None and claimed is not None and self._time(last) < claimed - _SHORT_S:
+        if last is not None and claimed is not None and self._reached(last) < claimed - _SHORT_S:
             refuse(f"truncated: it claims {_s(claimed)}, and nothing follows {_s(self._time(last))}")
 
     def _next(
@@ -269,6 +269,10 @@ class Clip:
             refuse(f"damaged {self._after(last)}")
         if last is not None and _pts(frame) < _pts(last):
             refuse(f"its times run backwards {self._after(last)}; copy it into MP4 or Matroska anew")
+
+    def _reached(self, last: VideoFrame) -> Fraction:
+        """Return how far the file came, as it counts itself: some count from the first frame, and some from zero."""
+        return max(self._time(last), _pts(last) * _time_base(last))
 
     def _after(self, last: VideoFrame | None) -> str:
         return f"after {_s(self._time(last))}" if last is not None else "where decoding began"

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import json
+from collections.abc import Sequence
 from fractions import Fraction
 from importlib import import_module
 from io import BytesIO
@@ -15,12 +16,15 @@ from PIL import Image
 
 from producers import footage
 from producers._admission import images_in
+from producers._handed_in import HandedIn
+from producers._intake import Verdict
 from producers._request import Request
 from rfr_stream.__main__ import main
+from rfr_stream.adapters.memory.blobs import MemoryBlobs
 from rfr_stream.adapters.memory.vision import FakeAligner, FakeDetector, PlantedFace, plant
 from rfr_stream.commands import intake
 from rfr_stream.errors import BadVideo, Malformed
-from rfr_stream.events import Source, Still
+from rfr_stream.events import Event, ImageSubmitted, Source, Still
 from rfr_stream.faces import Box, ImageHwc
 from rfr_stream.vision import loading
 from rfr_stream.vision.video import Clip
@@ -233,6 +237,26 @@ def test_a_frame_is_handed_in_with_what_its_record_says(video: Path, tmp_path: P
     assert (framed, of_video.subject) == ([frame], box)
     assert of_video.media == record.media
     assert record.media.steps == record.steps
+
+
+async def test_what_is_handed_in_names_the_video_and_how_its_frame_was_developed(video: Path, tmp_path: Path) -> None:
+    (taken,) = footage.take(clip(video), at=[SECOND])
+    frame = footage.keep(taken, tmp_path / "frames")
+    published: list[Event] = []
+
+    async def publish(events: Sequence[Event]) -> None:
+        published.extend(events)
+
+    entries = list(intake.asked_of_each([frame], asking()))
+    with HandedIn() as journal:
+        reports = intake.hand_in_each(
+            entries, blobs=MemoryBlobs(), publish=publish, journal=journal, max_bytes=1_000_000
+        )
+        assert [report.outcome async for report in reports] == [Verdict.ACCEPTED]
+    (event,) = published
+    assert isinstance(event, ImageSubmitted)
+    assert event.submission.media == taken.record.media
+    assert event.submission.image.sha256 == taken.record.sha256
 
 
 def test_what_the_options_say_goes_before_what_a_record_says(video: Path, tmp_path: Path) -> None:
