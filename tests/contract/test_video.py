@@ -56,6 +56,11 @@ def test_a_frame_found_by_seeking_is_the_one_that_decoding_from_the_start_reache
         np.testing.assert_array_equal(again.pixels, frame.pixels)
 
 
+def test_a_late_frame_is_reached_without_decoding_all_before_it(tmp_path: Path) -> None:
+    path = film(tmp_path / "film.mp4", options=SHORT_GROUPS)
+    assert number_in(clip(path, max_frames=25).at(Fraction("1.8"))) == 45
+
+
 def test_a_frame_is_on_screen_until_the_next_one(tmp_path: Path) -> None:
     film_of_25 = clip(film(tmp_path / "film.mp4"))
     moments = {"0.399999": 9, "0.4": 10, "0.42": 10, "0.439999": 10, "0.44": 11, "1.999": 49}
@@ -186,6 +191,13 @@ def test_interlaced_fields_are_woven_into_one_frame_and_the_step_says_so(tmp_pat
     assert comb(progressive.pixels) > comb(pictures[3]) / 2
 
 
+def test_fields_are_woven_alike_however_the_frame_is_reached(tmp_path: Path) -> None:
+    pictures = [fields(number) for number in range(12)]
+    path = film(tmp_path / "film.mkv", pictures, options={"x264-params": "interlaced=1:tff=1:keyint=3:bframes=0"})
+    for frame in clip(path).every(EVERY_FRAME):
+        np.testing.assert_array_equal(clip(path).at(frame.time).pixels, frame.pixels)
+
+
 @pytest.mark.parametrize(
     ("matrix", "number", "height"), [("bt709", 1, 96), ("smpte170m", 6, 96), ("bt709", 2, 720), ("smpte170m", 2, 576)]
 )
@@ -288,6 +300,13 @@ def cut_mp4(folder: Path) -> bytes:
     return data[: len(data) // 2]
 
 
+def cut_avi(folder: Path) -> bytes:
+    """Return what a recorder without power leaves behind: half a frame, and no word of how many there should be."""
+    pictures = np.random.default_rng(0).integers(0, 255, (20, 96, 192, 3), np.uint8)
+    data = film(folder / "film.avi", pictures, codec="mpeg4").read_bytes()
+    return data[: len(data) // 2]
+
+
 def unordered(folder: Path) -> bytes:
     return film(folder / "film.avi").read_bytes()
 
@@ -314,6 +333,7 @@ HOSTILE = [
     (frameless, "not a single frame|truncated"),
     (cut_matroska, "truncated: it claims 2.000 s, and nothing follows 0"),
     (cut_mp4, "damaged after 0"),
+    (cut_avi, "damaged after 0"),
     (unordered, "its times run backwards after 0.080 s"),
     (endless, "it claims to last longer than 3600 s"),
 ]
@@ -374,8 +394,11 @@ def test_the_limits_are_kept(tmp_path: Path) -> None:
     path = film(tmp_path / "film.mp4")
     with pytest.raises(BadVideo, match="more than 18431 pixels a frame"):
         clip(path, max_pixels=96 * 192 - 1).at(Fraction(0))
-    with pytest.raises(BadVideo, match=r"longer than 1\.9 s"):
+    with pytest.raises(BadVideo, match=r"it claims to last longer than 1\.9 s"):
         clip(path, max_s=1.9).at(Fraction(0))
+    recording = film(tmp_path / "film.mkv", flags={"live": "1"})  # which claims nothing
+    with pytest.raises(BadVideo, match=r"^video: longer than 1\.9 s"):
+        list(clip(recording, max_s=1.9).every(EVERY_FRAME))
     with pytest.raises(BadVideo, match="more than 20 frames"):
         list(clip(path, max_frames=20).every(EVERY_FRAME))
 

@@ -50,9 +50,10 @@ def test_two_who_pass_each_other_at_a_distance_keep_their_tracks() -> None:
 
 
 def test_the_nearest_pair_is_joined_first() -> None:
-    sharp = FINE._replace(sharpness=900.0)
-    first, second = tracked([seen(0, face(0)), seen(0, face(80))], [seen(1, face(60), sharp), seen(1, face(10), sharp)])
-    assert {first.face.box.x1, second.face.box.x1} == {60, 10}
+    before = [seen(0, face(x), FINE._replace(sharpness=value)) for x, value in ((0, 200.0), (80, 300.0))]
+    after = [seen(1, face(x), FINE._replace(sharpness=value)) for x, value in ((60, 250.0), (10, 100.0))]
+    # Joined crosswise, the one at 60 would be the best of the track that began at 0.
+    assert [shot.face.box.x1 for shot in tracked(before, after)] == [80, 0]
 
 
 def test_who_is_hidden_for_a_second_is_still_the_same_and_for_longer_is_not() -> None:
