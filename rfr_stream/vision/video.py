@@ -4,12 +4,10 @@ Time is counted from the first frame that can be shown, by presentation timestam
 own timestamp until the next one's, whatever rate the file claims. Every pass opens the file anew, so that no answer
 depends on the passes before; and a frame that is reached by seeking is the one that decoding from the start reaches.
 
-FFmpeg reads the bytes. It is offered an allow-list of containers, all of which keep their pictures in the file itself,
-and no way to open anything else. Sizes are checked before a frame is decoded, and what is decoded is counted.
+Sizes are checked before a frame is decoded, and what is decoded is counted.
 """
 
 import hashlib
-import re
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -19,28 +17,21 @@ from io import BufferedReader
 from itertools import dropwhile
 from math import ceil
 from pathlib import Path
-from typing import Final, NamedTuple, NoReturn, cast
+from typing import Final, NamedTuple, cast
 
 import av
 from av.codec.context import ThreadType
 from av.container import InputContainer
 from av.packet import Packet
-from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from rfr_stream.errors import settle
 from rfr_stream.faces import ImageHwc
+from rfr_stream.vision.container import MICRO, claimed_length, open_container, pictures, seek, time_base
 from rfr_stream.vision.developing import Developer, recipe, refuse
 
 TOOL: Final = f"PyAV {av.__version__}, FFmpeg {av.ffmpeg_version_info}"
-FORMATS: Final = "mov,matroska,avi,mpegts,mpeg,asf,flv,mxf,ogg"
-"""FFmpeg's names of the containers on the allow-list."""
-_NAMES: Final = "MP4, MOV, Matroska, WebM, AVI, MPEG, WMV, FLV, MXF, Ogg"
-_BEGINNINGS: Final = re.compile(
-    rb"....(ftyp|moov|mdat|wide|free)|\x1aE\xdf\xa3|RIFF....AVI |\x00\x00\x01\xba|0&\xb2u|FLV\x01|OggS", re.DOTALL
-)
-_READ_BYTES: Final = 262_144
 _TIMED: Final = frozenset({"mov", "matroska", "avi", "asf", "flv", "mxf"})
 """Containers that keep a time for every frame. In others some are worked out from those before, and come out otherwise
 where decoding begins elsewhere: they are always decoded from the start."""
@@ -48,9 +39,6 @@ _BACK_S: Final = (0, 1, 10)
 """How far before the moment wanted a key frame is looked for; failing that, decoding begins at the start."""
 _SHORT_S: Final = 1
 """So much may be missing from what the header claims: durations are rounded, and sound may outlast the picture."""
-_DURATION: Final = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)")
-"""Matroska's tag."""
-_MICRO: Final = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +70,7 @@ class Frame:
     @property
     def time_s(self) -> float:
         """The time rounded up to a microsecond: asked for this number, a clip gives this frame and never the last."""
-        return ceil(self.time * _MICRO) / _MICRO
+        return ceil(self.time * MICRO) / MICRO
 
 
 class _Shown(NamedTuple):
@@ -161,7 +149,7 @@ class Clip:
         return cast("_Origin", self._found)
 
     def _time(self, frame: VideoFrame) -> Fraction:
-        return (_pts(frame) - self._origin.pts) * _time_base(frame)
+        return (_pts(frame) - self._origin.pts) * time_base(frame)
 
     def _shown_at(self, seconds: Fraction, begin: Fraction | None) -> _Shown:
         """Return the last frame whose time is not later, decoding from near `begin`, or from the start."""
@@ -182,7 +170,7 @@ class Clip:
         with self._opened() as (container, stream):
             frames = self._decoded(container, stream)
             if begin is not None:
-                _seek(container, stream, first_pts + int(begin / _time_base(stream)))
+                seek(container, stream, first_pts + int(begin / time_base(stream)))
                 # What comes before the first key frame may lack the frames that it was predicted from.
                 frames = dropwhile(lambda frame: not frame.key_frame, frames)
             before, frame = None, next(frames, None)
@@ -197,15 +185,15 @@ class Clip:
             refuse(f"longer than {self._limits.max_s:g} s")
         if after is not None:
             return _Shown(before, frame, after, time, self._time(after))
-        lasts = frame.duration * _time_base(frame) or (time - self._time(before) if before else Fraction(0))
+        lasts = frame.duration * time_base(frame) or (time - self._time(before) if before else Fraction(0))
         return _Shown(before, frame, None, time, time + lasts)
 
     def _developed(self, shown: _Shown, steps: tuple[str, ...] | None) -> Frame:
         origin, max_pixels = self._origin, self._limits.max_pixels
         needed = steps or recipe(shown.frame, aspect=origin.aspect, turn=origin.turn)
         pixels = self._developer.develop(shown[:3], needed, max_pixels=max_pixels)
-        time_base = _time_base(shown.frame)
-        return Frame(pixels, shown.time, _pts(shown.frame), origin.pts, time_base, origin.codec, needed)
+        unit = time_base(shown.frame)
+        return Frame(pixels, shown.time, _pts(shown.frame), origin.pts, unit, origin.codec, needed)
 
     # --- decoding -----------------------------------------------------------------------------------------------------
     def _file(self) -> BufferedReader:
@@ -218,10 +206,10 @@ class Clip:
     @contextmanager
     def _opened(self) -> Iterator[tuple[InputContainer, VideoStream]]:
         # Given an open file, not a name: FFmpeg takes names for addresses of all sorts.
-        with self._file() as file, _open_container(file) as container:
-            stream = _pictures(container)
+        with self._file() as file, open_container(file) as container:
+            stream = pictures(container)
             self._require_size(stream.width, stream.height)
-            claimed_s = (container.duration or 0) / _MICRO
+            claimed_s = (container.duration or 0) / MICRO
             if claimed_s > self._limits.max_s:
                 refuse(f"it claims to last longer than {self._limits.max_s:g} s")
             # For a size that changes on the way; with room for what a coder adds to fill its last blocks.
@@ -241,9 +229,9 @@ class Clip:
                 last = frame
         if self._found is None:
             refuse("it holds not a single frame")
-        claimed = _claimed(container, stream)
-        if last is not None and claimed is not None and self._reached(last) < claimed - _SHORT_S:
-            refuse(f"truncated: it claims {_s(claimed)}, and nothing follows {_s(self._time(last))}")
+        length = claimed_length(container, stream)
+        if last is not None and length is not None and self._reached(last) < length - _SHORT_S:
+            refuse(f"truncated: it claims {_s(length)}, and nothing follows {_s(self._time(last))}")
 
     def _next(
         self, packets: "Iterator[Packet[VideoStream]]", stream: VideoStream, last: VideoFrame | None
@@ -272,7 +260,7 @@ class Clip:
 
     def _reached(self, last: VideoFrame) -> Fraction:
         """Return how far the file came, as it counts itself: some count from the first frame, and some from zero."""
-        return max(self._time(last), _pts(last) * _time_base(last))
+        return max(self._time(last), _pts(last) * time_base(last))
 
     def _after(self, last: VideoFrame | None) -> str:
         return f"after {_s(self._time(last))}" if last is not None else "where decoding began"
@@ -282,73 +270,16 @@ class Clip:
             refuse(f"more than {self._limits.max_pixels} pixels a frame")
 
 
-def _open_container(file: BufferedReader) -> InputContainer:
-    options = {"format_whitelist": FORMATS, "protocol_whitelist": ""}
-    head = file.read(16)
-    file.seek(0)
-    try:
-        return av.open(
-            file,
-            "r",
-            container_options=options,
-            metadata_errors="replace",
-            buffer_size=_READ_BYTES,
-            io_open=_nothing_else,
-        )
-    except (av.FFmpegError, ValueError, OSError):  # OSError: sent to a place that the file does not have
-        if _BEGINNINGS.match(head):
-            refuse("truncated or corrupt: its index cannot be read; export it again")
-        refuse(f"not one of {_NAMES}")
-
-
-def _nothing_else(*_: object) -> NoReturn:
-    msg = "a video that refers to other files is not followed there"
-    raise PermissionError(msg)
-
-
-def _pictures(container: InputContainer) -> VideoStream:
-    """Return the stream of moving pictures; the cover of a sound recording is none."""
-    moving = [each for each in container.streams.video if not each.disposition & Disposition.attached_pic]
-    if not moving:
-        refuse("it holds no moving pictures")
-    streams = [each for each in moving if getattr(each, "codec_context", None)]  # none: an encoding that is unknown
-    if not streams:
-        refuse("its pictures are encoded in a way that this installation cannot decode")
-    return max(streams, key=lambda each: (bool(each.disposition & Disposition.default), each.width * each.height))
-
-
 def _origin(container: InputContainer, stream: VideoStream, first: VideoFrame) -> _Origin:
     aspect = stream.sample_aspect_ratio or Fraction(1)
     timed = not _TIMED.isdisjoint(container.format.name.split(","))
     return _Origin(_pts(first), stream.codec_context.name, aspect, stream.metadata.get("rotate"), timed)
 
 
-def _seek(container: InputContainer, stream: VideoStream, pts: int) -> None:
-    try:
-        container.seek(pts, stream=stream)
-    except (av.FFmpegError, OSError) as error:
-        refuse(f"cannot be searched ({error.strerror})")
-
-
-def _claimed(container: InputContainer, stream: VideoStream) -> Fraction | None:
-    """Return for how long the file says that its pictures last, if it says it of them."""
-    if stream.duration:
-        return stream.duration * _time_base(stream)
-    if found := _DURATION.match(stream.metadata.get("DURATION", "")):
-        return int(found[1]) * 3600 + int(found[2]) * 60 + Fraction(found[3])
-    return Fraction(container.duration, _MICRO) if container.duration and len(container.streams) == 1 else None
-
-
 def _pts(frame: VideoFrame) -> int:
     if frame.pts is None:
         refuse("it does not say when its frames are shown; copy it into MP4 or Matroska")
     return frame.pts
-
-
-def _time_base(of: VideoFrame | VideoStream) -> Fraction:
-    if of.time_base is None:
-        refuse("it does not say in which unit it counts time")
-    return of.time_base
 
 
 def _s(seconds: Fraction | int) -> str:
