@@ -13,6 +13,7 @@ from rfr_stream.commands import (
     deciding,
     demo,
     disclosing,
+    footage,
     house,
     intake,
     known_answers,
@@ -55,6 +56,7 @@ def options(
 app.command()(house.up)
 app.command()(house.down)
 app.command()(demo.demo)
+app.command()(footage.frames)
 app.command()(intake.submit)
 app.command()(intake.enrol)
 app.command()(intake.erase)

@@ -83,6 +83,11 @@ class VisionSettings(Section):
     weights_dir: Path | None = Field(None, description="none: the data directory's `models`")
     max_image_bytes: Annotated[int, Field(ge=1)] = 64 * 2**20
     max_image_pixels: Annotated[int, Field(ge=1)] = 120_000_000
+    max_video_pixels: Annotated[int, Field(ge=1)] = Field(40_000_000, description="of one frame; 8K has 33 million")
+    max_video_frames: Annotated[int, Field(ge=1)] = Field(
+        1_000_000, description="decoded for one request; 11 hours at 25 a second"
+    )
+    max_video_s: Annotated[float, Field(gt=0)] = 7 * 86_400.0
 
 
 class DetectionSettings(Section):

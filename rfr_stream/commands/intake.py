@@ -1,6 +1,6 @@
 """`rfr submit`, `rfr enrol` and `rfr erase`: images in, and references out."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from functools import partial
@@ -11,7 +11,7 @@ from uuid import UUID
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from producers import missing_persons, officer, public_appeal, references
+from producers import footage, missing_persons, officer, public_appeal, references
 from producers._admission import images_in
 from producers._handed_in import HandedIn
 from producers._intake import Publish, Report, Verdict
@@ -55,7 +55,10 @@ def submit(  # noqa: PLR0917 - options of the command line
     video_sha256: Annotated[str | None, typer.Option(help="of the video that the frame was taken from")] = None,
     frame_time_s: Annotated[float | None, typer.Option(help="where in that video")] = None,
 ) -> None:
-    """Submit images for a search; run it again after an interruption, and nothing is doubled."""
+    """Submit images for a search; run it again after an interruption, and nothing is doubled.
+
+    A frame that `rfr frames` took brings its record: video, time and, of a best shot, the subject come from there.
+    """
     settings = settings_of(context)
     fields: dict[str, object] = {
         "purpose": purpose,
@@ -68,7 +71,44 @@ def submit(  # noqa: PLR0917 - options of the command line
         "media": _media(video_sha256, frame_time_s),
         "demo": settings.demo,
     }
-    _hand_in(settings, images, partial(hand_in_probes, images, request_of(source, by, fields)))
+    asked = request_of(source, by, fields)
+    listed = without_records(images_in(images))
+    _hand_in(settings, listed, partial(hand_in_each, list(asked_of_each(listed, asked))))
+
+
+def without_records(images: Iterable[Path]) -> list[Path]:
+    """Leave out the records that lie beside their frames: they are about files, and none of those handed in."""
+    listed = list(images)
+    records = {footage.record_path(image) for image in listed}
+    return [path for path in listed if path not in records]
+
+
+def asked_of_each(images: Sequence[Path], asked: Request) -> Iterator[tuple[list[Path], Request]]:
+    """Yield what is asked of which images: of a frame with a record, what its record says of video and subject.
+
+    What the options say goes before what records say.
+    """
+    records = {} if isinstance(asked.media, VideoFrame) else {image: footage.record_of(image) for image in images}
+    yield [image for image in images if not records.get(image)], asked
+    for image, record in records.items():
+        if record:
+            yield [image], asked.model_copy(update={"media": record.media, "subject": asked.subject or record.subject})
+
+
+async def hand_in_each(
+    entries: Sequence[tuple[list[Path], Request]],
+    *,
+    blobs: BlobStore,
+    publish: Publish,
+    journal: HandedIn,
+    max_bytes: int,
+) -> AsyncIterator[Report]:
+    """Hand in several requests, one after the other."""
+    for images, asked in entries:
+        async for report in hand_in_probes(
+            images, asked, blobs=blobs, publish=publish, journal=journal, max_bytes=max_bytes
+        ):
+            yield report
 
 
 def request_of(source: Source, by: str, fields: dict[str, object]) -> Request:

@@ -15,6 +15,7 @@ from rfr_stream.events.values import (
     Harm,
     Instant,
     ModelIdentity,
+    Observation,
     Outcome,
     Prose,
     Purpose,
@@ -46,6 +47,15 @@ class VideoFrame(Value):
     kind: Literal["video_frame"] = "video_frame"
     video_sha256: Sha256
     frame_time_s: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    steps: Annotated[
+        tuple[Observation, ...],
+        Field(max_length=16, description="what was done to the decoded frame, in order, as FFmpeg writes its filters"),
+    ] = ()
+    tool: Annotated[Observation | None, Field(description="what decoded it and took the steps, with versions")] = None
+
+
+_NAMED_BY: Final = {"kind", "video_sha256", "frame_time_s"}
+"""What makes a frame this frame and no other; how it was developed shows in its own digest."""
 
 
 class Submission(Value):
@@ -86,7 +96,7 @@ class Submission(Value):
         """
         # As numbers that survive the wire: 125 comes back as 125.0.
         place = ",".join(str(float(getattr(subject, name))) for name in subject.__slots__) if subject else ""
-        frame = media.model_dump_json() if isinstance(media, VideoFrame) else _STILL
+        frame = media.model_dump_json(include=_NAMED_BY) if isinstance(media, VideoFrame) else _STILL
         names = ",".join(sorted(galleries))
         return derive_id("submission", image_sha256, source, purpose, case_ref, submitted_by, place, frame, names)
 

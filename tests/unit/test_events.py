@@ -227,6 +227,16 @@ class TestIds:
 
         assert len({asked.submission_id for asked in different}) == len(different)
 
+    def test_how_a_frame_was_developed_is_told_and_makes_no_other_request_of_it(self) -> None:
+        bare = VideoFrame(video_sha256=builders.sha256("video"), frame_time_s=1.5)
+        told = bare.model_copy(update={"steps": ("hflip", "format=pix_fmts=gbrp"), "tool": "FFmpeg 8.1"})
+
+        asked = builders.submission(media=told)
+
+        assert asked.submission_id == builders.submission(media=bare).submission_id
+        # As it was derived before frames told how they were developed.
+        assert str(asked.submission_id) == "675eabac-ebf0-5bfe-a9c5-65e77344f40d"
+
     def test_nobody_can_give_a_request_the_id_of_another(self) -> None:
         fields = dict(builders.submission()) | {"case_ref": "case-2"}
 

@@ -77,6 +77,8 @@ def _asked(asked: Submission) -> dict[str, object]:
         "Face meant": say.place(asked.subject) if asked.subject else "not said with the image",
         "Medium": f"frame of a video, at {frame.frame_time_s:g} s" if frame else "still image",
         "SHA-256 of the video": Code(frame.video_sha256) if frame else None,
+        "What was done to the frame": Code("; ".join(frame.steps)) if frame and frame.steps else None,
+        "Taken with": frame.tool if frame else None,
         "Image": f"{asked.image.media_type}, {asked.image.bytes:,} bytes",
         "SHA-256 of the image": Code(asked.image.sha256),
     }
