@@ -1,6 +1,6 @@
 """How lawfully held images of known people come into a gallery, change their hold record, and leave."""
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +13,7 @@ from producers._intake import MAX_IMAGE_BYTES, Arrival, Publish, Report, take_in
 from rfr_stream.errors import NotPermitted
 from rfr_stream.events import (
     BlobRef,
+    CaseDisposed,
     GalleryName,
     HoldRecord,
     Prose,
@@ -26,7 +27,7 @@ from rfr_stream.policy import ineligibility
 from rfr_stream.ports import BlobStore
 from rfr_stream.stages import as_held
 
-__all__ = ["Enrolment", "Erasure", "enrol", "erase"]
+__all__ = ["Enrolment", "Erasure", "dispose", "enrol", "erase"]
 
 _ANY_IMAGE = BlobRef(uri="memory://any/any", sha256="0" * 64, media_type="image/png", bytes=0)
 
@@ -98,6 +99,11 @@ async def erase(erasures: Iterable[Erasure], *, publish: Publish) -> int:
     events = [ReferenceErased(occurred_at=now, **dict(erasure)) for erasure in erasures]
     await publish(events)
     return len(events)
+
+
+async def dispose(disposals: Sequence[CaseDisposed], *, publish: Publish) -> None:
+    """Publish what became of cases; from then on their images are found only where policy still allows it."""
+    await publish(disposals)
 
 
 def _holdable(enrolment: Enrolment) -> Enrolment:

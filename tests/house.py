@@ -27,6 +27,7 @@ from rfr_stream.errors import Unavailable
 from rfr_stream.events import (
     BlobRef,
     CandidatesReady,
+    CaseDisposed,
     FaceDetected,
     FaceEmbedded,
     GalleryName,
@@ -180,6 +181,9 @@ class House:
             min_score=min_score,
             max_image_bytes=max_image_bytes,
         )
+
+    async def dispose(self, *batch: CaseDisposed) -> list[None]:
+        return await stages.dispose(batch, references=self.ledger)
 
     async def decide(self, said: Signed, *, now: datetime = builders.NOW) -> None:
         await stages.decide(said, ledger=self.ledger, verifier=KeyVerifier(), now=now)

@@ -1,4 +1,4 @@
-"""`rfr submit`, `rfr enrol` and `rfr erase`: images in, and references out."""
+"""`rfr submit`, `rfr enrol`, `rfr dispose` and `rfr erase`: images in, and references out."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import ExitStack
@@ -17,9 +17,10 @@ from producers._handed_in import HandedIn
 from producers._intake import Publish, Report, Verdict
 from producers._request import Request
 from producers._request import submit as hand_in_probes
+from rfr_stream import policy
 from rfr_stream.adapters import opening
 from rfr_stream.commands._context import CONSOLE, open_bus, run, say, settings_of
-from rfr_stream.events import GalleryName, HoldRecord, Purpose, Source, Still, VideoFrame
+from rfr_stream.events import CaseDisposed, Disposal, GalleryName, HoldRecord, Purpose, Source, Still, VideoFrame
 from rfr_stream.faces import Box, Point
 from rfr_stream.ports import BlobStore
 from rfr_stream.settings import Settings
@@ -136,6 +137,40 @@ def erase(  # noqa: PLR0917 - options of the command line
 async def _erase(settings: Settings, erasure: references.Erasure) -> None:
     async with open_bus(settings) as bus:
         await references.erase([erasure], publish=bus.publish)
+
+
+def dispose(  # noqa: PLR0917 - options of the command line
+    context: typer.Context,
+    case: Annotated[str, typer.Argument(help="the case that images were taken in: its reference")],
+    disposal: Annotated[Disposal, typer.Argument(help="what became of it")],
+    person: Annotated[str, typer.Option(help="whose images: a reference, no name")],
+    reason: Annotated[str, typer.Option(help="who or what says so")],
+    by: Annotated[str, typer.Option(help="who puts it on record")],
+    keep_because: Annotated[
+        str | None, typer.Option(help="the exceptional reason to go on searching what is presumed to be deleted")
+    ] = None,
+    authorised_by: Annotated[str | None, typer.Option(help="who agreed to keep a child's image")] = None,
+) -> None:
+    """Say what became of a case; its images stop being searched at once, unless policy lets them be."""
+    settings = settings_of(context)
+    said = CaseDisposed(
+        occurred_at=datetime.now(UTC),
+        person_id=person,
+        case_ref=case,
+        disposal=disposal,
+        reason=reason,
+        decided_by=by,
+        exceptional_reason=keep_because,
+        authorised_by=authorised_by,
+        demo=settings.demo,
+    )
+    run(_dispose(settings, said))
+    say(f"On its way. The images taken in this case: {policy.EFFECTS[disposal].value}.")
+
+
+async def _dispose(settings: Settings, said: CaseDisposed) -> None:
+    async with open_bus(settings) as bus:
+        await references.dispose([said], publish=bus.publish)
 
 
 def parse_subject(text: str | None) -> Box | Point | None:

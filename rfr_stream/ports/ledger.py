@@ -11,6 +11,8 @@ from rfr_stream.errors import Rejected
 from rfr_stream.events import (
     BlobRef,
     CandidatesReady,
+    CaseDisposed,
+    Disposal,
     Event,
     GalleryName,
     ImageSubmitted,
@@ -18,6 +20,7 @@ from rfr_stream.events import (
     Outcome,
     ReviewDecided,
     Signed,
+    Source,
     SubjectChosen,
     SubjectUnclear,
     WithdrawalOrdered,
@@ -40,6 +43,12 @@ class Reference:
     restricted: bool | None
     recorded_at: datetime
     """When this was said; what was said earlier never replaces it, in whichever order the two come."""
+    age_at_capture: int | None = None
+    case_ref: str | None = None
+    disposal: Disposal | None = None
+    door: Source | None = Source.OFFICER
+    disposed: tuple[CaseDisposed, ...] = ()
+    """What was last said of each of the person's cases; the ledger adds it, whichever of the two came first."""
 
 
 class References(Protocol):
@@ -53,6 +62,9 @@ class References(Protocol):
 
     async def erased(self, ids: Sequence[UUID]) -> set[UUID]:
         """Return which of these were erased; they may never be enrolled again."""
+
+    async def dispose(self, said: Sequence[CaseDisposed]) -> None:
+        """Remember what became of cases; of two words on one case the later one stands, whichever comes first."""
 
     async def erase(self, ids: Sequence[UUID]) -> None:
         """Forget the references and remember only that these ids were erased."""

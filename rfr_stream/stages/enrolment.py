@@ -7,7 +7,7 @@ from functools import partial
 from uuid import UUID
 
 from rfr_stream.errors import BadImage, Malformed, NotPermitted, Rejected, settle
-from rfr_stream.events import BlobRef, GalleryName, ReferenceErased, ReferenceSubmitted
+from rfr_stream.events import BlobRef, CaseDisposed, GalleryName, ReferenceErased, ReferenceSubmitted
 from rfr_stream.faces import Face
 from rfr_stream.ports import (
     Aligner,
@@ -168,4 +168,14 @@ def as_held(event: ReferenceSubmitted) -> Reference:
         review_due=event.hold.review_due,
         restricted=event.hold.restricted,
         recorded_at=event.occurred_at,
+        age_at_capture=event.hold.age_at_capture,
+        case_ref=event.hold.case_ref,
+        disposal=event.hold.disposal,
+        door=event.hold.door,
     )
+
+
+async def dispose(batch: Sequence[CaseDisposed], *, references: References) -> list[None]:
+    """Put on record what became of cases; every search from here on asks policy what that does to their images."""
+    await references.dispose(batch)
+    return [None for _ in batch]

@@ -17,11 +17,14 @@ from rfr_stream.adapters.memory.ledger import MemoryLedger
 from rfr_stream.errors import NotPermitted, Rejected
 from rfr_stream.events import (
     CandidatesReady,
+    CaseDisposed,
+    Disposal,
     Event,
     IdentificationConfirmed,
     IdentificationWithdrawn,
     Outcome,
     ReviewDecided,
+    Source,
     SubmissionClosed,
     Support,
 )
@@ -453,6 +456,66 @@ class TestReferences:
 
         assert await ledger.held([]) == {}
         assert await ledger.erased([]) == set()
+
+
+class TestDisposals:
+    async def heard(self, ledger: Ledger) -> tuple[CaseDisposed, ...]:
+        reference = builders.reference()
+        return (await ledger.held([reference.reference_id]))[reference.reference_id].disposed
+
+    @pytest.mark.parametrize("enrolled_first", [True, False])
+    async def test_what_became_of_a_case_stands_beside_its_references_whichever_comes_first(
+        self, ledger: Ledger, *, enrolled_first: bool
+    ) -> None:
+        said = builders.case_disposed()
+        if enrolled_first:
+            await ledger.hold([builders.reference()])
+            await ledger.dispose([said])
+        else:
+            await ledger.dispose([said])
+            await ledger.hold([builders.reference()])
+
+        assert await self.heard(ledger) == (said,)
+
+    async def test_the_later_word_on_a_case_stands_in_whichever_order_the_two_come(self, ledger: Ledger) -> None:
+        first = builders.case_disposed(disposal=Disposal.ACQUITTED, occurred_at=NOW)
+        last = builders.case_disposed(disposal=Disposal.CONVICTED, occurred_at=LATER)
+        await ledger.hold([builders.reference()])
+
+        for words in ([first, last], [last, first], [first], [last]):
+            await ledger.dispose(words)
+            if last in words:
+                assert await self.heard(ledger) == (last,)
+        await ledger.dispose([first])
+        assert await self.heard(ledger) == (last,)
+
+    async def test_each_case_of_a_person_has_its_own_word(self, ledger: Ledger) -> None:
+        await ledger.hold([builders.reference(), builders.reference("person-2")])
+        words = [builders.case_disposed(case_ref=f"arrest-{number}") for number in range(3)]
+        for word in words:
+            await ledger.dispose([word])
+
+        assert {said.case_ref for said in await self.heard(ledger)} == {"arrest-0", "arrest-1", "arrest-2"}
+        other = builders.reference("person-2").reference_id
+        assert (await ledger.held([other]))[other].disposed == ()
+
+    async def test_a_renewed_hold_record_does_not_forget_what_became_of_the_case(self, ledger: Ledger) -> None:
+        await ledger.hold([builders.reference()])
+        await ledger.dispose([builders.case_disposed()])
+        await ledger.hold([builders.reference(recorded_at=LATER, restricted=True)])
+
+        assert len(await self.heard(ledger)) == 1
+
+    async def test_all_that_a_hold_record_says_is_kept(self, ledger: Ledger) -> None:
+        said = builders.reference(
+            age_at_capture=17, case_ref="arrest-1", disposal=Disposal.CHARGED, door=Source.PUBLIC_APPEAL
+        )
+        await ledger.hold([said])
+
+        assert await ledger.held([said.reference_id]) == {said.reference_id: said}
+
+    async def test_nothing_to_dispose_of_is_no_error(self, ledger: Ledger) -> None:
+        await ledger.dispose([])
 
 
 class TestReviewers:

@@ -31,6 +31,12 @@ LATER_FIELDS: Final = {"harm", "masks", "passkey", "features", "examination", "r
 """What the events of the first version did not have, beside a decision's version."""
 
 
+HELD_THEN: Final = (
+    *("reference_id", "person_id", "legal_basis", "source", "captured_at", "review_due", "restricted", "recorded_at"),
+)
+"""What of a reference was kept then as it is."""
+
+
 def found(name: str, **fields: Any) -> CandidatesReady:  # noqa: ANN401 - any field of a submission
     return builders.candidates_ready(builders.submission(name, **fields))
 
@@ -137,7 +143,7 @@ def _first_version(connection: Connection) -> None:
     _insert(connection, "erased_references", {"reference_id": ERASED})
     person = {"reviewer_id": REVIEWER.reviewer_id, "public_key": REVIEWER.public_key}
     _insert(connection, "reviewers", person | {"competent_until": REVIEWER.competent_until})
-    held = {name: getattr(REFERENCE, name) for name in tables.held_references.c.keys()}  # noqa: SIM118 - not a dict
+    held = {name: getattr(REFERENCE, name) for name in HELD_THEN}
     image = REFERENCE.image.model_dump_json()
     _insert(connection, "held_references", held | {"image": image, "gallery": REFERENCE.gallery.value})
 

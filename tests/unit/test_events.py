@@ -67,6 +67,7 @@ EVENTS: dict[str, Event] = {
         builders.closed(),
         builders.reference_submitted(),
         builders.reference_erased(),
+        builders.case_disposed(),
     )
 }
 every_event = pytest.mark.parametrize("event", EVENTS.values(), ids=EVENTS.keys())

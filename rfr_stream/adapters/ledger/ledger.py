@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import wraps
 from typing import Any, Final, ParamSpec, Self, TypeVar
@@ -31,6 +32,7 @@ from rfr_stream.adapters.ledger.tables import (
     acknowledgements,
     cases,
     decisions,
+    disposals,
     erased_references,
     held_references,
     inbox,
@@ -41,7 +43,7 @@ from rfr_stream.adapters.ledger.tables import (
     subscribers,
 )
 from rfr_stream.errors import NotPermitted, Rejected, Unavailable
-from rfr_stream.events import GalleryName, LeadAcknowledged
+from rfr_stream.events import CaseDisposed, GalleryName, LeadAcknowledged, derive_id
 from rfr_stream.policy import seeds_due
 from rfr_stream.ports import Case, CaseState, Change, Outgoing, Reference, Reviewer, Seed, Turn
 
@@ -103,13 +105,16 @@ class SqlLedger:
     @_patiently
     async def hold(self, references: Sequence[Reference]) -> None:
         ids = {reference.reference_id for reference in references}
+        people = {reference.person_id for reference in references}
 
         def replace_older(connection: Connection) -> None:
-            self.database.lock(connection, ids)
+            self.database.lock(connection, {*ids, *map(_person_lock, people)})
             gone = _present(connection, erased_references, ids)
             # The latest of one id is the one that stands: a statement cannot update a row twice.
             latest = {r.reference_id: r for r in sorted(references, key=lambda r: r.recorded_at)}
-            rows = [records.reference_row(r) for r in latest.values() if r.reference_id not in gone]
+            said = _disposed(connection, people)
+            known = [replace(r, disposed=said[r.person_id]) for r in latest.values() if r.reference_id not in gone]
+            rows = [records.reference_row(r) for r in known]
             _upsert(connection, held_references, rows, since=held_references.c.recorded_at)
 
         await self.database.write(replace_older)
@@ -122,6 +127,21 @@ class SqlLedger:
     @_patiently
     async def erased(self, ids: Sequence[UUID]) -> set[UUID]:
         return {row["reference_id"] for row in await self.database.rows(erased_references, ids)}
+
+    @_patiently
+    async def dispose(self, said: Sequence[CaseDisposed]) -> None:
+        people = sorted({each.person_id for each in said})
+
+        def remember(connection: Connection) -> None:
+            self.database.lock(connection, map(_person_lock, people))
+            latest = {each.case_id: each for each in sorted(said, key=lambda each: each.occurred_at)}
+            rows = [records.disposal_row(each) for each in latest.values()]
+            _upsert(connection, disposals, rows, since=disposals.c.recorded_at)
+            for person, disposed in _disposed(connection, people).items():
+                theirs = update(held_references).where(held_references.c.person_id == person)
+                connection.execute(theirs.values(disposed=records.disposed_text(disposed)))
+
+        await self.database.write(remember)
 
     @_patiently
     async def erase(self, ids: Sequence[UUID]) -> None:
@@ -356,6 +376,24 @@ def _due(connection: Connection, share: float) -> list[UUID]:
 def _sown_among(connection: Connection, ids: Collection[UUID]) -> set[UUID]:
     wanted = select(seeds.c.submission_id).where(among(seeds.c.submission_id, ids, connection.dialect), seeds.c.sown)
     return set(connection.execute(wanted).scalars())
+
+
+def _person_lock(person_id: str) -> UUID:
+    """Return the name of the lock under which a person's references and cases are brought together."""
+    return derive_id("person", person_id)
+
+
+def _disposed(connection: Connection, people: Collection[str]) -> defaultdict[str, tuple[CaseDisposed, ...]]:
+    """Return what is known of these people's cases, in one order whatever came first."""
+    wanted = (
+        select(disposals.c.person_id, disposals.c.event)
+        .where(disposals.c.person_id.in_(people))
+        .order_by(disposals.c.case_id)
+    )
+    found = defaultdict[str, tuple[CaseDisposed, ...]](tuple)
+    for person, event in connection.execute(wanted):
+        found[person] += (CaseDisposed.model_validate_json(event),)
+    return found
 
 
 def _galleries_of(connection: Connection, person_id: str | None) -> set[GalleryName]:

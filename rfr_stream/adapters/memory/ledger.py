@@ -10,6 +10,7 @@ from rfr_stream.adapters import _sowing as sowing
 from rfr_stream.adapters._fold import fold
 from rfr_stream.errors import NotPermitted, Rejected
 from rfr_stream.events import (
+    CaseDisposed,
     Event,
     IdentificationConfirmed,
     IdentificationWithdrawn,
@@ -45,6 +46,7 @@ class MemoryLedger:
         """Start empty."""
         self._references: dict[UUID, Reference] = {}
         self._erased: set[UUID] = set()
+        self._disposed: dict[UUID, CaseDisposed] = {}
         self._reviewers: dict[str, Reviewer] = {}
         self._cases: dict[UUID, Case] = {}
         self._inbox: set[UUID] = set()
@@ -65,10 +67,19 @@ class MemoryLedger:
                 self._references[reference.reference_id] = reference
 
     async def held(self, ids: Sequence[UUID]) -> dict[UUID, Reference]:
-        return {id_: self._references[id_] for id_ in ids if id_ in self._references}
+        return {id_: self._with_cases(self._references[id_]) for id_ in ids if id_ in self._references}
+
+    def _with_cases(self, reference: Reference) -> Reference:
+        said = [each for _, each in sorted(self._disposed.items()) if each.person_id == reference.person_id]
+        return replace(reference, disposed=tuple(said))
 
     async def erased(self, ids: Sequence[UUID]) -> set[UUID]:
         return self._erased.intersection(ids)
+
+    async def dispose(self, said: Sequence[CaseDisposed]) -> None:
+        for each in said:
+            if each.occurred_at >= self._disposed.get(each.case_id, each).occurred_at:
+                self._disposed[each.case_id] = each
 
     async def erase(self, ids: Sequence[UUID]) -> None:
         self._erased.update(ids)

@@ -14,11 +14,12 @@ from house import House, only
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from rfr_stream import policy
 from rfr_stream.adapters.memory.gallery import MemoryGallery
 from rfr_stream.adapters.memory.ledger import MemoryLedger
 from rfr_stream.adapters.memory.vision import FakeAligner, FakeDetector, FakeEmbedder, MemoryCodec, PlantedFace
 from rfr_stream.errors import BadImage, Malformed, MissingBlob, NotPermitted, Rejected, Unavailable
-from rfr_stream.events import GalleryName, Purpose, ReferenceErased, ReferenceSubmitted
+from rfr_stream.events import CaseDisposed, Disposal, GalleryName, Purpose, ReferenceErased, ReferenceSubmitted
 from rfr_stream.faces import Box, Face, ImageHwc, Landmarks, Point
 from rfr_stream.ports import Chip, Picture, Reference, Templates
 
@@ -120,6 +121,37 @@ async def test_enrolling_again_changes_nothing() -> None:
     first = await here.enrol(event), await size(here), await here.ledger.held([event.reference_id])
     again = await here.enrol(event), await size(here), await here.ledger.held([event.reference_id])
     assert first == again
+
+
+# --- what became of the case ------------------------------------------------------------------------------------------
+async def test_an_acquittal_counts_for_the_next_search() -> None:
+    here = House()
+    await here.enrol(await here.referenced(ANNA, hold=builders.hold_record(case_ref="arrest-1")))
+    assert await here.dispose(builders.case_disposed()) == [None]
+    assert await people_like(here, ANNA) == []
+    assert await size(here) == 1  # held, and not searched, until it is erased
+
+
+@given(order=st.permutations(range(5)))
+@settings(max_examples=120, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+async def test_what_became_of_a_case_survives_replays_in_any_order(order: list[int]) -> None:
+    here = House()
+    event = await here.referenced(ANNA, hold=builders.hold_record(case_ref="arrest-1"))
+    renewed = event.model_copy(update={"occurred_at": builders.LATER, "hold": event.hold})
+    words: list[ReferenceSubmitted | CaseDisposed] = [
+        event,
+        renewed,
+        builders.case_disposed(disposal=Disposal.CHARGED, occurred_at=builders.NOW),
+        builders.case_disposed(disposal=Disposal.QUASHED),
+        builders.case_disposed(disposal=Disposal.CONVICTED, case_ref="arrest-2"),
+    ]
+    for place in (*order, *order):
+        word = words[place]
+        results = await (here.dispose(word) if isinstance(word, CaseDisposed) else here.enrol(word))
+        assert results == [None]
+    assert await people_like(here, ANNA) == []
+    held = (await here.ledger.held([event.reference_id]))[event.reference_id]
+    assert policy.ineligibility(held, builders.NOW) == "quashed"
 
 
 # --- which face -----------------------------------------------------------------------------------------------------
