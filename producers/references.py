@@ -23,7 +23,7 @@ from rfr_stream.events import (
     Value,
 )
 from rfr_stream.faces import Box, Point
-from rfr_stream.policy import ineligibility
+from rfr_stream.policy import ineligibility, require_enrollable
 from rfr_stream.ports import BlobStore
 from rfr_stream.stages import as_held
 
@@ -107,7 +107,11 @@ async def dispose(disposals: Sequence[CaseDisposed], *, publish: Publish) -> Non
 
 
 def _holdable(enrolment: Enrolment) -> Enrolment:
-    """Refuse a hold record that is void from the start. A restriction may be put on record: it is lifted later."""
+    """Refuse a door that leads elsewhere, and a hold record that is void from the start.
+
+    A restriction may be put on record: it is lifted later.
+    """
+    require_enrollable(enrolment.gallery, enrolment.hold.door)
     now = datetime.now(UTC)
     held = as_held(enrolment.event(_ANY_IMAGE, now))
     if reason := ineligibility(replace(held, restricted=False), now):

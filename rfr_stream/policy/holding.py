@@ -1,11 +1,13 @@
 """Which images may be held in which gallery, and which of those may be found now. Whatever is missing fails closed."""
 
+from collections.abc import Set as AbstractSet
 from datetime import datetime
 from enum import Enum
 from typing import Final
 
 from rfr_stream.errors import NotPermitted
-from rfr_stream.events import CaseDisposed, Disposal, GalleryName, Source
+from rfr_stream.events import CaseDisposed, Disposal, GalleryName, Purpose, Source
+from rfr_stream.policy.searching import RULES
 from rfr_stream.ports import Reference
 
 # --- which door leads to which gallery --------------------------------------------------------------------------------
@@ -19,15 +21,18 @@ ENROLS: Final[dict[GalleryName, frozenset[Source]]] = {
 """Galleries x doors."""
 
 
-def require_enrollable(gallery: GalleryName, door: Source | None) -> None:
+def require_enrollable(gallery: GalleryName, door: Source, came_by: AbstractSet[Source] = frozenset()) -> None:
     """Refuse an image that came through a door which does not lead to this gallery.
 
+    Where suspects are sought, every door counts that this very image is known to have `came_by`, whatever is said now.
+
     Raises:
-        NotPermitted: it does not.
+        NotPermitted: one of them does not lead there.
 
     """
-    if door not in ENROLS[gallery]:
-        msg = f"door: what came through {door} may not enter the gallery {gallery}"
+    doors = {door, *came_by} if gallery in RULES[Purpose.SUSPECT].galleries else {door}
+    if closed := sorted(doors - ENROLS[gallery]):
+        msg = f"door: what came through {', '.join(closed)} may not enter the gallery {gallery}"
         raise NotPermitted(msg)
 
 

@@ -60,6 +60,9 @@ class References(Protocol):
     async def held(self, ids: Sequence[UUID]) -> dict[UUID, Reference]:
         """Return what is known of these references now; unknown and erased ones are absent."""
 
+    async def doors(self, images: Sequence[str]) -> dict[str, set[Source]]:
+        """Return through which doors these images (SHA-256) came, as far as references of them are held."""
+
     async def erased(self, ids: Sequence[UUID]) -> set[UUID]:
         """Return which of these were erased; they may never be enrolled again."""
 

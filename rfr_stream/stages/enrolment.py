@@ -1,13 +1,15 @@
 """The gallery's own way in and out."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import partial
 from uuid import UUID
 
+from rfr_stream import policy
 from rfr_stream.errors import BadImage, Malformed, NotPermitted, Rejected, settle
-from rfr_stream.events import BlobRef, CaseDisposed, GalleryName, ReferenceErased, ReferenceSubmitted
+from rfr_stream.events import BlobRef, CaseDisposed, GalleryName, ReferenceErased, ReferenceSubmitted, Source
 from rfr_stream.faces import Face
 from rfr_stream.ports import (
     Aligner,
@@ -91,7 +93,8 @@ class _Register:
         """
         ids = [event.reference_id for event in events]
         erased, held = await self.references.erased(ids), await self.references.held(ids)
-        admitted = one_by_one(partial(_permitted, erased), events)
+        doors = defaultdict(set, await self.references.doors([event.image.sha256 for event in events]))
+        admitted = one_by_one(partial(_permitted, erased, doors), events)
         strays = [event.image for event in events if event.reference_id in erased and _is_its_own(event)]
         if strays:  # whoever hands in an erased image again has stored it already
             await self.blobs.delete(strays)
@@ -131,7 +134,9 @@ class _Register:
         await self.blobs.delete(images)
 
 
-def _permitted(erased: AbstractSet[UUID], event: ReferenceSubmitted) -> ReferenceSubmitted:
+def _permitted(
+    erased: AbstractSet[UUID], doors: defaultdict[str, set[Source]], event: ReferenceSubmitted
+) -> ReferenceSubmitted:
     if event.reference_id in erased:
         msg = "reference_id: was erased and may not be enrolled again"
         raise NotPermitted(msg)
@@ -141,6 +146,9 @@ def _permitted(erased: AbstractSet[UUID], event: ReferenceSubmitted) -> Referenc
     if not _is_its_own(event):
         msg = "image: must be kept under its reference's own id, so that erasing it takes nothing else away"
         raise Malformed(msg)
+    came_by = doors[event.image.sha256]
+    policy.require_enrollable(event.gallery, event.hold.door, came_by)
+    came_by.add(event.hold.door)  # for the rest of the batch
     return event
 
 

@@ -20,6 +20,7 @@ from rfr_stream.events import (
     CaseDisposed,
     Disposal,
     Event,
+    GalleryName,
     IdentificationConfirmed,
     IdentificationWithdrawn,
     Outcome,
@@ -516,6 +517,18 @@ class TestDisposals:
 
     async def test_nothing_to_dispose_of_is_no_error(self, ledger: Ledger) -> None:
         await ledger.dispose([])
+
+
+class TestDoors:
+    async def test_an_image_is_known_by_every_door_that_its_references_came_through(self, ledger: Ledger) -> None:
+        one = builders.reference(door=Source.OFFICER)
+        other = builders.reference(reference_id=uuid4(), gallery=GalleryName.MISSING, door=Source.MISSING_PERSON)
+        await ledger.hold([one, other, builders.reference("person-2")])
+
+        found = await ledger.doors([one.image.sha256, builders.sha256("unknown")])
+
+        assert found == {one.image.sha256: {Source.OFFICER, Source.MISSING_PERSON}}
+        assert await ledger.doors([]) == {}
 
 
 class TestReviewers:

@@ -43,7 +43,7 @@ from rfr_stream.adapters.ledger.tables import (
     subscribers,
 )
 from rfr_stream.errors import NotPermitted, Rejected, Unavailable
-from rfr_stream.events import CaseDisposed, GalleryName, LeadAcknowledged, derive_id
+from rfr_stream.events import CaseDisposed, GalleryName, LeadAcknowledged, Source, derive_id
 from rfr_stream.policy import seeds_due
 from rfr_stream.ports import Case, CaseState, Change, Outgoing, Reference, Reviewer, Seed, Turn
 
@@ -123,6 +123,15 @@ class SqlLedger:
     async def held(self, ids: Sequence[UUID]) -> dict[UUID, Reference]:
         rows = await self.database.rows(held_references, ids)
         return {row["reference_id"]: records.to_reference(row) for row in rows}
+
+    @_patiently
+    async def doors(self, images: Sequence[str]) -> dict[str, set[Source]]:
+        held = held_references.c
+        wanted = select(held.image_sha256, held.door).where(held.image_sha256.in_(set(images)), held.door.is_not(None))
+        found = defaultdict[str, set[Source]](set)
+        for image, door in await self.database.read(lambda connection: connection.execute(wanted.distinct()).all()):
+            found[image].add(Source(door))
+        return found
 
     @_patiently
     async def erased(self, ids: Sequence[UUID]) -> set[UUID]:

@@ -1,5 +1,6 @@
 """`Ledger` in memory: for tests, and for whoever tests against this house. Nothing survives the process."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -15,6 +16,7 @@ from rfr_stream.events import (
     IdentificationConfirmed,
     IdentificationWithdrawn,
     LeadAcknowledged,
+    Source,
     derive_id,
 )
 from rfr_stream.policy import seeds_due
@@ -68,6 +70,13 @@ class MemoryLedger:
 
     async def held(self, ids: Sequence[UUID]) -> dict[UUID, Reference]:
         return {id_: self._with_cases(self._references[id_]) for id_ in ids if id_ in self._references}
+
+    async def doors(self, images: Sequence[str]) -> dict[str, set[Source]]:
+        found = defaultdict[str, set[Source]](set)
+        for reference in self._references.values():
+            if reference.image.sha256 in images and reference.door:
+                found[reference.image.sha256].add(reference.door)
+        return found
 
     def _with_cases(self, reference: Reference) -> Reference:
         said = [each for _, each in sorted(self._disposed.items()) if each.person_id == reference.person_id]

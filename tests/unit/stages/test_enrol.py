@@ -278,6 +278,7 @@ async def test_an_image_that_others_may_share_is_rejected() -> None:
 PORTS = [
     ("ledger", "erased"),
     ("ledger", "held"),
+    ("ledger", "doors"),
     ("blobs", "get"),
     ("codec", "decode"),
     ("detector", "detect"),
