@@ -27,7 +27,7 @@ from rfr_stream.policy import ineligibility, require_enrollable
 from rfr_stream.ports import BlobStore
 from rfr_stream.stages import as_held
 
-__all__ = ["Enrolment", "Erasure", "dispose", "enrol", "erase"]
+__all__ = ["Enrolment", "Erasure", "dispose", "enrol", "erase", "holdable"]
 
 _ANY_IMAGE = BlobRef(uri="memory://any/any", sha256="0" * 64, media_type="image/png", bytes=0)
 
@@ -88,7 +88,7 @@ async def enrol(
         Unavailable: store, bus or journal are away; run it again later.
 
     """
-    arrivals = (Arrival(file, _holdable(enrolment)) for file, enrolment in entries)
+    arrivals = (Arrival(file, holdable(enrolment)) for file, enrolment in entries)
     async for report in take_in(arrivals, blobs=blobs, publish=publish, journal=journal, max_bytes=max_bytes):
         yield report
 
@@ -106,10 +106,14 @@ async def dispose(disposals: Sequence[CaseDisposed], *, publish: Publish) -> Non
     await publish(disposals)
 
 
-def _holdable(enrolment: Enrolment) -> Enrolment:
+def holdable(enrolment: Enrolment) -> Enrolment:
     """Refuse a door that leads elsewhere, and a hold record that is void from the start.
 
     A restriction may be put on record: it is lifted later.
+
+    Raises:
+        NotPermitted: no search could ever find it.
+
     """
     require_enrollable(enrolment.gallery, enrolment.hold.door)
     now = datetime.now(UTC)
