@@ -12,13 +12,15 @@ import topics
 from consumers._envelope import Result
 from consumers._pipeline import Pipeline, Stage, mount_stage
 from consumers._runtime import serve
-from rfr_stream import stages
+from rfr_stream import stages, telemetry
 from rfr_stream.adapters import opening
 from rfr_stream.events import CaseDisposed, ReferenceErased, ReferenceSubmitted
-from rfr_stream.ports import BlobStore, Gallery, References, Vision
+from rfr_stream.ports import BlobStore, Conflict, Gallery, References, Vision
 from rfr_stream.settings import Settings
 from topics import access
 from topics.bus import Bus
+
+log = telemetry.logger(__name__)
 
 (GROUP,) = topics.ENROLMENTS.groups
 (DISPOSAL_GROUP,) = topics.DISPOSALS.groups
@@ -41,6 +43,8 @@ def mount(
             references=references,
             min_score=settings.detection.min_score,
             max_image_bytes=settings.vision.max_image_bytes,
+            conflict_threshold=settings.gallery.conflict_threshold or vision.conflict_threshold,
+            notice=_notice,
         )
 
     async def dispose(batch: Sequence[CaseDisposed]) -> Sequence[Result]:
@@ -52,6 +56,18 @@ def mount(
         mount_stage(bus, Stage(GROUP, topics.ENROLMENTS, enrol), settings.model_copy(update={"pipeline": in_order})),
         mount_stage(bus, Stage(DISPOSAL_GROUP, topics.DISPOSALS, dispose), settings),
     ]
+
+
+def _notice(conflicts: Sequence[Conflict]) -> None:
+    for conflict in conflicts:
+        telemetry.CONFLICTS.labels(conflict.gallery, conflict.likeness).inc()
+        log.event(
+            "reference.conflicted",
+            gallery=conflict.gallery,
+            likeness=conflict.likeness,
+            reference=str(conflict.reference_id),
+            other=str(conflict.other_id),
+        )
 
 
 def create_app() -> FastStream:

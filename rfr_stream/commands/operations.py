@@ -1,9 +1,10 @@
 """`rfr topics`, `rfr models` and `rfr replay`: for whoever operates the house."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
+from uuid import UUID
 
 import typer
 from rich.table import Table
@@ -12,8 +13,9 @@ from rich.text import Text
 import topics
 from producers import replay as replaying
 from rfr_stream.adapters import opening
-from rfr_stream.commands._context import CONSOLE, open_bus, printable, reachable, run, say, settings_of
+from rfr_stream.commands._context import CONSOLE, open_bus, open_ledger, printable, reachable, run, say, settings_of
 from rfr_stream.errors import RfrError
+from rfr_stream.ports import Conflict, Reference
 from rfr_stream.settings import Settings
 from rfr_stream.vision import packs, weights
 from topics import acls, admin
@@ -120,7 +122,7 @@ def pull(
             say(str(path))
 
 
-gallery_app = typer.Typer(help="The embedded gallery.", no_args_is_help=True)
+gallery_app = typer.Typer(help="The gallery.", no_args_is_help=True)
 
 
 @gallery_app.command("compact")
@@ -135,6 +137,34 @@ def compact(context: typer.Context) -> None:
         raise RfrError(msg)
     run(_compact(settings))
     say("Nothing of erased references is left in the gallery's files.")
+
+
+@gallery_app.command("conflicts")
+def conflicts(context: typer.Context, limit: Annotated[int, typer.Option(min=1, max=10_000)] = 100) -> None:
+    """List where one face, or the very same image, is held under two persons, the nearest first.
+
+    Nothing was merged and nobody was kept out: look at both records, and erase or correct the one that is wrong.
+    """
+    found, held = run(_conflicts(settings_of(context), limit))
+    CONSOLE.print(conflicts_table(found, held))
+    say(f"{len(found)} to be looked at." + (" There may be more: --limit." if len(found) == limit else ""))
+
+
+def conflicts_table(found: Sequence[Conflict], held: Mapping[UUID, Reference]) -> Table:
+    """Draw conflicts, each with its two persons."""
+    table = Table("gallery", "alike", "similarity", "person", "reference", "other person", "other reference")
+    for conflict in found:
+        pair = (conflict.reference_id, conflict.other_id)
+        sides = [cell for id_ in pair for cell in (held[id_].person_id if id_ in held else "erased", str(id_))]
+        alike = conflict.likeness.replace("_", " ")
+        table.add_row(conflict.gallery, alike, f"{conflict.similarity:.3f}", *map(Text, sides))
+    return table
+
+
+async def _conflicts(settings: Settings, limit: int) -> tuple[list[Conflict], dict[UUID, Reference]]:
+    async with open_ledger(settings) as ledger:
+        found = await ledger.conflicts(limit=limit)
+        return found, await ledger.held([id_ for each in found for id_ in (each.reference_id, each.other_id)])
 
 
 async def _compact(settings: Settings) -> None:

@@ -51,6 +51,32 @@ class Reference:
     """What was last said of each of the person's cases; the ledger adds it, whichever of the two came first."""
 
 
+class Likeness(StrEnum):
+    """Why two persons' references may be of one person."""
+
+    SAME_IMAGE = "same_image"
+    SAME_FACE = "same_face"
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """One face under two persons of one gallery: one of the two records is wrong, and only people can say which."""
+
+    reference_id: UUID
+    other_id: UUID
+    """The greater of the two ids, so that a pair is one conflict whichever was enrolled first."""
+    gallery: GalleryName
+    likeness: Likeness
+    similarity: float
+
+    @classmethod
+    def between(cls, one: Reference, other: Reference, similarity: float) -> Self:
+        """Return the conflict of these two."""
+        first, second = sorted((one.reference_id, other.reference_id))
+        same = one.image.sha256 == other.image.sha256
+        return cls(first, second, one.gallery, Likeness.SAME_IMAGE if same else Likeness.SAME_FACE, similarity)
+
+
 class References(Protocol):
     """Who is held, and why that is lawful."""
 
@@ -69,8 +95,14 @@ class References(Protocol):
     async def dispose(self, said: Sequence[CaseDisposed]) -> None:
         """Remember what became of cases; of two words on one case the later one stands, whichever comes first."""
 
+    async def report(self, conflicts: Sequence[Conflict]) -> list[Conflict]:
+        """Remember these, and return those that are new."""
+
+    async def conflicts(self, *, limit: int = 100) -> list[Conflict]:
+        """Return those that stand, nearest first; one ends when either of its references is erased."""
+
     async def erase(self, ids: Sequence[UUID]) -> None:
-        """Forget the references and remember only that these ids were erased."""
+        """Forget the references, and their conflicts; remember only that these ids were erased."""
 
 
 # --- reviewers ----------------------------------------------------------------------------------------------

@@ -58,13 +58,17 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Pack:
-    """Detector, aligner and embedder that were measured together. `threshold`: cosine similarity of a lead."""
+    """Detector, aligner and embedder that were measured together.
+
+    threshold: cosine similarity of a lead. conflict_threshold: of two references that are taken for one face.
+    """
 
     name: str
     detector: Part
     aligner: str
     embedder: Part
     threshold: float
+    conflict_threshold: float
 
     def part(self, role: Role) -> Part:
         """Return the detector or the embedder."""
@@ -153,15 +157,30 @@ PACKS: Final = MappingProxyType(
     {
         pack.name: pack
         for pack in (
-            Pack("baseline", _MTCNN, "dlib-150-mtcnn", _DLIB_RESNET, threshold=0.94),
-            Pack("retinaface", _RETINAFACE_RESNET50, "arcface-112", _MOBILEFACENET, threshold=0.41),
-            Pack("retinaface-mobilenet", _RETINAFACE_MOBILENET, "arcface-112", _MOBILEFACENET, threshold=0.41),
+            Pack("baseline", _MTCNN, "dlib-150-mtcnn", _DLIB_RESNET, threshold=0.94, conflict_threshold=0.97),
+            Pack(
+                "retinaface",
+                _RETINAFACE_RESNET50,
+                "arcface-112",
+                _MOBILEFACENET,
+                threshold=0.41,
+                conflict_threshold=0.67,
+            ),
+            Pack(
+                "retinaface-mobilenet",
+                _RETINAFACE_MOBILENET,
+                "arcface-112",
+                _MOBILEFACENET,
+                threshold=0.41,
+                conflict_threshold=0.67,
+            ),
             Pack(
                 "null",
                 Part(architecture="null", input_px=0, **_NULL),  # type: ignore[arg-type]  # one mapping of unlike values
                 "null-16",
                 Part(architecture="null", input_px=16, dimension=128, **_NULL),  # type: ignore[arg-type]  # one mapping of unlike values
                 threshold=0.99,
+                conflict_threshold=0.999,
             ),
         )
     }

@@ -29,7 +29,7 @@ from rfr_stream.events import (
     SubmissionClosed,
     Support,
 )
-from rfr_stream.ports import Case, CaseState, Change, Duty, Ledger, Step, Transition
+from rfr_stream.ports import Case, CaseState, Change, Conflict, Duty, Ledger, Step, Transition
 
 
 @pytest.fixture(params=["memory", "sqlite", "postgresql"])
@@ -517,6 +517,29 @@ class TestDisposals:
 
     async def test_nothing_to_dispose_of_is_no_error(self, ledger: Ledger) -> None:
         await ledger.dispose([])
+
+
+class TestConflicts:
+    def between(self, one: str, other: str, similarity: float = 0.9) -> Conflict:
+        return Conflict.between(builders.reference(one), builders.reference(other), similarity)
+
+    async def test_a_conflict_is_new_once_and_the_nearest_comes_first(self, ledger: Ledger) -> None:
+        near, far = self.between("a", "b", 0.99), self.between("a", "c", 0.7)
+
+        assert sorted(await ledger.report([far, near]), key=lambda each: each.similarity) == [far, near]
+        assert await ledger.report([near, far, self.between("b", "a", 0.99)]) == []
+        assert await ledger.report([]) == []
+
+        assert await ledger.conflicts() == [near, far]
+        assert await ledger.conflicts(limit=1) == [near]
+
+    async def test_a_conflict_ends_when_either_reference_is_erased(self, ledger: Ledger) -> None:
+        stands = self.between("c", "d")
+        await ledger.report([self.between("a", "b"), self.between("b", "c"), stands])
+
+        await ledger.erase([builders.reference("b").reference_id])
+
+        assert await ledger.conflicts() == [stands]
 
 
 class TestDoors:

@@ -42,10 +42,11 @@ from rfr_stream.adapters.ledger.tables import (
     seeds,
     subscribers,
 )
+from rfr_stream.adapters.ledger.tables import conflicts as conflict_table
 from rfr_stream.errors import NotPermitted, Rejected, Unavailable
 from rfr_stream.events import CaseDisposed, GalleryName, LeadAcknowledged, Source, derive_id
 from rfr_stream.policy import seeds_due
-from rfr_stream.ports import Case, CaseState, Change, Outgoing, Reference, Reviewer, Seed, Turn
+from rfr_stream.ports import Case, CaseState, Change, Conflict, Outgoing, Reference, Reviewer, Seed, Turn
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -153,12 +154,31 @@ class SqlLedger:
         await self.database.write(remember)
 
     @_patiently
+    async def report(self, conflicts: Sequence[Conflict]) -> list[Conflict]:
+        rows = {(each.reference_id, each.other_id): records.conflict_row(each) for each in conflicts}
+
+        def remember(connection: Connection) -> list[Conflict]:
+            new = insert_for(connection, conflict_table).on_conflict_do_nothing().returning(conflict_table)
+            return list(map(records.to_conflict, connection.execute(new, list(rows.values())).mappings()))
+
+        return await self.database.write(remember) if rows else []
+
+    @_patiently
+    async def conflicts(self, *, limit: int = 100) -> list[Conflict]:
+        nearest = conflict_table.c.similarity.desc(), conflict_table.c.reference_id
+        wanted = select(conflict_table).order_by(*nearest).limit(limit)
+        rows = await self.database.read(lambda connection: connection.execute(wanted).mappings().all())
+        return list(map(records.to_conflict, rows))
+
+    @_patiently
     async def erase(self, ids: Sequence[UUID]) -> None:
         def forget(connection: Connection) -> None:
             self.database.lock(connection, ids)
             _add(connection, erased_references, [{"reference_id": id_} for id_ in ids])
             gone = among(held_references.c.reference_id, ids, connection.dialect)
             connection.execute(delete(held_references).where(gone))
+            for column in (conflict_table.c.reference_id, conflict_table.c.other_id):
+                connection.execute(delete(conflict_table).where(among(column, ids, connection.dialect)))
 
         await self.database.write(forget)
 

@@ -1,6 +1,7 @@
 """Rows of the ledger's tables to the values of the ports, and back."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any, Final, TypeAlias
 from uuid import UUID
 
@@ -28,7 +29,7 @@ from rfr_stream.events import (
     WithdrawalOrdered,
 )
 from rfr_stream.policy import urgency
-from rfr_stream.ports import Case, CaseState, Duty, Outgoing, Reference, Reviewer, Seed
+from rfr_stream.ports import Case, CaseState, Conflict, Duty, Likeness, Outgoing, Reference, Reviewer, Seed
 from rfr_stream.review import CAN_EXPIRE as WAITS
 
 Row: TypeAlias = dict[str, Any]
@@ -216,6 +217,16 @@ def to_reference(row: Mapping[str, Any]) -> Reference:
         door=Source(row["door"]) if row["door"] else None,
         disposed=() if disposed == _NOT_DISPOSED else _DISPOSED.validate_json(disposed),
     )
+
+
+def conflict_row(conflict: Conflict) -> Row:
+    """Return the row of a conflict."""
+    return {**asdict(conflict), "gallery": conflict.gallery.value, "likeness": conflict.likeness.value}
+
+
+def to_conflict(row: RowMapping) -> Conflict:
+    """Return the conflict of a row."""
+    return Conflict(**{**row, "gallery": GalleryName(row["gallery"]), "likeness": Likeness(row["likeness"])})
 
 
 def disposed_text(said: Sequence[CaseDisposed]) -> str:

@@ -149,6 +149,15 @@ disposals: Final = Table(
     Column("event", Text, nullable=False),
 )
 erased_references: Final = Table("erased_references", metadata, Column("reference_id", Uuid, primary_key=True))
+conflicts: Final = Table(
+    "conflicts",
+    metadata,
+    Column("reference_id", Uuid, primary_key=True),
+    Column("other_id", Uuid, primary_key=True, index=True),
+    Column("gallery", String(32), nullable=False),
+    Column("likeness", String(16), nullable=False),
+    Column("similarity", Double, nullable=False, index=True),
+)
 reviewers: Final = Table(
     "reviewers",
     metadata,

@@ -20,7 +20,7 @@ from rfr_stream.events import (
     derive_id,
 )
 from rfr_stream.policy import seeds_due
-from rfr_stream.ports import Case, CaseState, Change, Outgoing, Reference, Reviewer, Seed
+from rfr_stream.ports import Case, CaseState, Change, Conflict, Outgoing, Reference, Reviewer, Seed
 
 
 @dataclass
@@ -49,6 +49,7 @@ class MemoryLedger:
         self._references: dict[UUID, Reference] = {}
         self._erased: set[UUID] = set()
         self._disposed: dict[UUID, CaseDisposed] = {}
+        self._conflicts: dict[tuple[UUID, UUID], Conflict] = {}
         self._reviewers: dict[str, Reviewer] = {}
         self._cases: dict[UUID, Case] = {}
         self._inbox: set[UUID] = set()
@@ -90,8 +91,18 @@ class MemoryLedger:
             if each.occurred_at >= self._disposed.get(each.case_id, each).occurred_at:
                 self._disposed[each.case_id] = each
 
+    async def report(self, conflicts: Sequence[Conflict]) -> list[Conflict]:
+        known = len(self._conflicts)
+        for conflict in conflicts:
+            self._conflicts.setdefault((conflict.reference_id, conflict.other_id), conflict)
+        return list(self._conflicts.values())[known:]
+
+    async def conflicts(self, *, limit: int = 100) -> list[Conflict]:
+        return sorted(self._conflicts.values(), key=lambda each: (-each.similarity, each.reference_id))[:limit]
+
     async def erase(self, ids: Sequence[UUID]) -> None:
         self._erased.update(ids)
+        self._conflicts = {pair: each for pair, each in self._conflicts.items() if not set(ids) & set(pair)}
         for id_ in ids:
             self._references.pop(id_, None)
 

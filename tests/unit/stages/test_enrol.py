@@ -21,7 +21,7 @@ from rfr_stream.adapters.memory.vision import FakeAligner, FakeDetector, FakeEmb
 from rfr_stream.errors import BadImage, Malformed, MissingBlob, NotPermitted, Rejected, Unavailable
 from rfr_stream.events import CaseDisposed, Disposal, GalleryName, Purpose, ReferenceErased, ReferenceSubmitted
 from rfr_stream.faces import Box, Face, ImageHwc, Landmarks, Point
-from rfr_stream.ports import Chip, Picture, Reference, Templates
+from rfr_stream.ports import Chip, Likeness, Picture, Reference, Templates
 
 ANNA = PlantedFace("anna")
 BERT = PlantedFace("bert", x=100)
@@ -152,6 +152,63 @@ async def test_what_became_of_a_case_survives_replays_in_any_order(order: list[i
     assert await people_like(here, ANNA) == []
     held = (await here.ledger.held([event.reference_id]))[event.reference_id]
     assert policy.ineligibility(held, builders.NOW) == "quashed"
+
+
+# --- one face under two persons -------------------------------------------------------------------------------------
+@pytest.mark.parametrize("together", [True, False])
+async def test_one_face_under_two_persons_is_reported_and_stops_neither(*, together: bool) -> None:
+    here = House()
+    anna = await here.referenced(ANNA)
+    other = await here.referenced(ANNA, person_id="person-2")
+    if together:
+        assert await here.enrol(anna, other) == [None, None]
+    else:
+        assert [await here.enrol(anna), await here.enrol(other)] == [[None], [None]]
+    (conflict,) = await here.ledger.conflicts()
+    assert {conflict.reference_id, conflict.other_id} == {anna.reference_id, other.reference_id}
+    assert (conflict.gallery, conflict.likeness, conflict.similarity) == (CUSTODY, Likeness.SAME_IMAGE, 1.0)
+    assert here.noticed == [conflict]
+    assert sorted(await people_like(here, ANNA)) == ["person-1", "person-2"]
+
+
+async def test_another_picture_of_the_same_face_is_no_duplicate_but_a_conflict_all_the_same() -> None:
+    here = House()
+    await here.enrol(await here.referenced(ANNA))
+    await here.enrol(await here.referenced(PlantedFace("anna", x=60), person_id="person-2"))
+    (conflict,) = await here.ledger.conflicts()
+    assert conflict.likeness is Likeness.SAME_FACE
+
+
+async def test_a_conflict_is_noticed_once_however_often_the_reference_comes() -> None:
+    here = House()
+    events = [await here.referenced(ANNA), await here.referenced(ANNA, person_id="person-2")]
+    for _ in range(3):
+        await here.enrol(*events)
+    assert len(here.noticed) == 1
+
+
+async def test_several_pictures_of_one_person_are_no_conflict() -> None:
+    here = House()
+    await here.enrol(await here.referenced(ANNA), await here.referenced(PlantedFace("anna", x=60)))
+    assert await here.ledger.conflicts() == []
+
+
+async def test_other_faces_and_other_galleries_are_no_conflict() -> None:
+    here = House()
+    await here.enrol(
+        await here.referenced(ANNA),
+        await here.referenced(BERT, person_id="person-2"),
+        await here.referenced(PlantedFace("anna", x=60), person_id="person-3", gallery=MISSING),
+    )
+    assert await here.ledger.conflicts() == []
+
+
+async def test_a_conflict_ends_with_either_of_its_references() -> None:
+    here = House()
+    anna, other = await here.referenced(ANNA), await here.referenced(ANNA, person_id="person-2")
+    await here.enrol(anna, other)
+    await here.enrol(erased(other))
+    assert await here.ledger.conflicts() == []
 
 
 # --- which face -----------------------------------------------------------------------------------------------------

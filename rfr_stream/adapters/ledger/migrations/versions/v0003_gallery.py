@@ -1,4 +1,4 @@
-"""The gallery's life: where an image comes from, how its case stands, and what became of cases."""
+"""The gallery's life: where images come from, what became of their cases, and one face under two persons."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -29,6 +29,14 @@ def upgrade() -> None:
         sa.Column("person_id", sa.String(128), nullable=False, index=True),
         sa.Column("recorded_at", sa.BigInteger, nullable=False),
         sa.Column("event", sa.Text, nullable=False),
+    )
+    op.create_table(
+        "conflicts",
+        sa.Column("reference_id", sa.Uuid, primary_key=True),
+        sa.Column("other_id", sa.Uuid, primary_key=True, index=True),
+        sa.Column("gallery", sa.String(32), nullable=False),
+        sa.Column("likeness", sa.String(16), nullable=False),
+        sa.Column("similarity", sa.Double, nullable=False, index=True),
     )
 
 
