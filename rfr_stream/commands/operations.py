@@ -127,7 +127,7 @@ gallery_app = typer.Typer(help="The gallery.", no_args_is_help=True)
 
 @gallery_app.command("compact")
 def compact(context: typer.Context) -> None:
-    """Remove the bytes of erased templates from the embedded gallery's files; the house must be down."""
+    """Remove the bytes of erased references from the files of gallery and ledger; the house must be down."""
     settings = settings_of(context)
     if settings.gallery.url:
         msg = "RFR_GALLERY__URL: a Qdrant server removes erased bytes by itself (its optimizer)"
@@ -136,7 +136,7 @@ def compact(context: typer.Context) -> None:
         msg = f"{settings.data_dir}: holds no gallery"
         raise RfrError(msg)
     run(_compact(settings))
-    say("Nothing of erased references is left in the gallery's files.")
+    say("Nothing of erased references is left in the files of gallery and ledger.")
 
 
 @gallery_app.command("conflicts")
@@ -173,6 +173,11 @@ async def _compact(settings: Settings) -> None:
     embedder = opening.vision(settings, load=()).embedder.identity
     async with EdgeGallery(settings.gallery_dir, embedder=embedder) as gallery:
         await gallery.compact()
+    if settings.ledger.url is None:
+        # Its log of writes keeps what was erased until the last to close the database puts it away, and whoever was
+        # killed has not.
+        async with opening.ledger(settings):
+            pass
 
 
 def _pack(context: typer.Context, name: str) -> packs.Pack:
