@@ -12,9 +12,11 @@ from rich.text import Text
 
 import topics
 from producers import replay as replaying
+from rfr_stream import policy
 from rfr_stream.adapters import opening
 from rfr_stream.commands._context import CONSOLE, open_bus, open_ledger, printable, reachable, run, say, settings_of
 from rfr_stream.errors import RfrError
+from rfr_stream.events import Disposal
 from rfr_stream.ports import Conflict, Reference
 from rfr_stream.settings import Settings
 from rfr_stream.vision import packs, weights
@@ -137,6 +139,26 @@ def compact(context: typer.Context) -> None:
         raise RfrError(msg)
     run(_compact(settings))
     say("Nothing of erased references is left in the files of gallery and ledger.")
+
+
+@gallery_app.command("unsearched")
+def unsearched(context: typer.Context, limit: Annotated[int, typer.Option(min=1, max=100_000)] = 1_000) -> None:
+    """List what is held and not searched, and why: whatever is to be deleted or looked at again stands here."""
+    found = run(_unsearched(settings_of(context), limit))
+    table = Table("reference", "person", "gallery", "not searched", "what is to become of it")
+    for reference, why in found:
+        effect = policy.EFFECTS[Disposal(why)].value if why in set(Disposal) else "correct or renew its hold record"
+        table.add_row(str(reference.reference_id), Text(reference.person_id), reference.gallery, why, effect)
+    CONSOLE.print(table)
+    say(f"{len(found)} held and not searched." + (" There may be more: --limit." if len(found) == limit else ""))
+
+
+async def _unsearched(settings: Settings, limit: int) -> list[tuple[Reference, str]]:
+    now, found, page = datetime.now(UTC), list[tuple[Reference, str]](), list[Reference]()
+    async with open_ledger(settings) as ledger:
+        while len(found) < limit and (page := await ledger.page(after=page[-1].reference_id if page else None)):
+            found += [(each, why) for each in page if (why := policy.ineligibility(each, now))]
+    return found[:limit]
 
 
 @gallery_app.command("conflicts")

@@ -542,6 +542,22 @@ class TestConflicts:
         assert await ledger.conflicts() == [stands]
 
 
+class TestPages:
+    async def test_page_by_page_everybody_comes_once(self, ledger: Ledger) -> None:
+        held = [builders.reference(f"person-{number}") for number in range(7)]
+        await ledger.hold(held)
+        await ledger.dispose([builders.case_disposed("person-3")])
+
+        pages = [page := await ledger.page(limit=3)]
+        while page:
+            pages.append(page := await ledger.page(after=page[-1].reference_id, limit=3))
+
+        assert [len(each) for each in pages] == [3, 3, 1, 0]
+        found = {each.reference_id: each for page in pages for each in page}
+        assert found == await ledger.held([each.reference_id for each in held])
+        assert list(found) == sorted(found)
+
+
 class TestDoors:
     async def test_an_image_is_known_by_every_door_that_its_references_came_through(self, ledger: Ledger) -> None:
         one = builders.reference(door=Source.OFFICER)

@@ -162,6 +162,7 @@ def test_a_manifest_is_enrolled_its_conflicts_are_listed_and_a_case_that_ends_st
         *("--reason", "register of the court", "--by", "records-office"),
     )
     house.wait_for("not searched: acquitted", "status", reference)
+    assert "1 held and not searched" in house.rfr("gallery", "unsearched")
 
 
 def test_topics_dead_letters_and_models_can_be_looked_at(house: House, tmp_path: Path) -> None:

@@ -126,6 +126,14 @@ class SqlLedger:
         return {row["reference_id"]: records.to_reference(row) for row in rows}
 
     @_patiently
+    async def page(self, *, after: UUID | None = None, limit: int = 1_000) -> list[Reference]:
+        wanted = select(held_references).order_by(held_references.c.reference_id).limit(limit)
+        if after is not None:
+            wanted = wanted.where(held_references.c.reference_id > after)
+        rows = await self.database.read(lambda connection: connection.execute(wanted).mappings().all())
+        return list(map(records.to_reference, rows))
+
+    @_patiently
     async def doors(self, images: Sequence[str]) -> dict[str, set[Source]]:
         held = held_references.c
         wanted = select(held.image_sha256, held.door).where(held.image_sha256.in_(set(images)), held.door.is_not(None))

@@ -206,7 +206,7 @@ def reference_row(reference: Reference) -> Row:
     }
 
 
-def to_reference(row: Mapping[str, Any]) -> Reference:
+def to_reference(row: Mapping[str, Any] | RowMapping) -> Reference:
     """Return the held reference of a row."""
     disposed = row["disposed"]
     return Reference(
