@@ -58,6 +58,9 @@ class GallerySettings(Section):
     prefer_grpc: bool = True
     grpc_port: Annotated[int, Field(ge=1, le=65_535)] = 6334
     timeout_s: Annotated[int, Field(ge=1, le=600)] = 10
+    conflict_threshold: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        None, description="cosine similarity from which one face under two persons is reported; none: the pack's own"
+    )
     shards: Annotated[int, Field(ge=1, le=256)] = Field(1, description="of a collection, when it is made")
     replicas: Annotated[int, Field(ge=1, le=9)] = Field(
         1, description="of a collection, when it is made; a majority must answer"

@@ -17,8 +17,10 @@ from rfr_stream.events import (
     BlobRef,
     Candidate,
     CandidatesReady,
+    CaseDisposed,
     CompetenceCertified,
     Component,
+    Disposal,
     Event,
     Examination,
     FaceDetected,
@@ -417,6 +419,19 @@ def reference_erased(person_id: str = "person-1", *, demo: bool = False) -> Refe
         erased_by="records-office",
         demo=demo,
     )
+
+
+def case_disposed(
+    person_id: str = "person-1",
+    disposal: Disposal = Disposal.ACQUITTED,
+    *,
+    case_ref: str = "arrest-1",
+    **fields: Any,  # noqa: ANN401
+) -> CaseDisposed:
+    """Return what became of the case that this person's image was taken in."""
+    said: dict[str, Any] = {"occurred_at": LATER, "reason": "the court's register", "decided_by": "records-office"}
+    about = {"person_id": person_id, "disposal": disposal, "case_ref": case_ref}
+    return CaseDisposed(**{**said, **about, **fields})
 
 
 def reference(person_id: str = "person-1", **fields: Any) -> Reference:  # noqa: ANN401

@@ -27,6 +27,7 @@ from rfr_stream.errors import Unavailable
 from rfr_stream.events import (
     BlobRef,
     CandidatesReady,
+    CaseDisposed,
     FaceDetected,
     FaceEmbedded,
     GalleryName,
@@ -37,7 +38,7 @@ from rfr_stream.events import (
     Signed,
 )
 from rfr_stream.faces import Box, Point
-from rfr_stream.ports import Aligner, Codec, Detector, Embedder, NewBlob
+from rfr_stream.ports import Aligner, Codec, Conflict, Detector, Embedder, NewBlob
 from rfr_stream.stages._batch import Settled
 
 T = TypeVar("T")
@@ -88,6 +89,7 @@ class FakeVision:
     aligner: Aligner = field(default_factory=FakeAligner)
     embedder: Embedder = field(default_factory=FakeEmbedder)
     threshold: float = THRESHOLD
+    conflict_threshold: float = 0.95
 
 
 @dataclass
@@ -98,6 +100,7 @@ class House:
     vision: FakeVision = field(default_factory=FakeVision)
     gallery: MemoryGallery = field(default_factory=lambda: MemoryGallery(embedder=FakeEmbedder.identity))
     ledger: MemoryLedger = field(default_factory=MemoryLedger)
+    noticed: list[Conflict] = field(default_factory=list)
 
     # what comes in
     async def submitted(self, *people: PlantedFace, demo: bool = False, **fields: Any) -> ImageSubmitted:  # noqa: ANN401
@@ -179,7 +182,12 @@ class House:
             references=self.ledger,
             min_score=min_score,
             max_image_bytes=max_image_bytes,
+            conflict_threshold=self.vision.conflict_threshold,
+            notice=self.noticed.extend,
         )
+
+    async def dispose(self, *batch: CaseDisposed) -> list[None]:
+        return await stages.dispose(batch, references=self.ledger)
 
     async def decide(self, said: Signed, *, now: datetime = builders.NOW) -> None:
         await stages.decide(said, ledger=self.ledger, verifier=KeyVerifier(), now=now)

@@ -47,7 +47,7 @@ class Mounted:
             detection.mount(self.bus, self.settings, blobs=blobs, vision=vision),
             embedding.mount(self.bus, self.settings, blobs=blobs, vision=vision),
             search.mount(self.bus, self.settings, **ports),
-            enrolment.mount(self.bus, self.settings, **ports),
+            *enrolment.mount(self.bus, self.settings, **ports),
         ]
         self.tasks = review.mount(self.bus, self.settings, ledger=ledger, verifier=KeyVerifier())
         pipelines += [task for task in self.tasks if isinstance(task, Pipeline)]

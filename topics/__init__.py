@@ -8,6 +8,7 @@ from typing import Final
 
 from rfr_stream.events import (
     CandidatesReady,
+    CaseDisposed,
     CompetenceCertified,
     Event,
     FaceDetected,
@@ -31,6 +32,7 @@ __all__ = [
     "ALL",
     "CANDIDATES",
     "DECISIONS",
+    "DISPOSALS",
     "ENROLMENTS",
     "FACES",
     "FAULT",
@@ -110,6 +112,15 @@ ENROLMENTS: Final = Topic(
     purpose="lawfully held references, and their end",
     groups=("rfr-enrolment",),
 )
+DISPOSALS: Final = Topic(
+    "disposals",
+    (CaseDisposed,),
+    key="person_id",
+    purpose="what became of cases, and so of the images taken in them",
+    partitions=6,
+    retention_days=30,
+    groups=("rfr-disposal",),
+)
 
 ALL: Final = (
     SUBMISSIONS,
@@ -121,6 +132,7 @@ ALL: Final = (
     OUTCOMES,
     ACKNOWLEDGEMENTS,
     ENROLMENTS,
+    DISPOSALS,
 )
 
 

@@ -13,6 +13,7 @@ from topics import (
     ACKNOWLEDGEMENTS,
     CANDIDATES,
     DECISIONS,
+    DISPOSALS,
     ENROLMENTS,
     FACES,
     IDENTIFICATIONS,
@@ -153,7 +154,14 @@ PUBLIC_APPEAL: Final = Principal("rfr-public-appeal", "the door for what the pub
 MISSING_PERSONS: Final = Principal(
     "rfr-missing-persons", "the door of the unit for missing and deceased people", writes=(SUBMISSIONS,)
 )
-GALLERY_ADMIN: Final = Principal("rfr-gallery-admin", "brings references in, and erases them", writes=(ENROLMENTS,))
+GALLERY_ADMIN: Final = Principal(
+    "rfr-gallery-admin",
+    "brings references in, says what became of their cases, and erases them",
+    writes=(ENROLMENTS, DISPOSALS),
+)
+CASE_REGISTER: Final = Principal(
+    "rfr-case-register", "custody and court systems: what became of cases", writes=(DISPOSALS,)
+)
 
 DETECTION: Final = Principal(
     "rfr-detection", "finds the subject's face", works_on=(SUBMISSIONS,), writes=(FACES, CANDIDATES, OUTCOMES)
@@ -162,7 +170,7 @@ EMBEDDING: Final = Principal(
     "rfr-embedding", "makes the subject's template", works_on=(FACES,), writes=(TEMPLATES, OUTCOMES)
 )
 SEARCH: Final = Principal("rfr-search", "lists candidates", works_on=(TEMPLATES,), writes=(CANDIDATES, OUTCOMES))
-ENROLMENT: Final = Principal("rfr-enrolment", "keeps the gallery", works_on=(ENROLMENTS,))
+ENROLMENT: Final = Principal("rfr-enrolment", "keeps the gallery", works_on=(ENROLMENTS, DISPOSALS))
 
 REVIEW: Final = Principal(
     "rfr-review",
@@ -184,11 +192,11 @@ ADMIN: Final = Principal("rfr-admin", "lays out the topics: `rfr topics apply`",
 REPLAY: Final = Principal(
     "rfr-replay",
     "puts dead letters back after a fix, but never a person's decision: `rfr replay`",
-    puts_back=(SUBMISSIONS, FACES, TEMPLATES, CANDIDATES, ENROLMENTS),
+    puts_back=(SUBMISSIONS, FACES, TEMPLATES, CANDIDATES, ENROLMENTS, DISPOSALS),
 )
 
 ALL: Final = (
-    *(OFFICER, PUBLIC_APPEAL, MISSING_PERSONS, GALLERY_ADMIN),
+    *(OFFICER, PUBLIC_APPEAL, MISSING_PERSONS, GALLERY_ADMIN, CASE_REGISTER),
     *(DETECTION, EMBEDDING, SEARCH, ENROLMENT, REVIEW, CONSOLE),
     *(CASE_SYSTEM, ADMIN, REPLAY),
 )

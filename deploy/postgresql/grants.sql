@@ -32,12 +32,12 @@ BEGIN
             -- The review stage writes what people have decided, and what the world is owed for it.
             ('rfr_review', 'SELECT, INSERT, UPDATE, DELETE', ARRAY[
                 'cases', 'decisions', 'inbox', 'outbox', 'reviewers', 'held_references', 'erased_references',
-                'leads', 'seeds', 'acknowledgements', 'subscribers'
+                'leads', 'seeds', 'acknowledgements', 'subscribers', 'disposals', 'conflicts'
             ]),
             -- The console shows cases; what people decide reaches the ledger by Kafka alone.
             ('rfr_console', 'SELECT', ARRAY[
                 'cases', 'decisions', 'inbox', 'outbox', 'reviewers', 'held_references', 'erased_references',
-                'leads', 'acknowledgements', 'subscribers', 'seeds'
+                'leads', 'acknowledgements', 'subscribers', 'seeds', 'disposals', 'conflicts'
             ]),
             -- Its own tables it writes; what was seen, analysed and reported is never changed.
             ('rfr_console', 'SELECT, INSERT, UPDATE, DELETE', ARRAY[
@@ -45,7 +45,9 @@ BEGIN
             ]),
             ('rfr_console', 'SELECT, INSERT', ARRAY['analyses', 'access_log', 'alerts']),
             -- Search and enrolment know references, and no case.
-            ('rfr_stage', 'SELECT, INSERT, UPDATE, DELETE', ARRAY['held_references', 'erased_references']),
+            ('rfr_stage', 'SELECT, INSERT, UPDATE, DELETE', ARRAY[
+                'held_references', 'erased_references', 'disposals', 'conflicts'
+            ]),
             -- Whoever opens the ledger asks first whether its tables are of this release.
             ('rfr_review', 'SELECT', ARRAY['alembic_version']),
             ('rfr_console', 'SELECT', ARRAY['alembic_version']),

@@ -73,6 +73,11 @@ class Vision:
         """Cosine similarity from which this pack calls a reference a lead."""
         return self._pack.threshold
 
+    @property
+    def conflict_threshold(self) -> float:
+        """Cosine similarity from which two references are taken for one face."""
+        return self._pack.conflict_threshold
+
     async def __aenter__(self) -> Self:
         """Load what is to run here, and prove it on one picture.
 

@@ -17,6 +17,8 @@ OPTIONS: Final = {
     "submitted_by": "--by",
     "endorsed_by": "--by",
     "erased_by": "--by",
+    "decided_by": "--by",
+    "exceptional_reason": "--keep-because",
     "ordered_by": "--by",
     "person_id": "--person",
     "reviewer_id": "--reviewer",

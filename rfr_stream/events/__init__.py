@@ -5,7 +5,7 @@ ids only: no pixels, no vectors, no personal names. Its id is derived from what 
 says the same thing with the same id. A field may be added with a default; anything else is a new topic version.
 """
 
-from rfr_stream.events.gallery import HoldRecord, ReferenceErased, ReferenceSubmitted
+from rfr_stream.events.gallery import CaseDisposed, HoldRecord, ReferenceErased, ReferenceSubmitted
 from rfr_stream.events.probe import (
     Candidate,
     CandidatesReady,
@@ -45,6 +45,7 @@ from rfr_stream.events.values import (
     BlobRef,
     BlobUri,
     Component,
+    Disposal,
     Event,
     Finding,
     GalleryName,
@@ -74,8 +75,10 @@ __all__ = [
     "BlobUri",
     "Candidate",
     "CandidatesReady",
+    "CaseDisposed",
     "CompetenceCertified",
     "Component",
+    "Disposal",
     "Event",
     "Examination",
     "FaceDetected",

@@ -14,23 +14,28 @@ from rfr_stream.policy.deciding import (
     standing,
     verdict,
 )
+from rfr_stream.policy.holding import EFFECTS, ENROLS, Effect, ineligibility, require_enrollable
 from rfr_stream.policy.people import CONFLICTS, Role, require_compatible
-from rfr_stream.policy.searching import RULES, Rule, ineligibility, searchable, seeds_due, urgency
+from rfr_stream.policy.searching import RULES, Rule, searchable, seeds_due, urgency
 
 __all__ = [
     "CONFLICTS",
+    "EFFECTS",
+    "ENROLS",
     "LEAD_SUPPORT",
     "MIN_COMPARED_S",
     "QUORUM",
     "RULES",
     "SAME_SUPPORT",
     "UNDECIDED_SUPPORT",
+    "Effect",
     "Role",
     "Rule",
     "ineligibility",
     "objection",
     "require_compatible",
     "require_competent",
+    "require_enrollable",
     "searchable",
     "seeds_due",
     "standing",

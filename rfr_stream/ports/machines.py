@@ -121,6 +121,10 @@ class Vision(Protocol):
         """Cosine similarity from which this pack calls a reference a lead."""
 
     @property
+    def conflict_threshold(self) -> float:
+        """Cosine similarity from which two references are taken for one face; much stricter: each meets all others."""
+
+    @property
     def codec(self) -> Codec: ...
 
     @property

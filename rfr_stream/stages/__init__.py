@@ -12,7 +12,7 @@ through: the whole batch comes again. Every effect is idempotent and every id de
 from rfr_stream.stages._outcomes import closed_by
 from rfr_stream.stages.detection import ProbeRules, detect
 from rfr_stream.stages.embedding import TEMPLATE_MEDIA_TYPE, embed
-from rfr_stream.stages.enrolment import as_held, enrol
+from rfr_stream.stages.enrolment import as_held, dispose, enrol
 from rfr_stream.stages.reviewing import acknowledge, decide, expire, hold, lapsed_among, note
 from rfr_stream.stages.searching import SearchRules, search
 
@@ -25,6 +25,7 @@ __all__ = [
     "closed_by",
     "decide",
     "detect",
+    "dispose",
     "embed",
     "enrol",
     "expire",

@@ -17,15 +17,19 @@ from rfr_stream.adapters.memory.ledger import MemoryLedger
 from rfr_stream.errors import NotPermitted, Rejected
 from rfr_stream.events import (
     CandidatesReady,
+    CaseDisposed,
+    Disposal,
     Event,
+    GalleryName,
     IdentificationConfirmed,
     IdentificationWithdrawn,
     Outcome,
     ReviewDecided,
+    Source,
     SubmissionClosed,
     Support,
 )
-from rfr_stream.ports import Case, CaseState, Change, Duty, Ledger, Step, Transition
+from rfr_stream.ports import Case, CaseState, Change, Conflict, Duty, Ledger, Step, Transition
 
 
 @pytest.fixture(params=["memory", "sqlite", "postgresql"])
@@ -453,6 +457,117 @@ class TestReferences:
 
         assert await ledger.held([]) == {}
         assert await ledger.erased([]) == set()
+
+
+class TestDisposals:
+    async def heard(self, ledger: Ledger) -> tuple[CaseDisposed, ...]:
+        reference = builders.reference()
+        return (await ledger.held([reference.reference_id]))[reference.reference_id].disposed
+
+    @pytest.mark.parametrize("enrolled_first", [True, False])
+    async def test_what_became_of_a_case_stands_beside_its_references_whichever_comes_first(
+        self, ledger: Ledger, *, enrolled_first: bool
+    ) -> None:
+        said = builders.case_disposed()
+        if enrolled_first:
+            await ledger.hold([builders.reference()])
+            await ledger.dispose([said])
+        else:
+            await ledger.dispose([said])
+            await ledger.hold([builders.reference()])
+
+        assert await self.heard(ledger) == (said,)
+
+    async def test_the_later_word_on_a_case_stands_in_whichever_order_the_two_come(self, ledger: Ledger) -> None:
+        first = builders.case_disposed(disposal=Disposal.ACQUITTED, occurred_at=NOW)
+        last = builders.case_disposed(disposal=Disposal.CONVICTED, occurred_at=LATER)
+        await ledger.hold([builders.reference()])
+
+        for words in ([first, last], [last, first], [first], [last]):
+            await ledger.dispose(words)
+            if last in words:
+                assert await self.heard(ledger) == (last,)
+        await ledger.dispose([first])
+        assert await self.heard(ledger) == (last,)
+
+    async def test_each_case_of_a_person_has_its_own_word(self, ledger: Ledger) -> None:
+        await ledger.hold([builders.reference(), builders.reference("person-2")])
+        words = [builders.case_disposed(case_ref=f"arrest-{number}") for number in range(3)]
+        for word in words:
+            await ledger.dispose([word])
+
+        assert {said.case_ref for said in await self.heard(ledger)} == {"arrest-0", "arrest-1", "arrest-2"}
+        other = builders.reference("person-2").reference_id
+        assert (await ledger.held([other]))[other].disposed == ()
+
+    async def test_a_renewed_hold_record_does_not_forget_what_became_of_the_case(self, ledger: Ledger) -> None:
+        await ledger.hold([builders.reference()])
+        await ledger.dispose([builders.case_disposed()])
+        await ledger.hold([builders.reference(recorded_at=LATER, restricted=True)])
+
+        assert len(await self.heard(ledger)) == 1
+
+    async def test_all_that_a_hold_record_says_is_kept(self, ledger: Ledger) -> None:
+        said = builders.reference(
+            age_at_capture=17, case_ref="arrest-1", disposal=Disposal.CHARGED, door=Source.PUBLIC_APPEAL
+        )
+        await ledger.hold([said])
+
+        assert await ledger.held([said.reference_id]) == {said.reference_id: said}
+
+    async def test_nothing_to_dispose_of_is_no_error(self, ledger: Ledger) -> None:
+        await ledger.dispose([])
+
+
+class TestConflicts:
+    def between(self, one: str, other: str, similarity: float = 0.9) -> Conflict:
+        return Conflict.between(builders.reference(one), builders.reference(other), similarity)
+
+    async def test_a_conflict_is_new_once_and_the_nearest_comes_first(self, ledger: Ledger) -> None:
+        near, far = self.between("a", "b", 0.99), self.between("a", "c", 0.7)
+
+        assert sorted(await ledger.report([far, near]), key=lambda each: each.similarity) == [far, near]
+        assert await ledger.report([near, far, self.between("b", "a", 0.99)]) == []
+        assert await ledger.report([]) == []
+
+        assert await ledger.conflicts() == [near, far]
+        assert await ledger.conflicts(limit=1) == [near]
+
+    async def test_a_conflict_ends_when_either_reference_is_erased(self, ledger: Ledger) -> None:
+        stands = self.between("c", "d")
+        await ledger.report([self.between("a", "b"), self.between("b", "c"), stands])
+
+        await ledger.erase([builders.reference("b").reference_id])
+
+        assert await ledger.conflicts() == [stands]
+
+
+class TestPages:
+    async def test_page_by_page_everybody_comes_once(self, ledger: Ledger) -> None:
+        held = [builders.reference(f"person-{number}") for number in range(7)]
+        await ledger.hold(held)
+        await ledger.dispose([builders.case_disposed("person-3")])
+
+        pages = [page := await ledger.page(limit=3)]
+        while page:
+            pages.append(page := await ledger.page(after=page[-1].reference_id, limit=3))
+
+        assert [len(each) for each in pages] == [3, 3, 1, 0]
+        found = {each.reference_id: each for page in pages for each in page}
+        assert found == await ledger.held([each.reference_id for each in held])
+        assert list(found) == sorted(found)
+
+
+class TestDoors:
+    async def test_an_image_is_known_by_every_door_that_its_references_came_through(self, ledger: Ledger) -> None:
+        one = builders.reference(door=Source.OFFICER)
+        other = builders.reference(reference_id=uuid4(), gallery=GalleryName.MISSING, door=Source.MISSING_PERSON)
+        await ledger.hold([one, other, builders.reference("person-2")])
+
+        found = await ledger.doors([one.image.sha256, builders.sha256("unknown")])
+
+        assert found == {one.image.sha256: {Source.OFFICER, Source.MISSING_PERSON}}
+        assert await ledger.doors([]) == {}
 
 
 class TestReviewers:

@@ -56,6 +56,7 @@ STAGES: Final[dict[Principal, Any]] = {
 }
 HAND_MADE: Final[dict[Topic, Event]] = {
     topics.SUBMISSIONS: builders.image_submitted(),
+    topics.DISPOSALS: builders.case_disposed(),
     topics.FACES: builders.face_detected(),
     topics.TEMPLATES: builders.face_embedded(),
     topics.CANDIDATES: builders.candidates_ready(),
@@ -164,7 +165,7 @@ def mounted(cluster: Guarded, here: House, folder: Path) -> list[tuple[Bus, Sequ
         (detects, [detection.mount(detects, settings, **ports)]),
         (embeds, [embedding.mount(embeds, settings, **ports)]),
         (searches, [search.mount(searches, settings, **more)]),
-        (enrols, [enrolment.mount(enrols, settings, **more)]),
+        (enrols, enrolment.mount(enrols, settings, **more)),
         (reviews, review.mount(reviews, settings, ledger=here.ledger, verifier=KeyVerifier())),
     ]
 

@@ -20,6 +20,7 @@ from rfr_stream.events import (
     Candidate,
     CandidatesReady,
     Component,
+    Disposal,
     Event,
     Examination,
     Feature,
@@ -67,6 +68,7 @@ EVENTS: dict[str, Event] = {
         builders.closed(),
         builders.reference_submitted(),
         builders.reference_erased(),
+        builders.case_disposed(),
     )
 }
 every_event = pytest.mark.parametrize("event", EVENTS.values(), ids=EVENTS.keys())
@@ -722,3 +724,24 @@ class TestOutcome:
         fields = set(type(EVENTS["SubmissionClosed"]).model_fields)
 
         assert fields == {"occurred_at", "demo", "submission_id", "outcome", "detail", "case_ref", "caveat"}
+
+
+class TestCaseDisposed:
+    def test_whoever_decides_to_keep_a_childs_image_does_not_agree_to_it_as_well(self) -> None:
+        with pytest.raises(ValidationError, match="somebody else than whoever decides"):
+            builders.case_disposed(exceptional_reason="a threat", authorised_by="records-office")
+
+    def test_without_a_reason_there_is_nothing_to_agree_to(self) -> None:
+        with pytest.raises(ValidationError, match="no exceptional_reason"):
+            builders.case_disposed(authorised_by="chief-1")
+
+    def test_each_word_on_a_case_is_an_event_of_its_own_about_the_same_case(self) -> None:
+        acquitted = builders.case_disposed()
+        convicted = builders.case_disposed(disposal=Disposal.CONVICTED)
+        assert acquitted.case_id == convicted.case_id
+        assert acquitted.event_id != convicted.event_id
+        assert (
+            acquitted.case_id
+            != builders.case_disposed("person-2").case_id
+            != builders.case_disposed(case_ref="x").case_id
+        )

@@ -131,8 +131,33 @@ held_references: Final = Table(
     Column("review_due", Instant),
     Column("restricted", Boolean),
     Column("recorded_at", Instant, nullable=False),
+    Column("age_at_capture", Integer),
+    Column("case_ref", String(128)),
+    Column("disposal", String(32)),
+    Column("door", String(32), server_default="officer"),
+    # What stands in `disposals` about its person, so that a search reads one row for each hit.
+    Column("disposed", Text, nullable=False, server_default="[]"),
+    Column("image_sha256", String(64), nullable=False, server_default="", index=True),
+    Index("held_references_by_person", "person_id"),
+)
+disposals: Final = Table(
+    "disposals",
+    metadata,
+    Column("case_id", Uuid, primary_key=True),
+    Column("person_id", String(128), nullable=False, index=True),
+    Column("recorded_at", Instant, nullable=False),
+    Column("event", Text, nullable=False),
 )
 erased_references: Final = Table("erased_references", metadata, Column("reference_id", Uuid, primary_key=True))
+conflicts: Final = Table(
+    "conflicts",
+    metadata,
+    Column("reference_id", Uuid, primary_key=True),
+    Column("other_id", Uuid, primary_key=True, index=True),
+    Column("gallery", String(32), nullable=False),
+    Column("likeness", String(16), nullable=False),
+    Column("similarity", Double, nullable=False, index=True),
+)
 reviewers: Final = Table(
     "reviewers",
     metadata,

@@ -1,5 +1,6 @@
 """`Ledger` in memory: for tests, and for whoever tests against this house. Nothing survives the process."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -10,14 +11,16 @@ from rfr_stream.adapters import _sowing as sowing
 from rfr_stream.adapters._fold import fold
 from rfr_stream.errors import NotPermitted, Rejected
 from rfr_stream.events import (
+    CaseDisposed,
     Event,
     IdentificationConfirmed,
     IdentificationWithdrawn,
     LeadAcknowledged,
+    Source,
     derive_id,
 )
 from rfr_stream.policy import seeds_due
-from rfr_stream.ports import Case, CaseState, Change, Outgoing, Reference, Reviewer, Seed
+from rfr_stream.ports import Case, CaseState, Change, Conflict, Outgoing, Reference, Reviewer, Seed
 
 
 @dataclass
@@ -45,6 +48,8 @@ class MemoryLedger:
         """Start empty."""
         self._references: dict[UUID, Reference] = {}
         self._erased: set[UUID] = set()
+        self._disposed: dict[UUID, CaseDisposed] = {}
+        self._conflicts: dict[tuple[UUID, UUID], Conflict] = {}
         self._reviewers: dict[str, Reviewer] = {}
         self._cases: dict[UUID, Case] = {}
         self._inbox: set[UUID] = set()
@@ -65,13 +70,43 @@ class MemoryLedger:
                 self._references[reference.reference_id] = reference
 
     async def held(self, ids: Sequence[UUID]) -> dict[UUID, Reference]:
-        return {id_: self._references[id_] for id_ in ids if id_ in self._references}
+        return {id_: self._with_cases(self._references[id_]) for id_ in ids if id_ in self._references}
+
+    async def page(self, *, after: UUID | None = None, limit: int = 1_000) -> list[Reference]:
+        ids = sorted(id_ for id_ in self._references if after is None or id_ > after)[:limit]
+        return list((await self.held(ids)).values())
+
+    async def doors(self, images: Sequence[str]) -> dict[str, set[Source]]:
+        found = defaultdict[str, set[Source]](set)
+        for reference in self._references.values():
+            if reference.image.sha256 in images and reference.door:
+                found[reference.image.sha256].add(reference.door)
+        return found
+
+    def _with_cases(self, reference: Reference) -> Reference:
+        said = [each for _, each in sorted(self._disposed.items()) if each.person_id == reference.person_id]
+        return replace(reference, disposed=tuple(said))
 
     async def erased(self, ids: Sequence[UUID]) -> set[UUID]:
         return self._erased.intersection(ids)
 
+    async def dispose(self, said: Sequence[CaseDisposed]) -> None:
+        for each in said:
+            if each.occurred_at >= self._disposed.get(each.case_id, each).occurred_at:
+                self._disposed[each.case_id] = each
+
+    async def report(self, conflicts: Sequence[Conflict]) -> list[Conflict]:
+        known = len(self._conflicts)
+        for conflict in conflicts:
+            self._conflicts.setdefault((conflict.reference_id, conflict.other_id), conflict)
+        return list(self._conflicts.values())[known:]
+
+    async def conflicts(self, *, limit: int = 100) -> list[Conflict]:
+        return sorted(self._conflicts.values(), key=lambda each: (-each.similarity, each.reference_id))[:limit]
+
     async def erase(self, ids: Sequence[UUID]) -> None:
         self._erased.update(ids)
+        self._conflicts = {pair: each for pair, each in self._conflicts.items() if not set(ids) & set(pair)}
         for id_ in ids:
             self._references.pop(id_, None)
 
