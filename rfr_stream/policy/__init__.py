@@ -15,25 +15,32 @@ from rfr_stream.policy.deciding import (
     verdict,
 )
 from rfr_stream.policy.people import CONFLICTS, Role, require_compatible
-from rfr_stream.policy.searching import RULES, Rule, ineligibility, searchable, seeds_due, urgency
+from rfr_stream.policy.searching import RULES, Rule, ineligibility, regime_of, searchable, seeds_due, urgency
+from rfr_stream.policy.stating import MIN_NECESSITY_CHARS, RECENT_STATEMENTS, Stated, is_boilerplate, stated
 
 __all__ = [
     "CONFLICTS",
     "LEAD_SUPPORT",
     "MIN_COMPARED_S",
+    "MIN_NECESSITY_CHARS",
     "QUORUM",
+    "RECENT_STATEMENTS",
     "RULES",
     "SAME_SUPPORT",
     "UNDECIDED_SUPPORT",
     "Role",
     "Rule",
+    "Stated",
     "ineligibility",
+    "is_boilerplate",
     "objection",
+    "regime_of",
     "require_compatible",
     "require_competent",
     "searchable",
     "seeds_due",
     "standing",
+    "stated",
     "urgency",
     "verdict",
 ]

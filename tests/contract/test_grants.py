@@ -24,7 +24,7 @@ from rfr_stream.policy import Role
 from rfr_stream.ports import CaseState
 
 GRANTS: Final = Path(__file__).parents[2] / "deploy" / "postgresql" / "grants.sql"
-ROLES: Final = ("rfr_review", "rfr_console", "rfr_stage")
+ROLES: Final = ("rfr_review", "rfr_console", "rfr_reception", "rfr_stage")
 REFUSED: Final = "permission denied for table"
 
 

@@ -178,7 +178,9 @@ def _enrol(house: House) -> list[str]:
 def _submission(image: Path) -> list[str | Path]:
     return [
         *("submit", image, "--source", "officer", "--case", "C-77/26", "--purpose", "suspect"),
-        *("--basis", "DPA 2018 s.35(5)", "--by", "officer-31"),
+        *("--basis", "DPA 2018 s.35(5)", "--by", "officer-31", "--harm", "other", "--origin", "cctv"),
+        *("--obtained", "Seized from the shop's recorder.", "--exhibit", "AB/1"),
+        *("--necessity", "Nobody on the street knew them, and there is no other image."),
     ]
 
 

@@ -35,7 +35,7 @@ from rfr_stream import stages
 from rfr_stream.adapters.keys import KeyVerifier
 from rfr_stream.adapters.memory.vision import PlantedFace
 from rfr_stream.errors import Unavailable
-from rfr_stream.events import CandidatesReady, Event, GalleryName, IdentificationConfirmed, Purpose
+from rfr_stream.events import CandidatesReady, Event, GalleryName, IdentificationConfirmed
 from rfr_stream.settings import KafkaSettings, Settings, VisionSettings
 from topics import Record, Topic, access, acls, admin
 from topics._client import NotAllowed, client_options
@@ -199,9 +199,7 @@ async def enrolled(cluster: Guarded, here: House, file: bytes) -> None:
 
 async def listed(cluster: Guarded, here: House, file: bytes) -> CandidatesReady:
     """Let an officer ask, and wait until people may look at the list."""
-    request = OfficerRequest(
-        purpose=Purpose.SUSPECT, case_ref="case-guarded", legal_basis="burglary", submitted_by="officer-1"
-    )
+    request = OfficerRequest(submitted_by="officer-1", **builders.asked(case_ref="case-guarded"))
     async with cluster.bus(access.OFFICER.name) as bus:
         (report,) = [each async for each in officer.submit([file], request, blobs=here.blobs, publish=bus.publish)]
     assert report.derived_id, report.reason
