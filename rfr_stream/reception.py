@@ -1,12 +1,16 @@
 """Machines that hand images in: which door is theirs, and what they are known by. No secret is kept of any."""
 
 import hmac
+import re
 from base64 import urlsafe_b64encode
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
 from rfr_stream.events import canonical
+
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,63}")
 
 
 class Door(StrEnum):
@@ -25,6 +29,11 @@ class Client:
     door: Door
     generation: int = 1
     revoked_at: datetime | None = None
+
+
+def is_name(text: str) -> bool:
+    """Whether a client may be called so."""
+    return _NAME.fullmatch(text) is not None
 
 
 def token_of(client: Client, key: bytes) -> str:
