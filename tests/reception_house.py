@@ -3,7 +3,7 @@
 import io
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, cast
@@ -13,14 +13,14 @@ import httpx
 from fastapi import FastAPI
 from PIL import Image
 
-from producers.reception.app import build
 from producers.reception._reception import Reception, Scanner
+from producers.reception.app import build
 from rfr_stream.adapters.files import FileBlobs
 from rfr_stream.adapters.ledger import SqlLedger
 from rfr_stream.adapters.reception import SqlReception
-from rfr_stream.errors import Unavailable
+from rfr_stream.errors import Rejected, Unavailable
 from rfr_stream.events import Event, ImageSubmitted, Submission
-from rfr_stream.reception import Client, Door, token_of
+from rfr_stream.reception import Door, token_of
 from rfr_stream.settings import IntakeSettings
 
 KEY: Final = bytes(range(32))
@@ -50,28 +50,38 @@ def form(*images: bytes, request: Mapping[str, Any] | bytes | None = None, **fie
 
 
 @dataclass
-class ReceptionHouse:
-    """A reception, its application, and what is behind it."""
+class Behind:
+    """What is behind the doors: a bus that keeps what it is given, or is away; and how long the line is."""
 
-    here: Reception
-    app: FastAPI
-    events: list[Event]
-    away: set[str] = field(default_factory=set)
-    waiting: int = 0
-    """How long the line behind the doors is."""
+    events: list[Event] = field(default_factory=list)
+    is_away: bool = False
+    waiting: int | None = 0
 
     async def publish(self, events: Sequence[Event]) -> None:
-        if "bus" in self.away:
+        if self.is_away:
             msg = "the message bus did not acknowledge"
             raise Unavailable(msg)
         self.events += events
 
     def messages(self) -> int:
+        if self.waiting is None:
+            msg = "cluster: it does not say"
+            raise Unavailable(msg)
         return self.waiting
 
     @property
     def submissions(self) -> list[Submission]:
         return [cast("ImageSubmitted", event).submission for event in self.events]
+
+
+@dataclass
+class ReceptionHouse:
+    """A reception, its application, and what is behind it."""
+
+    here: Reception
+    app: FastAPI
+    behind: Behind
+    blobs: FileBlobs
 
     async def token(self, name: str = "portal-1", door: Door = Door.OFFICER) -> str:
         """Let a client in, if it is not, and return its token."""
@@ -80,36 +90,46 @@ class ReceptionHouse:
 
     @asynccontextmanager
     async def client(self, name: str = "portal-1", door: Door = Door.OFFICER) -> AsyncIterator[httpx.AsyncClient]:
+        """Yield a client that shows its token."""
         headers = {"authorization": f"Bearer {await self.token(name, door)}"}
         transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://reception", headers=headers) as client:
             yield client
 
+    async def kept(self) -> list[bytes | Rejected]:
+        """Return the originals that were announced."""
+        return await self.blobs.get([each.image for each in self.behind.submissions])
+
+    @property
+    def is_tidy(self) -> bool:
+        """Whether nothing is left of what came in."""
+        return not list(self.here.spool.iterdir())
+
 
 @asynccontextmanager
 async def opened(
-    folder: Path, *, scanner: Scanner | None = None, max_image_bytes: int = 2 * 2**20, **settings: Any
+    folder: Path,
+    *,
+    scanner: Scanner | None = None,
+    max_image_bytes: int = 2 * 2**20,
+    **settings: Any,  # noqa: ANN401 - any of `IntakeSettings`
 ) -> AsyncIterator[ReceptionHouse]:
     """Open a reception whose ledger, blobs and spool are in this folder."""
-    spool = folder / "spool"
-    spool.mkdir()
-    async with AsyncExitStack() as stack:
-        ledger = await stack.enter_async_context(SqlLedger(f"sqlite:///{folder / 'ledger.db'}"))
-        blobs = await stack.enter_async_context(FileBlobs(folder / "blobs"))
-        house = ReceptionHouse.__new__(ReceptionHouse)
+    (folder / "spool").mkdir()
+    behind = Behind()
+    async with SqlLedger(f"sqlite:///{folder / 'ledger.db'}") as ledger, FileBlobs(folder / "blobs") as blobs:
         here = Reception(
             settings=IntakeSettings(**settings),
             ledger=ledger,
             store=SqlReception(ledger),
             blobs=blobs,
-            publish=lambda events: house.publish(events),
-            backlog=cast("Any", house),
+            publish=behind.publish,
+            backlog=behind,
             key=KEY,
-            spool=spool,
+            spool=folder / "spool",
             scanner=scanner,
             clock=lambda: builders.NOW,
             max_image_bytes=max_image_bytes,
             max_image_pixels=1_000_000,
         )
-        house.__init__(here, build(here), [])  # type: ignore[misc]
-        yield house
+        yield ReceptionHouse(here, build(here), behind, blobs)

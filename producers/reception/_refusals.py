@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 
 from rfr_stream import telemetry
-from rfr_stream.errors import Rejected, Unavailable
+from rfr_stream.errors import BadImage, NotPermitted, Rejected, Unavailable
 
 log = telemetry.logger(__name__)
 
@@ -49,10 +49,20 @@ def invalid(error: ValidationError, *, within: str) -> Refused:
     return refused
 
 
-def rejected(error: Rejected, *, within: str, status: HTTPStatus = HTTPStatus.UNPROCESSABLE_ENTITY) -> Refused:
-    """Return what policy or a check says of a part; its message names the field and the fix."""
+def forbidden(error: NotPermitted, *, within: str) -> Refused:
+    """Return what policy says of a part; its message names the field and the fix."""
+    field, fix = _halves(error)
+    return Refused(HTTPStatus.UNPROCESSABLE_ENTITY, f"{within}.{field}", fix)
+
+
+def no_image(error: BadImage, *, within: str, status: HTTPStatus = HTTPStatus.UNPROCESSABLE_ENTITY) -> Refused:
+    """Return what is wrong with a file."""
+    return Refused(status, within, _halves(error)[1])
+
+
+def _halves(error: Rejected) -> tuple[str, str]:
     field, _, fix = str(error).partition(": ")
-    return Refused(status, f"{within}.{field}" if fix else within, fix or field)
+    return field, fix
 
 
 def _faults(errors: Sequence[Any], within: str) -> Iterable[tuple[str, str]]:

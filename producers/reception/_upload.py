@@ -21,7 +21,7 @@ from producers._intake import hand_in
 from producers._request import ProbeForm, Request, require_permitted
 from producers.reception._parts import Parts
 from producers.reception._reception import Reception
-from producers.reception._refusals import Refused, invalid, rejected
+from producers.reception._refusals import Refused, forbidden, invalid, no_image
 from rfr_stream.errors import BadImage, NotPermitted, Unavailable
 from rfr_stream.events import Still, canonical
 from rfr_stream.policy import stated
@@ -84,7 +84,7 @@ async def _form(upload: Upload, names: AsyncIterator[str], here: Reception) -> P
     except ValidationError as error:
         raise invalid(error, within="request") from None
     except NotPermitted as error:
-        raise rejected(error, within="request") from None
+        raise forbidden(error, within="request") from None
     return form
 
 
@@ -129,7 +129,7 @@ def _kind(beginning: bytes, within: str) -> str:
     try:
         return media_type(beginning)
     except BadImage as error:
-        raise rejected(error, within=within, status=HTTPStatus.UNSUPPORTED_MEDIA_TYPE) from None
+        raise no_image(error, within=within, status=HTTPStatus.UNSUPPORTED_MEDIA_TYPE) from None
 
 
 async def _require_harmless(original: Original, path: Path, within: str, here: Reception) -> None:
@@ -137,7 +137,7 @@ async def _require_harmless(original: Original, path: Path, within: str, here: R
         try:
             pixels = await asyncio.to_thread(pixels_in, path)
         except BadImage as error:
-            raise rejected(error, within=within) from None
+            raise no_image(error, within=within) from None
         if pixels > here.max_image_pixels:
             fix = f"at most {here.max_image_pixels} pixels"
             raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, within, fix)

@@ -29,7 +29,7 @@ class Clamd:
         try:
             async with asyncio.timeout(self._timeout_s):
                 answer = await self._ask(path)
-        except (OSError, EOFError, ValueError) as error:
+        except (OSError, EOFError, asyncio.LimitOverrunError) as error:
             msg = f"scanner: {type(error).__name__}"
             raise Unavailable(msg) from error
         if answer.endswith(b" OK"):
