@@ -260,8 +260,8 @@ class Settings(BaseSettings):
 
     @property
     def spool_dir(self) -> Path:
-        """Where uploads lie while they come in."""
-        return self.data_dir / "spool"
+        """Where uploads lie while they come in: of this replica and its doors alone."""
+        return self.data_dir / "spool" / "-".join((self.instance, *self.intake.doors))
 
     @property
     def journal_dir(self) -> Path:

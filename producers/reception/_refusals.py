@@ -1,7 +1,6 @@
 """What a client is told when something is refused: problem details (RFC 9457) with the field and the fix, no values."""
 
 import logging
-import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Final
@@ -19,7 +18,6 @@ log = telemetry.logger(__name__)
 
 MEDIA_TYPE: Final = "application/problem+json"
 RETRY_AFTER_S: Final = 10
-_FIELD: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
 _REFERENCE: Final = "a reference, no name: letters, digits and . _ : / @ + - only, beginning with a letter or digit"
 
 
@@ -67,13 +65,15 @@ def _halves(error: Rejected) -> tuple[str, str]:
 
 def _faults(errors: Sequence[Any], within: str) -> Iterable[tuple[str, str]]:
     for fault in errors:
-        named = [part for part in fault["loc"] if isinstance(part, int) or _FIELD.fullmatch(part)]
-        yield ".".join(map(str, (within, *named))), _fix(fault)
+        is_unknown = fault["type"] == "extra_forbidden"  # its name is its sender's word, and not repeated
+        yield ".".join(map(str, (within, *fault["loc"][: -1 if is_unknown else None]))), _fix(fault)
 
 
 def _fix(fault: Mapping[str, Any]) -> str:
     """Return what to do; what pydantic says quotes the value in two cases."""
     match fault["type"]:
+        case "extra_forbidden":
+            return "there is a field that the contract does not know; leave it out"
         case "string_pattern_mismatch":
             return _REFERENCE
         case "union_tag_invalid":

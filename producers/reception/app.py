@@ -1,8 +1,10 @@
 """The reception as an application: its doors, what stands before them, and what it says of itself."""
 
+import shutil
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any, Final
 
 from fastapi import FastAPI
@@ -69,7 +71,6 @@ def of(
 ) -> Reception:
     """Return the reception of these settings, on ports that somebody else opens."""
     intake = settings.intake
-    settings.spool_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     return Reception(
         settings=intake,
         ledger=ledger,
@@ -78,12 +79,19 @@ def of(
         publish=publishing(bus, wait_s=intake.publish_wait_s),
         backlog=backlog,
         key=keys.secret_of_house(settings.intake_key_file),
-        spool=settings.spool_dir,
+        spool=_empty(settings.spool_dir),
         scanner=Clamd(intake.scanner, timeout_s=intake.scan_wait_s) if intake.scanner else None,
         demo=settings.demo,
         max_image_bytes=settings.vision.max_image_bytes,
         max_image_pixels=settings.vision.max_image_pixels,
     )
+
+
+def _empty(spool: Path) -> Path:
+    """Return where this process alone lets uploads lie; what one that was killed left there may show a person."""
+    shutil.rmtree(spool, ignore_errors=True)
+    spool.mkdir(mode=0o700, parents=True)
+    return spool
 
 
 def create_app() -> FastAPI:
