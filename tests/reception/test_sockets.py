@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from time import monotonic
-from typing import Final
+from typing import Any, Final
 
 import httpx
 import pytest
@@ -85,7 +85,7 @@ def _head(request: httpx.Request) -> bytes:
 
 @pytest.fixture
 async def desk(tmp_path: Path) -> AsyncIterator[Served]:
-    settings = {"stall_s": STALL_S, "max_upload_bytes": 300_000, "min_bytes_per_s": 1_000_000}
+    settings: dict[str, Any] = {"stall_s": STALL_S, "max_upload_bytes": 300_000, "min_bytes_per_s": 1_000_000}
     async with reception_house.opened(tmp_path, **settings) as house:
         http = partial(Impatient, headers_s=STALL_S)
         async with served(house.app, Address("127.0.0.1", 0, setting="none"), http=http) as url:

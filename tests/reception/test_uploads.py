@@ -12,14 +12,26 @@ from uuid import UUID
 import httpx
 import pytest
 import reception_house
-from PIL import Image, PngImagePlugin
+from PIL import ExifTags, Image, PngImagePlugin
 from reception_house import REQUEST, ReceptionHouse, form, picture
 
+from rfr_stream.adapters.memory.vision import FakeDetector, MemoryCodec, PlantedFace, plant
 from rfr_stream.events import Purpose, Regime, Source
+from rfr_stream.ports import Picture
 from rfr_stream.reception import Door
 
 OFFICER: Final = "/officer/submissions"
 UNIT: Final = "/unit/submissions"
+TURNED: Final = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_90,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}
+"""What a camera does to the picture, by the orientation that it writes down."""
 HEIC: Final = b"\x00\x00\x00\x18ftypheic" + bytes(100)
 
 
@@ -56,6 +68,16 @@ def text_bomb() -> bytes:
     return out.getvalue()
 
 
+def held(orientation: int) -> bytes:
+    """Return a picture of one face as a camera writes it that was held like this, and says so."""
+    out, upright = io.BytesIO(), Image.fromarray(plant(PlantedFace("anna", x=200, y=40)))
+    exif = upright.getexif()
+    exif[ExifTags.Base.Orientation] = orientation
+    turn = TURNED.get(orientation)
+    (upright.transpose(turn) if turn is not None else upright).save(out, "PNG", exif=exif)
+    return out.getvalue()
+
+
 class TestWhatIsTaken:
     async def test_an_image_is_kept_unaltered_and_announced(
         self, house: ReceptionHouse, client: httpx.AsyncClient
@@ -81,6 +103,18 @@ class TestWhatIsTaken:
         (submission,) = house.behind.submissions
         assert submission.image.media_type == "image/jpeg"
         assert await house.kept() == [hidden]
+
+    async def test_a_face_is_where_it_is_however_the_camera_was_held(
+        self, house: ReceptionHouse, client: httpx.AsyncClient
+    ) -> None:
+        images = [held(orientation) for orientation in range(1, 9)]
+        assert (await client.post(OFFICER, files=form(*images))).status_code == 202
+        originals = await house.kept()
+        assert originals == images
+        pictures = await MemoryCodec().decode([each for each in originals if isinstance(each, bytes)])
+        found = await FakeDetector().detect([each.pixels for each in pictures if isinstance(each, Picture)])
+        boxes = {face.box for faces in found for face in faces}
+        assert (len(found), len(boxes)) == (8, 1)
 
     async def test_the_same_image_again_is_the_same_submission(
         self, house: ReceptionHouse, client: httpx.AsyncClient
