@@ -19,8 +19,11 @@ from producers.reception._patience import patiently, too_large
 from producers.reception._reception import Here, Reception, client_at
 from producers.reception._refusals import MEDIA_TYPE, Refused
 from producers.reception._upload import Upload, take_in
+from rfr_stream import telemetry
 from rfr_stream.reception import Client, Door
 from topics.access import Principal
+
+log = telemetry.logger(__name__)
 
 _LINGER_S: Final = 1.0
 IDEMPOTENCY_KEY: Final = Header(
@@ -125,6 +128,7 @@ def door(which: Door, asks: type[Request], *, principal: Principal, example: dic
     ) -> Receipt:
         with here.place_at(which):
             ids = await _received(http, here, client=client, asks=asks, key=key)
+        log.event("upload.taken", client=client.name, images=len(ids))
         return Receipt(submissions=[Accepted(submission_id=id_, status_url=f"/submissions/{id_}") for id_ in ids])
 
     return Opening(router, asks, principal)

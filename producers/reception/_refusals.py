@@ -10,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from rfr_stream import telemetry
 from rfr_stream.errors import BadImage, NotPermitted, Rejected, Unavailable
@@ -85,7 +86,12 @@ def _fix(fault: Mapping[str, Any]) -> str:
 async def _refused(_: Request, error: Exception) -> Response:
     if not isinstance(error, Refused):
         raise TypeError
+    log.event("upload.refused", status=error.status.value, field=error.errors[0][0])
     return problem(error.status, error.errors, headers=error.headers)
+
+
+async def _gone(_: Request, __: Exception) -> Response:
+    return problem(HTTPStatus.BAD_REQUEST)  # which nobody hears: whoever asked is not there any more
 
 
 async def _unavailable(_: Request, error: Exception) -> Response:
@@ -116,5 +122,6 @@ ANSWERS: Final[Mapping[Any, Callable[[Request, Exception], Awaitable[Response]]]
     Unavailable: _unavailable,
     RequestValidationError: _invalid,
     HTTPException: _http,
+    ClientDisconnect: _gone,
 }
 """Who answers which error; whatever else comes up is a bug, and `bug` answers."""

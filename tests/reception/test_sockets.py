@@ -154,13 +154,16 @@ async def test_a_body_that_is_longer_than_its_head_says_changes_nothing(desk: Se
     assert event.image.bytes == len(picture(1))
 
 
-async def test_a_body_that_is_shorter_than_its_head_says_is_nothing(desk: Served) -> None:
+async def test_a_body_that_is_shorter_than_its_head_says_is_nothing(
+    desk: Served, caplog: pytest.LogCaptureFixture
+) -> None:
     async with desk.connected() as client:
         await client.say(desk.upload(picture(1))[:-50])
     async with asyncio.timeout(5):
         while desk.house.here.inside[Door.OFFICER]:  # noqa: ASYNC110 - it notices by itself
             await asyncio.sleep(0.05)
     assert desk.house.behind.events == []
+    assert not [record for record in caplog.records if record.levelname == "ERROR"], "nobody's fault but the client's"
 
 
 @pytest.mark.parametrize("length", ["-1", "many", "99999999999999999999999", "1, 2"])
