@@ -126,8 +126,7 @@ def door(which: Door, asks: type[Request], *, principal: Principal, example: dic
         client: Annotated[Client, Depends(client_at(which))],
         key: Annotated[str | None, IDEMPOTENCY_KEY] = None,
     ) -> Receipt:
-        with here.place_at(which):
-            ids = await _received(http, here, client=client, asks=asks, key=key)
+        ids = await _received(http, here, client=client, asks=asks, key=key)
         log.event("upload.taken", client=client.name, images=len(ids))
         return Receipt(submissions=[Accepted(submission_id=id_, status_url=f"/submissions/{id_}") for id_ in ids])
 
@@ -137,6 +136,24 @@ def door(which: Door, asks: type[Request], *, principal: Principal, example: dic
 async def _received(
     http: HttpRequest, here: Reception, *, client: Client, asks: type[Request], key: str | None
 ) -> list[UUID]:
+    body = http.stream()
+    try:
+        with here.place_at(client.door):
+            boundary = _boundary(http, here)
+            return await take_in(Upload(client, Parts(patiently(body, here.settings), boundary), asks, key), here)
+    except Refused as refused:
+        if refused.status is not HTTPStatus.REQUEST_TIMEOUT and "expect" not in http.headers:
+            await _hear_out(body)
+        raise
+
+
+def _boundary(http: HttpRequest, here: Reception) -> bytes:
+    """Return what stands between the parts, if the head of the request promises what is taken here.
+
+    Raises:
+        Refused: it does not.
+
+    """
     boundary = boundary_of(http.headers.get("content-type", ""))
     if http.headers.get("content-encoding", "identity") != "identity":
         raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Content-Encoding", "none; images do not shrink")
@@ -145,14 +162,7 @@ async def _received(
         raise Refused(HTTPStatus.BAD_REQUEST, "Content-Length", "a number of bytes")
     if int(length[:20]) > here.settings.max_upload_bytes:
         raise too_large(here.settings)
-    body = http.stream()
-    try:
-        parts = Parts(patiently(body, here.settings), boundary)
-        return await take_in(Upload(client, parts, asks, key), here)
-    except Refused as refused:
-        if refused.status is not HTTPStatus.REQUEST_TIMEOUT:
-            await _hear_out(body)
-        raise
+    return boundary
 
 
 async def _hear_out(body: AsyncIterator[bytes]) -> None:

@@ -78,7 +78,9 @@ async def served(app: FastAPI, address: Address, **options: Any) -> AsyncIterato
         "log_config": None,
         "access_log": False,
     }  # links that let somebody in are no log's business
-    config = uvicorn.Config(app, lifespan="off", proxy_headers=False, server_header=False, **quiet, **options)
+    config = uvicorn.Config(
+        app, lifespan="off", ws="none", proxy_headers=False, server_header=False, **quiet, **options
+    )
     server = _Server(config)
     serving = asyncio.create_task(server.serve(sockets=[listening]))
     try:

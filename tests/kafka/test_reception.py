@@ -20,6 +20,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from reception_house import form, picture
 
 import topics
+from producers.reception import create_app
 from producers.reception.app import opened
 from rfr_stream.adapters import keys
 from rfr_stream.adapters.files import FileBlobs
@@ -145,6 +146,21 @@ async def client(kafka: KafkaSettings, tmp_path: Path) -> AsyncIterator[httpx.As
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://reception", headers=headers) as client:
             yield client
+
+
+async def test_it_opens_by_itself_from_the_environment(
+    kafka: KafkaSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RFR_KAFKA__BOOTSTRAP_SERVERS", str(kafka.bootstrap_servers))
+    monkeypatch.setenv("RFR_DATA_DIR", str(tmp_path))
+    headers = await let_in(settings_of(kafka, tmp_path))
+    app = create_app()
+    async with app.router.lifespan_context(app):
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://reception", headers=headers) as client:
+            answer = await client.post(PATH, files=form(case_ref="case-alone", submitted_by="o-alone"))
+            assert answer.status_code == 202
+    assert len(await arrived(kafka, "case-alone")) == 1
 
 
 async def test_nothing_is_acknowledged_while_the_broker_is_away(
