@@ -12,7 +12,7 @@ import time
 from collections.abc import Awaitable, Callable
 from itertools import count
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 from rfr_stream.adapters.files import FileBlobs
 from rfr_stream.events import BlobRef
@@ -50,7 +50,7 @@ def write_plainly(root: Path, *, promise: bool) -> None:
         path = root / blob.key
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("wb") as file:
-            file.write(blob.data)
+            file.write(cast("bytes", blob.data))
             if promise:
                 file.flush()
                 os.fsync(file.fileno())

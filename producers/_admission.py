@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Final
 
 from rfr_stream.errors import BadImage
+from rfr_stream.ports import OnDisk
 
+BEGINNING_BYTES: Final = 12
 _ISO_BRANDS: Final = {
     b"avif": "image/avif",
     b"avis": "image/avif",
@@ -31,7 +33,7 @@ _BEGINNINGS: Final = (
 class Original:
     """An image file as it came, never altered: its bytes, their SHA-256, and what their beginning says they are."""
 
-    data: bytes
+    data: bytes | OnDisk
     sha256: str
     media_type: str
 
@@ -83,7 +85,7 @@ def admit(file: Path | bytes, *, max_bytes: int) -> Original:
     if len(data) > max_bytes:
         msg = f"image: larger than {max_bytes} bytes"
         raise BadImage(msg)
-    return Original(data, sha256(data).hexdigest(), _media_type(data))
+    return Original(data, sha256(data).hexdigest(), media_type(data))
 
 
 def _read(path: Path, max_bytes: int) -> bytes:
@@ -105,10 +107,16 @@ def _read(path: Path, max_bytes: int) -> bytes:
         raise BadImage(msg) from error
 
 
-def _media_type(data: bytes) -> str:
-    for beginning, media_type in _BEGINNINGS:
+def media_type(data: bytes) -> str:
+    """Return what a file is by its first bytes, whatever it calls itself; `BEGINNING_BYTES` of them suffice.
+
+    Raises:
+        BadImage: nothing that is taken here.
+
+    """
+    for beginning, known in _BEGINNINGS:
         if data.startswith(beginning):
-            return media_type
+            return known
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "image/webp"
     if data[4:8] == b"ftyp" and data[8:12] in _ISO_BRANDS:

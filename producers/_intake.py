@@ -125,7 +125,7 @@ async def take_in(
         waiting = iter(arrivals)
         while chunk := await asyncio.to_thread(_draw, waiting, remembered, max_bytes):
             admitted = [item for item in chunk if isinstance(item, _Admitted)]
-            await _hand_in(admitted, blobs, publish)
+            await hand_in([(item.arrival.form, item.original) for item in admitted], blobs=blobs, publish=publish)
             await asyncio.to_thread(remembered.acknowledge, [(item.derived_id, item.mark) for item in admitted])
             for item in chunk:
                 yield item if isinstance(item, Report) else _accepted(item)
@@ -146,7 +146,7 @@ def _draw(waiting: Iterator[Arrival | Report], journal: HandedIn, max_bytes: int
                 item = item.arrival.report(Verdict.SKIPPED, item.derived_id, "handed in before")
             else:
                 said[item.derived_id] = item.mark
-                size += len(item.original.data)
+                size += len(item.original.data) if isinstance(item.original.data, bytes) else 0
         chunk.append(item)
     return chunk
 
@@ -171,14 +171,15 @@ def _accepted(item: _Admitted) -> Report:
     return item.arrival.report(Verdict.ACCEPTED, item.derived_id)
 
 
-async def _hand_in(admitted: Sequence[_Admitted], blobs: BlobStore, publish: Publish) -> None:
-    if not admitted:
+async def hand_in(said: Sequence[tuple[Form, Original]], *, blobs: BlobStore, publish: Publish) -> None:
+    """Keep originals and announce what is said of each; once this returns, both are durable.
+
+    Raises:
+        Unavailable: store or bus are away; the same again does no harm.
+
+    """
+    if not said:
         return
-    refs = await blobs.put([_as_blob(item) for item in admitted])
+    refs = await blobs.put([NewBlob(form.key(file.sha256), file.data, file.media_type) for form, file in said])
     now = datetime.now(UTC)
-    await publish([item.arrival.form.event(ref, now) for item, ref in zip(admitted, refs, strict=True)])
-
-
-def _as_blob(item: _Admitted) -> NewBlob:
-    original = item.original
-    return NewBlob(item.arrival.form.key(original.sha256), original.data, original.media_type)
+    await publish([form.event(ref, now) for (form, _), ref in zip(said, refs, strict=True)])

@@ -4,20 +4,25 @@ from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Annotated
 from uuid import UUID
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, ValidationInfo, field_validator
 
 from producers._admission import images_in
 from producers._handed_in import HandedIn
 from producers._intake import MAX_IMAGE_BYTES, Arrival, Publish, Report, take_in
 from rfr_stream.events import (
     BlobRef,
+    Found,
     GalleryName,
+    Harm,
     ImageSubmitted,
     Prose,
+    Provenance,
     Purpose,
     Ref,
+    Regime,
     Source,
     Still,
     Submission,
@@ -25,24 +30,47 @@ from rfr_stream.events import (
     VideoFrame,
 )
 from rfr_stream.faces import Box, Point
-from rfr_stream.policy import searchable
+from rfr_stream.policy import MIN_NECESSITY_CHARS, regime_of, searchable
 from rfr_stream.ports import BlobStore
 
 
 class Request(Value):
-    """What is asked of every file of a run; `subject` and `media` only make sense for one file."""
+    """What is asked of every file of a run; `subject` and `media` only make sense for one file.
+
+    What makes a search lawful has no default: whoever asks has thought of it.
+    """
 
     model_config = ConfigDict(hide_input_in_errors=True)
 
     purpose: Purpose
+    harm: Harm
     case_ref: Ref
     legal_basis: Prose
-    necessity: Prose | None = None
+    regime: Annotated[Regime | None, Field(description="must be said where the purpose leaves a choice")] = None
+    necessity: Annotated[
+        Prose,
+        Field(
+            min_length=MIN_NECESSITY_CHARS,
+            description="why this search is strictly necessary in this case, and what else was tried",
+        ),
+    ]
     authoriser: Ref | None = None
+    provenance: Provenance
     galleries: tuple[GalleryName, ...] = ()
     subject: Box | Point | None = None
     media: Still | VideoFrame = Field(Still(), discriminator="kind")
+    age_at_capture: Annotated[int | None, Field(ge=0, le=130, description="years, as far as anybody knows")] = None
+    found: Annotated[Found | None, Field(validate_default=True, description="of the deceased alone")] = None
     demo: bool = False
+
+    @field_validator("found")
+    @classmethod
+    def _is_said_of_the_deceased(cls, found: Found | None, info: ValidationInfo) -> Found | None:
+        purpose = info.data.get("purpose")
+        if purpose is not None and (purpose is Purpose.DECEASED) is (found is None):
+            msg = "say where and when somebody deceased was found, and of nobody else"
+            raise ValueError(msg)
+        return found
 
     def form(self) -> "ProbeForm":
         """Return the request as it comes through its door, in the name of whoever answers for it."""
@@ -88,7 +116,8 @@ class ProbeForm:
             submitted_by=self.submitted_by,
             submitted_at=at,
             image=image,
-            **{name: getattr(asked, name) for name in Request.model_fields if name != "demo"},
+            regime=regime_of(asked.purpose, asked.regime),
+            **{name: getattr(asked, name) for name in Request.model_fields if name not in {"demo", "regime"}},
         )
 
 

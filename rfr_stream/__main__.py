@@ -10,6 +10,7 @@ import typer
 
 from rfr_stream.commands import (
     accounts,
+    clients,
     deciding,
     demo,
     disclosing,
@@ -62,6 +63,7 @@ app.command()(intake.enrol)
 app.command()(intake.dispose)
 app.command()(intake.erase)
 app.add_typer(accounts.accounts, name="accounts")
+app.add_typer(clients.clients, name="clients")
 app.add_typer(deciding.reviewers, name="reviewers")
 app.add_typer(known_answers.seeds, name="seeds")
 app.command()(deciding.cases)

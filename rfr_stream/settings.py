@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from rfr_stream.reception import Door
+
 LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
@@ -171,6 +173,36 @@ class DeskSettings(Section):
         return self
 
 
+class IntakeSettings(Section):
+    """The HTTP intake: which doors are open, and what comes in how fast."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65_535)] = 8471
+    doors: tuple[Door, ...] = Field(
+        (Door.OFFICER, Door.UNIT), min_length=1, description="that this process opens; in JSON"
+    )
+    key_file: Path | None = Field(
+        None, description="what clients' tokens are made with; none: `intake.key` of the data directory"
+    )
+    connections: Annotated[int, Field(ge=1)] = 256
+    uploads: Annotated[int, Field(ge=1, le=1_000)] = Field(8, description="at once through one door")
+    max_images: Annotated[int, Field(ge=1, le=1_000)] = Field(20, description="of one request")
+    max_upload_bytes: Annotated[int, Field(ge=1)] = Field(256 * 2**20, description="of one request, all told")
+    stall_s: Annotated[float, Field(gt=0, le=300)] = Field(
+        10.0, description="without a byte, before a client is cut off"
+    )
+    min_bytes_per_s: Annotated[int, Field(ge=1)] = Field(4_096, description="of an upload, on average")
+    backlog: Annotated[int, Field(ge=0)] = Field(
+        10_000, description="submissions that wait for detection, before no more are taken"
+    )
+    backlog_every_s: Annotated[float, Field(gt=0, le=300)] = 5.0
+    publish_wait_s: Annotated[float, Field(gt=0, le=300)] = 15.0
+    scanner: str | None = Field(
+        None, pattern=r"^(tcp://[^/\s:]+:\d+|unix:///\S+)$", description="a clamd; none: nothing is scanned"
+    )
+    scan_wait_s: Annotated[float, Field(gt=0, le=600)] = 60.0
+
+
 class PipelineSettings(Section):
     """How messages are gathered, kept in flight and let go."""
 
@@ -206,6 +238,7 @@ class Settings(BaseSettings):
     search: SearchSettings = SearchSettings()
     review: ReviewSettings = ReviewSettings()
     desk: DeskSettings = DeskSettings()
+    intake: IntakeSettings = IntakeSettings()
     pipeline: PipelineSettings = PipelineSettings()
 
     @property
@@ -227,6 +260,16 @@ class Settings(BaseSettings):
     def seal_file(self) -> Path:
         """The key that disclosures are sealed with."""
         return self.data_dir / "seal.pem"
+
+    @property
+    def intake_key_file(self) -> Path:
+        """The key that clients' tokens are made with."""
+        return self.intake.key_file or self.data_dir / "intake.key"
+
+    @property
+    def spool_dir(self) -> Path:
+        """Where uploads lie while they come in: of this replica and its doors alone."""
+        return self.data_dir / "spool" / "-".join((self.instance, *self.intake.doors))
 
     @property
     def journal_dir(self) -> Path:

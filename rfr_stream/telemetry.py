@@ -31,8 +31,10 @@ LogName: TypeAlias = Literal[
     "message.killed",  # was in flight when the process died; runs alone from now on
     "partitions.assigned",  # by the group's coordinator
     "partitions.revoked",  # drained, or abandoned after the time for that
-    "page.refused",  # something that a page of the desk needs is away
-    "page.failed",  # a bug in a page of the desk; nothing was decided by it
+    "page.refused",  # something that a page of the desk, or a door, needs is away
+    "page.failed",  # a bug in a page of the desk, or in a door; nothing was decided by it, or acknowledged
+    "upload.taken",  # images of a client are safe here
+    "upload.refused",  # a request of a client's; the status says why, and the field which part of it
     "session.opened",  # somebody came in at the desk
     "session.refused",  # somebody was not let in; the reason is a phrase of ours
     "session.ended",  # somebody went out

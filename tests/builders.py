@@ -28,13 +28,16 @@ from rfr_stream.events import (
     Feature,
     Finding,
     GalleryName,
+    Harm,
     HoldRecord,
     IdentificationConfirmed,
     IdentificationWithdrawn,
     ImageSubmitted,
     LeadAcknowledged,
     ModelIdentity,
+    Origin,
     Outcome,
+    Provenance,
     Purpose,
     Quality,
     ReferenceErased,
@@ -74,6 +77,24 @@ def blob(name: str = "probe", *, media_type: str = "image/png") -> BlobRef:
 
 def identity(name: str = "embedder", *, dimension: int = 128) -> ModelIdentity:
     return ModelIdentity(name=name, version="1", weights_sha256=sha256(name), dimension=dimension)
+
+
+def provenance(**fields: Any) -> Provenance:  # noqa: ANN401 - any field of the contract
+    given = {"origin": Origin.CCTV, "obtained": "Seized from the shop's recorder.", "exhibit_ref": "AB/1"}
+    return Provenance(**{**given, **fields})
+
+
+def asked(**fields: Any) -> dict[str, Any]:  # noqa: ANN401 - any field of a request
+    """Return what every door wants to know, but for who asks."""
+    return {
+        "purpose": Purpose.SUSPECT,
+        "harm": Harm.OTHER,
+        "case_ref": "case-1",
+        "legal_basis": "investigation of an offence",
+        "necessity": "Nobody on the street knew them, and there is no other image.",
+        "provenance": provenance(),
+        **fields,
+    }
 
 
 def submission(name: str = "probe", **fields: Any) -> Submission:  # noqa: ANN401 - any field of the contract

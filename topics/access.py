@@ -80,6 +80,8 @@ class Principal:
     works_on: tuple[Topic, ...] = ()
     """Topics that are read in this house's groups; what is refused of them goes to the dead letters."""
     writes: tuple[Topic, ...] = ()
+    watches: tuple[Topic, ...] = ()
+    """Topics that are written, and of which is asked how far behind their groups are."""
     looks_back: tuple[str, ...] = ()
     """Names of topics that are read without a group."""
     subscribes: tuple[Topic, ...] = ()
@@ -101,6 +103,8 @@ class Principal:
                 yield Right(Operation.READ, Resource.GROUP, group)
                 yield _write(topic.dead(group))
         yield from map(_write, (topic.name for topic in self.writes))
+        for topic in self.watches:
+            yield from (Right(Operation.DESCRIBE, Resource.GROUP, group) for group in topic.groups)
         yield from map(_read, self.looks_back)
         yield from map(_read, (topic.name for topic in self.subscribes))
         if self.subscribes:
@@ -149,10 +153,15 @@ def _words(member: IntEnum) -> str:
 
 # --- the table -------------------------------------------------------------------------------------------------------
 
-OFFICER: Final = Principal("rfr-officer", "the officers' door", writes=(SUBMISSIONS,))
-PUBLIC_APPEAL: Final = Principal("rfr-public-appeal", "the door for what the public sent in", writes=(SUBMISSIONS,))
+OFFICER: Final = Principal("rfr-officer", "the officers' door", writes=(SUBMISSIONS,), watches=(SUBMISSIONS,))
+PUBLIC_APPEAL: Final = Principal(
+    "rfr-public-appeal", "the door for what the public sent in", writes=(SUBMISSIONS,), watches=(SUBMISSIONS,)
+)
 MISSING_PERSONS: Final = Principal(
-    "rfr-missing-persons", "the door of the unit for missing and deceased people", writes=(SUBMISSIONS,)
+    "rfr-missing-persons",
+    "the door of the unit for missing and deceased people",
+    writes=(SUBMISSIONS,),
+    watches=(SUBMISSIONS,),
 )
 GALLERY_ADMIN: Final = Principal(
     "rfr-gallery-admin",

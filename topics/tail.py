@@ -45,7 +45,7 @@ async def read_tail(options: Mapping[str, Any], name: str, *, last: int = sys.ma
 
     """
     async with _reader(options) as consumer:
-        partitions = await _partitions(consumer, [name])
+        partitions = await partitions_of(consumer, [name])
         consumer.assign(partitions)
         first = await consumer.beginning_offsets(partitions)
         ends = await consumer.end_offsets(partitions)
@@ -68,7 +68,7 @@ async def follow(options: Mapping[str, Any], names: Sequence[str], *, from_start
 
     """
     async with _reader(options) as consumer:
-        partitions = await _partitions(consumer, names)
+        partitions = await partitions_of(consumer, names)
         consumer.assign(partitions)
         await (consumer.seek_to_beginning(*partitions) if from_start else consumer.seek_to_end(*partitions))
         async for message in consumer:
@@ -91,7 +91,15 @@ async def _reader(options: Mapping[str, Any]) -> AsyncIterator[AIOKafkaConsumer]
         await consumer.stop()
 
 
-async def _partitions(consumer: AIOKafkaConsumer, names: Sequence[str]) -> list[TopicPartition]:
+async def partitions_of(consumer: AIOKafkaConsumer, names: Sequence[str]) -> list[TopicPartition]:
+    """Return all partitions of these topics.
+
+    Raises:
+        Unavailable: the cluster does not have one of them.
+
+        TopicAuthorizationFailedError: this process may not describe one.
+
+    """
     client = consumer._client  # noqa: SLF001 - no public way to ask for topics before assigning them
     await client.set_topics(names)
     for name in names:

@@ -17,7 +17,7 @@ DECLARE
     sequence regclass;
 BEGIN
     EXECUTE format('REVOKE CREATE ON SCHEMA %I FROM PUBLIC', here);
-    FOREACH role IN ARRAY ARRAY['rfr_review', 'rfr_console', 'rfr_stage'] LOOP
+    FOREACH role IN ARRAY ARRAY['rfr_review', 'rfr_console', 'rfr_reception', 'rfr_stage'] LOOP
         IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = role) THEN
             EXECUTE format('CREATE ROLE %I NOLOGIN', role);
         END IF;
@@ -44,6 +44,10 @@ BEGIN
                 'accounts', 'sessions', 'claims', 'examinations'
             ]),
             ('rfr_console', 'SELECT, INSERT', ARRAY['analyses', 'access_log', 'alerts']),
+            -- The reception says how cases stand; of machines that hand in, it knows what `rfr clients` says.
+            ('rfr_reception', 'SELECT', ARRAY['cases', 'decisions', 'clients']),
+            ('rfr_reception', 'SELECT, INSERT', ARRAY['received']),
+            ('rfr_reception', 'SELECT, INSERT, DELETE', ARRAY['receipts', 'necessities']),
             -- Search and enrolment know references, and no case.
             ('rfr_stage', 'SELECT, INSERT, UPDATE, DELETE', ARRAY[
                 'held_references', 'erased_references', 'disposals', 'conflicts'
@@ -51,6 +55,7 @@ BEGIN
             -- Whoever opens the ledger asks first whether its tables are of this release.
             ('rfr_review', 'SELECT', ARRAY['alembic_version']),
             ('rfr_console', 'SELECT', ARRAY['alembic_version']),
+            ('rfr_reception', 'SELECT', ARRAY['alembic_version']),
             ('rfr_stage', 'SELECT', ARRAY['alembic_version'])
         ) AS rule (role, may, tables)
     LOOP

@@ -1,6 +1,6 @@
 """The desk as an application: its pages, what stands before them, and what it says when something is refused."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 from urllib.parse import urlsplit
@@ -10,6 +10,7 @@ from fastapi.staticfiles import StaticFiles
 from starlette.middleware.errors import ServerErrorMiddleware
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
+from producers._publishing import publishing
 from producers.console import _refusals as refusals
 from producers.console import (
     account,
@@ -32,11 +33,10 @@ from producers.console._pages import STATIC
 from producers.console._sessions import Entrance
 from rfr_stream import telemetry
 from rfr_stream.adapters import opening
-from rfr_stream.errors import RfrError, Unavailable
-from rfr_stream.events import Event
+from rfr_stream.errors import RfrError
 from rfr_stream.settings import LOOPBACK, Settings
 from topics import access
-from topics.bus import Bus, SendFailed
+from topics.bus import Bus
 
 _ROOMS: Final = (
     *(entrance, oidc, account, people),
@@ -81,25 +81,12 @@ def of(settings: Settings, ledger: opening.OpenLedger, bus: Bus, blobs: opening.
         store=opening.desk(ledger),
         blobs=blobs,
         verifier=opening.verifier(settings),
-        publish=_publishing(bus),
+        publish=publishing(bus),
         seal_file=settings.seal_file,
         demo=settings.demo,
         max_image_bytes=settings.vision.max_image_bytes,
         max_image_pixels=settings.vision.max_image_pixels,
     )
-
-
-def _publishing(bus: Bus) -> Callable[[Sequence[Event]], Awaitable[None]]:
-    """Return how pages send: to them, a bus that does not answer is away, and the same words again do no harm."""
-
-    async def publish(events: Sequence[Event]) -> None:
-        try:
-            await bus.publish(events)
-        except SendFailed as error:
-            msg = "the message bus did not acknowledge"
-            raise Unavailable(msg) from error
-
-    return publish
 
 
 def create_app() -> FastAPI:

@@ -2,11 +2,14 @@
 
 import hashlib
 import re
+from collections.abc import Iterator
 from typing import Final
 
-from rfr_stream.errors import MissingBlob
+from rfr_stream.errors import MissingBlob, Unavailable
 from rfr_stream.events import BlobRef
-from rfr_stream.ports import NewBlob
+from rfr_stream.ports import NewBlob, OnDisk
+
+PIECE_BYTES: Final = 2**20
 
 _PART: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 _MAX_KEY: Final = 800
@@ -28,8 +31,30 @@ def refer(prefix: str, blob: NewBlob) -> BlobRef:
     if not is_key(blob.key):
         msg = "key: parts of [A-Za-z0-9][A-Za-z0-9._-]*, at most 200 characters each and 800 in all, joined by /"
         raise ValueError(msg)
-    digest = hashlib.sha256(blob.data).hexdigest()
-    return BlobRef(uri=prefix + blob.key, sha256=digest, media_type=blob.media_type, bytes=len(blob.data))
+    data = blob.data
+    digest = data.sha256 if isinstance(data, OnDisk) else hashlib.sha256(data).hexdigest()
+    return BlobRef(uri=prefix + blob.key, sha256=digest, media_type=blob.media_type, bytes=blob.size)
+
+
+def pieces(data: bytes | OnDisk, piece_bytes: int = PIECE_BYTES) -> Iterator[bytes | memoryview]:
+    """Yield the bytes in order, all but the last piece of this size.
+
+    Raises:
+        Unavailable: after the last piece: they are not those that were hashed.
+
+    """
+    if not isinstance(data, OnDisk):
+        whole = memoryview(data)
+        yield from (whole[start : start + piece_bytes] for start in range(0, len(data), piece_bytes))
+        return
+    digest = hashlib.sha256()
+    with data.path.open("rb") as file:
+        while piece := file.read(piece_bytes):
+            digest.update(piece)
+            yield piece
+    if digest.hexdigest() != data.sha256:
+        msg = "data: the file is not the one that was hashed"
+        raise Unavailable(msg)
 
 
 def key_of(prefix: str, ref: BlobRef) -> str:

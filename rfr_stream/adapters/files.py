@@ -16,7 +16,7 @@ from stat import S_ISREG
 from types import TracebackType
 from typing import Final, Self
 
-from rfr_stream.adapters._claims import key_of, refer, verified
+from rfr_stream.adapters._claims import key_of, pieces, refer, verified
 from rfr_stream.adapters._threads import each
 from rfr_stream.errors import MissingBlob, Rejected, Unavailable
 from rfr_stream.events import BlobRef
@@ -75,7 +75,7 @@ class FileBlobs:
                     partial(self._write, halves),
                     list(latest.values()),
                     threads=self._threads,
-                    bytes_of=lambda blob: len(blob.data),
+                    bytes_of=lambda blob: blob.size,
                 )
                 await self._flush()
                 self._name(halves)
@@ -160,7 +160,8 @@ class FileBlobs:
         descriptor = os.open(half, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         halves[path] = half
         try:
-            _write_all(descriptor, blob.data)
+            for piece in pieces(blob.data):
+                _write_all(descriptor, piece)
         finally:
             os.close(descriptor)
 
@@ -220,7 +221,7 @@ def _disk() -> Iterator[None]:
         raise Unavailable(msg) from error
 
 
-def _write_all(descriptor: int, data: bytes) -> None:
+def _write_all(descriptor: int, data: bytes | memoryview) -> None:
     rest = memoryview(data)
     while rest:
         rest = rest[os.write(descriptor, rest) :]

@@ -10,6 +10,7 @@ import os
 from base64 import b64decode, b64encode
 from contextlib import suppress
 from pathlib import Path
+from secrets import token_bytes
 from tempfile import NamedTemporaryFile
 from typing import Final
 
@@ -65,6 +66,9 @@ class KeyVerifier:
             return url is not None and passkeys.verify(cose_key, said, signature, desk_url=url)
         except (InvalidSignature, ValueError):
             return False
+
+
+_SECRET_BYTES: Final = 32
 
 
 def generate() -> Ed25519PrivateKey:
@@ -157,7 +161,7 @@ def of_house(path: Path) -> Ed25519PrivateKey:
 
     """
     if not path.exists():
-        _make(path)
+        _keep_new(path, generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     try:
         key = load_pem_private_key(path.read_bytes(), None)
     except (ValueError, TypeError):
@@ -168,12 +172,27 @@ def of_house(path: Path) -> Ed25519PrivateKey:
     return key
 
 
-def _make(path: Path) -> None:
+def secret_of_house(path: Path) -> bytes:
+    """Return the secret that codes are made with, made when it is first asked for.
+
+    Raises:
+        NotPermitted: what lies there is too short for one.
+
+    """
+    if not path.exists():
+        _keep_new(path, token_bytes(_SECRET_BYTES))
+    secret = path.read_bytes()
+    if len(secret) < _SECRET_BYTES:
+        msg = f"{path}: a secret has {_SECRET_BYTES} bytes or more"
+        raise NotPermitted(msg)
+    return secret
+
+
+def _keep_new(path: Path, key: bytes) -> None:
     """Put a new key there whole, or leave the one that somebody else has put there meanwhile."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    pem = generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     with NamedTemporaryFile(dir=path.parent) as file:  # which only its owner may read
-        file.write(pem)
+        file.write(key)
         file.flush()
         os.fsync(file.fileno())
         with suppress(FileExistsError):

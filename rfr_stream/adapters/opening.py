@@ -14,6 +14,8 @@ from rfr_stream.vision.packs import ROLES, Role
 if TYPE_CHECKING:
     from rfr_stream.adapters.desk import SqlDesk
     from rfr_stream.adapters.gpu import Vision
+    from rfr_stream.adapters.ledger import SqlLedger
+    from rfr_stream.adapters.reception import SqlReception
 
 
 class _Entered(Protocol):
@@ -56,12 +58,24 @@ def ledger(settings: Settings) -> OpenLedger:
 def desk(open_ledger: Ledger) -> "SqlDesk":
     """Return the desk's tables, in the ledger's database."""
     from rfr_stream.adapters.desk import SqlDesk
+
+    return SqlDesk(_in_a_database(open_ledger))
+
+
+def reception(open_ledger: Ledger) -> "SqlReception":
+    """Return the reception's tables, in the ledger's database."""
+    from rfr_stream.adapters.reception import SqlReception
+
+    return SqlReception(_in_a_database(open_ledger))
+
+
+def _in_a_database(open_ledger: Ledger) -> "SqlLedger":
     from rfr_stream.adapters.ledger import SqlLedger
 
     if not isinstance(open_ledger, SqlLedger):
-        msg = "the desk needs a ledger that is a database"
+        msg = "desk and reception need a ledger that is a database"
         raise TypeError(msg)
-    return SqlDesk(open_ledger)
+    return open_ledger
 
 
 def vision(settings: Settings, *, load: Collection[Role] = ROLES) -> "Vision":

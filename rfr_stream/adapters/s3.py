@@ -17,10 +17,10 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from tenacity import retry, retry_if_exception, stop_after_attempt, wait_random_exponential
 
-from rfr_stream.adapters._claims import key_of, refer, verified
+from rfr_stream.adapters._claims import key_of, pieces, refer, verified
 from rfr_stream.errors import MissingBlob, Rejected, Unavailable
 from rfr_stream.events import BlobRef
-from rfr_stream.ports import NewBlob
+from rfr_stream.ports import NewBlob, OnDisk
 from rfr_stream.settings import BlobSettings
 
 T = TypeVar("T")
@@ -88,29 +88,36 @@ class S3Blobs:
 
     async def _keep(self, blob: NewBlob, ref: BlobRef) -> None:
         about = {"Key": blob.key, "ContentType": blob.media_type, **self._sealing}
-        if len(blob.data) > self._settings.multipart_bytes:
+        if blob.size > self._settings.multipart_bytes:
             await self._keep_in_parts(blob.data, about)
             return
+        body = blob.data if isinstance(blob.data, bytes) else await asyncio.to_thread(b"".join, pieces(blob.data))
         checksum = base64.b64encode(bytes.fromhex(ref.sha256)).decode()
-        await self._call("put_object", **about, Body=blob.data, ChecksumSHA256=checksum)
+        await self._call("put_object", **about, Body=body, ChecksumSHA256=checksum)
 
-    async def _keep_in_parts(self, data: bytes, about: dict[str, str]) -> None:
+    async def _keep_in_parts(self, data: bytes | OnDisk, about: dict[str, str]) -> None:
         upload_id = (await self._call("create_multipart_upload", **about))["UploadId"]
         upload = {"Key": about["Key"], "UploadId": upload_id}
         try:
-            parts = await _all([self._keep_part(data, number, upload) for number in self._part_numbers(data)])
+            parts = await self._parts(data, upload)
             await self._call("complete_multipart_upload", **upload, MultipartUpload={"Parts": parts})
         except BaseException:
             with suppress(Unavailable):  # the bucket's lifecycle rule removes what cannot be removed now
                 await self._call("abort_multipart_upload", **upload)
             raise
 
-    def _part_numbers(self, data: bytes) -> range:
-        return range(1, -(-len(data) // self._settings.multipart_bytes) + 1)
+    async def _parts(self, data: bytes | OnDisk, upload: dict[str, str]) -> list[dict[str, Any]]:
+        """Send the parts: together where all are in memory anyway, else one by one."""
+        numbered = enumerate(pieces(data, self._settings.multipart_bytes), start=1)
+        if isinstance(data, bytes):
+            return await _all([self._keep_part(bytes(part), number, upload) for number, part in numbered])
+        sent: list[dict[str, Any]] = []
+        while found := await asyncio.to_thread(next, numbered, None):
+            number, part = found
+            sent.append(await self._keep_part(bytes(part), number, upload))
+        return sent
 
-    async def _keep_part(self, data: bytes, number: int, upload: dict[str, str]) -> dict[str, Any]:
-        size = self._settings.multipart_bytes
-        body = data[(number - 1) * size : number * size]
+    async def _keep_part(self, body: bytes, number: int, upload: dict[str, str]) -> dict[str, Any]:
         answer = await self._call("upload_part", **upload, PartNumber=number, Body=body)
         return {"PartNumber": number, "ETag": answer["ETag"]}
 

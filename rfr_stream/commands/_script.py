@@ -14,7 +14,7 @@ from producers._request import submit as hand_in_probes
 from rfr_stream.commands._pictures import paint
 from rfr_stream.commands.intake import request_of
 from rfr_stream.errors import RfrError
-from rfr_stream.events import GalleryName, HoldRecord, Purpose, Source
+from rfr_stream.events import GalleryName, Harm, HoldRecord, Origin, Purpose, Regime, Source
 from rfr_stream.ports import BlobStore
 
 CASE: Final = "DEMO-1"
@@ -101,8 +101,16 @@ def _enrolment(person_id: str) -> references.Enrolment:
 def _through_the_door(probe: Probe, blobs: BlobStore, publish: Publish) -> AsyncIterator[Report]:
     fields: dict[str, object] = {
         "purpose": Purpose.MISSING,
+        "harm": Harm.OTHER,
         "case_ref": CASE,
         "legal_basis": BASIS,
+        "regime": Regime.GENERAL,
+        "necessity": "To show how an image is searched with, on pictures that are in nobody's case.",
+        "provenance": {
+            "origin": Origin.OTHER,
+            "obtained": "It came with the demonstration.",
+            "exhibit_ref": f"{CASE}/{probe.image.stem}",
+        },
         "galleries": probe.galleries,
         "demo": True,
     }

@@ -25,6 +25,9 @@ OPTIONS: Final = {
     "similarities": "--similar",
     "dissimilarities": "--dissimilar",
     "media": "--video-sha256, --frame-time-s",
+    "provenance": "--origin, --obtained, --exhibit",
+    "age_at_capture": "--age",
+    "found": "--found-where, --found-at",
 }
 """Fields of the contracts whose options are called otherwise."""
 

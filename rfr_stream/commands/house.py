@@ -17,6 +17,7 @@ from producers.console.entrance import set_up_link
 from rfr_stream import telemetry
 from rfr_stream.commands._console import desk_open
 from rfr_stream.commands._context import CONSOLE, house_file, run, say, settings_of, with_cluster
+from rfr_stream.commands._reception import reception_open
 from rfr_stream.errors import RfrError
 from rfr_stream.settings import Settings
 from topics import admin
@@ -24,7 +25,9 @@ from topics.embedded import EmbeddedKafka, broker_jars
 
 DOWN_WAIT_S: Final = 60.0
 CONSOLE_NAME: Final = "console"
-"""What `--stage` calls the review desk, which is no stage."""
+RECEPTION_NAME: Final = "reception"
+SERVERS: Final = (CONSOLE_NAME, RECEPTION_NAME)
+"""What `--stage` calls the review desk and the HTTP intake, which are no stages."""
 
 
 def up(
@@ -33,8 +36,8 @@ def up(
     port: Annotated[int | None, typer.Option(help="of the embedded broker; none: a free one")] = None,
 ) -> None:
     """Start the broker, unless one is given, and every stage; stop with Ctrl-C or `rfr down`."""
-    chosen = tuple(stages or (*together.STAGES, CONSOLE_NAME))
-    together.require_known([each for each in chosen if each != CONSOLE_NAME])  # before a broker is started in vain
+    chosen = tuple(stages or (*together.STAGES, *SERVERS))
+    together.require_known([each for each in chosen if each not in SERVERS])  # before a broker is started in vain
     telemetry.configure()
     run(_up(settings_of(context), chosen, port))
 
@@ -87,7 +90,9 @@ async def _up(settings: Settings, chosen: tuple[str, ...], port: int | None) -> 
             say(f"The review desk: {running.desk.public_url}")
             if link := await set_up_link(desk):
                 say(f"Nobody has an account yet. The first is a supervisor's; for an hour: {link}")
-        await together.create_app(running, [each for each in chosen if each != CONSOLE_NAME]).run()
+        if RECEPTION_NAME in chosen:
+            say(f"The reception: {await stack.enter_async_context(reception_open(running))}")
+        await together.create_app(running, [each for each in chosen if each not in SERVERS]).run()
 
 
 def _announce(settings: Settings) -> None:

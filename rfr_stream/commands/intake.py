@@ -28,13 +28,26 @@ from producers import footage, manifest, missing_persons, officer, public_appeal
 from producers._admission import images_in
 from producers._handed_in import HandedIn
 from producers._intake import Publish, Report, Verdict
-from producers._request import Request
+from producers._request import Request, require_permitted
 from producers._request import submit as hand_in_probes
 from rfr_stream import policy
 from rfr_stream.adapters import opening
-from rfr_stream.commands._context import CONSOLE, open_bus, run, say, settings_of
-from rfr_stream.events import CaseDisposed, Disposal, GalleryName, HoldRecord, Purpose, Source, Still, VideoFrame
+from rfr_stream.commands._context import CONSOLE, open_bus, reachable, run, say, settings_of
+from rfr_stream.events import (
+    CaseDisposed,
+    Disposal,
+    GalleryName,
+    Harm,
+    HoldRecord,
+    Origin,
+    Purpose,
+    Regime,
+    Source,
+    Still,
+    VideoFrame,
+)
 from rfr_stream.faces import Box, Point
+from rfr_stream.policy import stated
 from rfr_stream.ports import BlobStore
 from rfr_stream.settings import Settings
 
@@ -52,6 +65,19 @@ SHOWN: Final = 100
 
 Images = Annotated[list[Path], typer.Argument(exists=True, help="files, and folders of files")]
 Subject = Annotated[str | None, typer.Option(help="the face meant, in pixels of the image: x,y or x1,y1,x2,y2")]
+Severity = Annotated[Harm, typer.Option(help="what may happen if nobody looks soon")]
+Necessity = Annotated[str, typer.Option(help="why this is strictly necessary in this case, and what else was tried")]
+TakenBy = Annotated[
+    Origin, typer.Option(help="what took the image; a composite, sketch or made image is none of these")
+]
+Obtained = Annotated[str, typer.Option(help="how the image came into your hands")]
+Exhibit = Annotated[str, typer.Option(help="the original's reference among the exhibits")]
+Law = Annotated[
+    Regime | None, typer.Option(help="which law the search is made under, where the purpose leaves it open")
+]
+Age = Annotated[int | None, typer.Option(help="years, when the image was taken, as far as anybody knows")]
+FoundWhere = Annotated[str | None, typer.Option(help="of the deceased: where")]
+FoundAt = Annotated[datetime | None, typer.Option(help="of the deceased: when (UTC)")]
 
 
 def submit(  # noqa: PLR0917 - options of the command line
@@ -62,12 +88,20 @@ def submit(  # noqa: PLR0917 - options of the command line
     purpose: Annotated[Purpose, typer.Option(help="whom the search is meant to find")],
     basis: Annotated[str, typer.Option(help="the legal basis")],
     by: Annotated[str, typer.Option(help="who submits or, of the public's images, who endorses: a reference, no name")],
-    necessity: Annotated[str | None, typer.Option(help="why this is strictly necessary")] = None,
+    necessity: Necessity,
+    harm: Severity,
+    origin: TakenBy,
+    obtained: Obtained,
+    exhibit: Exhibit,
+    regime: Law = None,
     authoriser: Annotated[str | None, typer.Option(help="who authorised it, where policy demands one")] = None,
     gallery: Annotated[list[GalleryName] | None, typer.Option(help="only these of the purpose's galleries")] = None,
     subject: Subject = None,
     video_sha256: Annotated[str | None, typer.Option(help="of the video that the frame was taken from")] = None,
     frame_time_s: Annotated[float | None, typer.Option(help="where in that video")] = None,
+    age: Age = None,
+    found_where: FoundWhere = None,
+    found_at: FoundAt = None,
 ) -> None:
     """Submit images for a search; run it again after an interruption, and nothing is doubled.
 
@@ -76,16 +110,22 @@ def submit(  # noqa: PLR0917 - options of the command line
     settings = settings_of(context)
     fields: dict[str, object] = {
         "purpose": purpose,
+        "harm": harm,
         "case_ref": case,
         "legal_basis": basis,
+        "regime": regime,
         "necessity": necessity,
         "authoriser": authoriser,
+        "provenance": {"origin": origin, "obtained": obtained, "exhibit_ref": exhibit},
         "galleries": tuple(gallery or ()),
         "subject": parse_subject(subject),
         "media": _media(video_sha256, frame_time_s),
+        "age_at_capture": age,
+        "found": found_of(found_where, found_at),
         "demo": settings.demo,
     }
     asked = request_of(source, by, fields)
+    run(_require_own_words(settings, asked))
     listed = without_records(images_in(images))
     _hand_in(settings, len(listed), partial(hand_in_each, list(asked_of_each(listed, asked))))
 
@@ -306,6 +346,21 @@ def _media(video_sha256: str | None, frame_time_s: float | None) -> Still | Vide
         msg = "a frame needs both --video-sha256 and --frame-time-s"
         raise typer.BadParameter(msg)
     return VideoFrame(video_sha256=video_sha256, frame_time_s=frame_time_s)
+
+
+def found_of(where: str | None, at: datetime | None) -> dict[str, object] | None:
+    """Return where and when somebody was found, or that nobody said so; half of it is for the contract to refuse."""
+    return {"where": where, "when": at.replace(tzinfo=UTC) if at else None} if where or at else None
+
+
+async def _require_own_words(settings: Settings, request: Request) -> None:
+    """Refuse a statement of necessity that the same person has made of another case."""
+    form = request.form()
+    require_permitted(form)
+    reachable(settings)
+    async with opening.ledger(settings) as ledger:
+        words = stated(request.case_ref, request.necessity)
+        await opening.reception(ledger).require_own_words(form.submitted_by, words, datetime.now(UTC))
 
 
 def _total(images: Sequence[Path]) -> int:

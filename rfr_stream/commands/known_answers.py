@@ -12,7 +12,22 @@ from producers._request import Request
 from producers.known_answers import plant
 from rfr_stream.adapters import opening
 from rfr_stream.commands._context import CONSOLE, open_ledger, run, say, settings_of
-from rfr_stream.commands.intake import Images, Subject, parse_subject, request_of
+from rfr_stream.commands.intake import (
+    Age,
+    Exhibit,
+    FoundAt,
+    FoundWhere,
+    Images,
+    Law,
+    Necessity,
+    Obtained,
+    Severity,
+    Subject,
+    TakenBy,
+    found_of,
+    parse_subject,
+    request_of,
+)
 from rfr_stream.conduct import SeedCount
 from rfr_stream.events import GalleryName, Purpose, Source
 from rfr_stream.settings import Settings
@@ -32,21 +47,34 @@ def add(  # noqa: PLR0917 - options of the command line
     purpose: Annotated[Purpose, typer.Option(help="whom the search is meant to find")],
     basis: Annotated[str, typer.Option(help="the legal basis, as a real submission would give it")],
     by: Annotated[str, typer.Option(help="in whose name: they will not be asked to review it")],
-    necessity: Annotated[str | None, typer.Option(help="where the purpose demands it")] = None,
+    necessity: Necessity,
+    harm: Severity,
+    origin: TakenBy,
+    obtained: Obtained,
+    exhibit: Exhibit,
+    regime: Law = None,
     authoriser: Annotated[str | None, typer.Option(help="where the purpose demands one")] = None,
     gallery: Annotated[list[GalleryName] | None, typer.Option(help="only these of the purpose's galleries")] = None,
     subject: Subject = None,
+    age: Age = None,
+    found_where: FoundWhere = None,
+    found_at: FoundAt = None,
 ) -> None:
     """Keep images whose answer is known, until the review stage asks reviewers about them; nothing is sent now."""
     settings = settings_of(context)
     fields: dict[str, object] = {
         "purpose": purpose,
+        "harm": harm,
         "case_ref": case,
         "legal_basis": basis,
+        "regime": regime,
         "necessity": necessity,
         "authoriser": authoriser,
+        "provenance": {"origin": origin, "obtained": obtained, "exhibit_ref": exhibit},
         "galleries": tuple(gallery or ()),
         "subject": parse_subject(subject),
+        "age_at_capture": age,
+        "found": found_of(found_where, found_at),
         "demo": settings.demo,
     }
     shows = None if answer == NOBODY else answer

@@ -16,10 +16,12 @@ from rfr_stream.events.values import (
     Instant,
     ModelIdentity,
     Observation,
+    Origin,
     Outcome,
     Prose,
     Purpose,
     Ref,
+    Regime,
     Sha256,
     Share,
     Similarity,
@@ -58,6 +60,21 @@ _NAMED_BY: Final = {"kind", "video_sha256", "frame_time_s"}
 """What makes a frame this frame and no other; how it was developed shows in its own digest."""
 
 
+class Provenance(Value):
+    """Where the original comes from, so that it can be shown in court how it came to be searched with."""
+
+    origin: Origin
+    obtained: Annotated[Prose, Field(description="how it came into the hands of whoever submits it")]
+    exhibit_ref: Ref
+
+
+class Found(Value):
+    """Where and when a person was found dead."""
+
+    where: Prose
+    when: Instant
+
+
 class Submission(Value):
     """What was asked, by whom, of what, and on which ground; every later event of the chain carries it whole."""
 
@@ -77,6 +94,11 @@ class Submission(Value):
     submitted_at: Instant
     image: BlobRef
     harm: Harm = Harm.OTHER
+    # What every door asks for since it is asked at all; None in what was submitted before.
+    regime: Regime | None = None
+    provenance: Provenance | None = None
+    age_at_capture: Annotated[int | None, Field(ge=0, le=130, description="years, as far as anybody knows")] = None
+    found: Annotated[Found | None, Field(description="of somebody deceased")] = None
 
     @staticmethod
     def derive(

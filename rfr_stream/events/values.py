@@ -79,6 +79,31 @@ class Purpose(StrEnum):
     DECEASED = "deceased"
 
 
+class Regime(StrEnum):
+    """Which law the search is made under; it decides the data subject's rights and how long anything is kept."""
+
+    LAW_ENFORCEMENT = "dpa_2018_part_3"
+    GENERAL = "uk_gdpr"
+
+
+class Origin(StrEnum):
+    """What an image was taken by or from.
+
+    Composites, sketches, e-fits and whatever a machine generated have no name here, and are refused by that.
+    """
+
+    CCTV = "cctv"
+    DOORBELL = "doorbell"
+    DASHCAM = "dashcam"
+    BODY_WORN = "body_worn"
+    PHONE = "phone"
+    SOCIAL_MEDIA = "social_media"
+    PUBLIC_SUBMISSION = "public_submission"
+    IDENTITY_DOCUMENT = "identity_document"
+    MORTUARY = "mortuary"
+    OTHER = "other"
+
+
 class Harm(StrEnum):
     """What may happen if nobody looks soon; it orders the queue, and is not shown beside a face."""
 

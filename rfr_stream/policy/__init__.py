@@ -16,7 +16,8 @@ from rfr_stream.policy.deciding import (
 )
 from rfr_stream.policy.holding import EFFECTS, ENROLS, Effect, ineligibility, require_enrollable
 from rfr_stream.policy.people import CONFLICTS, Role, require_compatible
-from rfr_stream.policy.searching import RULES, Rule, searchable, seeds_due, urgency
+from rfr_stream.policy.searching import RULES, Rule, regime_of, searchable, seeds_due, urgency
+from rfr_stream.policy.stating import MIN_NECESSITY_CHARS, RECENT_STATEMENTS, Stated, is_boilerplate, stated
 
 __all__ = [
     "CONFLICTS",
@@ -24,21 +25,27 @@ __all__ = [
     "ENROLS",
     "LEAD_SUPPORT",
     "MIN_COMPARED_S",
+    "MIN_NECESSITY_CHARS",
     "QUORUM",
+    "RECENT_STATEMENTS",
     "RULES",
     "SAME_SUPPORT",
     "UNDECIDED_SUPPORT",
     "Effect",
     "Role",
     "Rule",
+    "Stated",
     "ineligibility",
+    "is_boilerplate",
     "objection",
+    "regime_of",
     "require_compatible",
     "require_competent",
     "require_enrollable",
     "searchable",
     "seeds_due",
     "standing",
+    "stated",
     "urgency",
     "verdict",
 ]

@@ -6,7 +6,7 @@ from typing import Final
 from uuid import UUID
 
 from rfr_stream.errors import NotPermitted
-from rfr_stream.events import GalleryName, Harm, Purpose, Source, Submission
+from rfr_stream.events import GalleryName, Harm, Purpose, Regime, Source, Submission
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,53 +15,63 @@ class Rule:
 
     galleries: frozenset[GalleryName]
     sources: frozenset[Source]
+    regimes: frozenset[Regime]
     authoriser_required: bool
 
 
 _ANY_DOOR_BUT_UNITS = frozenset({Source.OFFICER, Source.PUBLIC_APPEAL})
+_LAW_ENFORCEMENT = frozenset({Regime.LAW_ENFORCEMENT})
+_EITHER = frozenset(Regime)
 
 RULES: Final[dict[Purpose, Rule]] = {
     Purpose.MISSING: Rule(
         frozenset({GalleryName.MISSING, GalleryName.DECEASED, GalleryName.CUSTODY}),
         frozenset({Source.OFFICER, Source.PUBLIC_APPEAL, Source.MISSING_PERSON}),
+        _EITHER,
         authoriser_required=False,
     ),
     Purpose.DECEASED: Rule(
         frozenset({GalleryName.MISSING, GalleryName.DECEASED, GalleryName.CUSTODY}),
         frozenset({Source.OFFICER, Source.DECEASED_PERSON}),
+        _EITHER,
         authoriser_required=False,
     ),
     Purpose.SUSPECT: Rule(
         frozenset({GalleryName.CUSTODY}),
         _ANY_DOOR_BUT_UNITS,
+        _LAW_ENFORCEMENT,
         authoriser_required=False,
     ),
     # People who are suspected of nothing: somebody senior must have said yes.
     Purpose.VICTIM: Rule(
         frozenset({GalleryName.CUSTODY, GalleryName.MISSING}),
         _ANY_DOOR_BUT_UNITS,
+        _LAW_ENFORCEMENT,
         authoriser_required=True,
     ),
     Purpose.WITNESS: Rule(
         frozenset({GalleryName.CUSTODY}),
         _ANY_DOOR_BUT_UNITS,
+        _LAW_ENFORCEMENT,
         authoriser_required=True,
     ),
 }
-"""Purposes x galleries x doors."""
+"""Purposes x galleries x doors x laws."""
 
 
 def searchable(submission: Submission) -> tuple[GalleryName, ...]:
     """Return the galleries this submission may search: those asked for, or all that its purpose opens.
 
     Raises:
-        NotPermitted: the purpose, its door, a gallery asked for or a missing authoriser forbids it.
+        NotPermitted: the purpose, its door, its law, a gallery asked for or a missing authoriser forbids it.
 
     """
     rule = RULES[submission.purpose]
     if submission.source not in rule.sources:
         msg = f"purpose: {submission.purpose} may not come through the door {submission.source}"
         raise NotPermitted(msg)
+    if submission.regime is not None:
+        regime_of(submission.purpose, submission.regime)
     if rule.authoriser_required and submission.authoriser is None:
         msg = f"authoriser: required for purpose {submission.purpose}"
         raise NotPermitted(msg)
@@ -76,6 +86,22 @@ def searchable(submission: Submission) -> tuple[GalleryName, ...]:
         msg = f"galleries: purpose {submission.purpose} may not search {', '.join(forbidden)}"
         raise NotPermitted(msg)
     return tuple(sorted(submission.galleries or rule.galleries))
+
+
+def regime_of(purpose: Purpose, said: Regime | None) -> Regime:
+    """Return the law that a search for this purpose is made under: the only one that there is, or the one said.
+
+    Raises:
+        NotPermitted: another one was said than the purpose allows, or none where there are two.
+
+    """
+    allowed = RULES[purpose].regimes
+    if said in allowed:
+        return said
+    if said is None and len(allowed) == 1:
+        return next(iter(allowed))
+    msg = f"regime: for purpose {purpose}, say {' or '.join(sorted(allowed))}"
+    raise NotPermitted(msg)
 
 
 _BY_HARM: Final = {Harm.CHILD_AT_RISK: 0, Harm.LIFE_AT_RISK: 1, Harm.SERIOUS: 3, Harm.OTHER: 4}

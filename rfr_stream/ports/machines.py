@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol, TypeAlias
 from uuid import UUID
 
@@ -18,19 +19,36 @@ Templates: TypeAlias = NDArray[np.float32]
 
 # --- blobs ----------------------------------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
+class OnDisk:
+    """A file, and the size and SHA-256 that its bytes had when they came; a store reads it in pieces and leaves it."""
+
+    path: Path
+    sha256: str
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class NewBlob:
     """Bytes to keep under a key (`[A-Za-z0-9][A-Za-z0-9._-]*`, parts joined by `/`); the same key again overwrites."""
 
     key: str
-    data: bytes
+    data: bytes | OnDisk
     media_type: str
+
+    @property
+    def size(self) -> int:
+        """In bytes."""
+        return self.data.bytes if isinstance(self.data, OnDisk) else len(self.data)
 
 
 class BlobStore(Protocol):
     """Bytes by claim check."""
 
     async def put(self, blobs: Sequence[NewBlob]) -> list[BlobRef]:
-        """Keep the bytes; once this returns they survive the death of this process."""
+        """Keep the bytes; once this returns they survive the death of this process.
+
+        A file that is not any more what was hashed is `Unavailable`, and is not kept.
+        """
 
     async def get(self, refs: Sequence[BlobRef]) -> list[bytes | Rejected]:
         """Return the bytes whose size and SHA-256 are those of the reference, or `MissingBlob` in their place."""

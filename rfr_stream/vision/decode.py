@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
+from pathlib import Path
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -26,6 +27,7 @@ FORMATS: Final = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", *(("AVIF",) if features.
 Image.MAX_IMAGE_PIXELS = None
 
 _ISO_BRANDS: Final = {b"heic": "HEIC", b"heix": "HEIC", b"mif1": "HEIC", b"msf1": "HEIC", b"avif": "AVIF"}
+_BRAND_BYTES: Final = 12
 _FULL_RANGE_16: Final = ("I;16", "I;16B", "I;16L", "I;16N")
 _UPRIGHT: Final = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -88,6 +90,19 @@ def bytes_opened(file: bytes) -> int:
             return 3 * image.width * image.height
     except Exception:  # noqa: BLE001 - `decode` says what is wrong with it
         return 0
+
+
+def pixels_in(path: Path) -> int:
+    """Return how many pixels the picture in a file has, by its header; nothing of it is decoded.
+
+    Raises:
+        BadImage: there is no header of an allowed format.
+
+    """
+    with path.open("rb") as file:
+        beginning = file.read(_BRAND_BYTES)
+    with _faults_named(beginning), Image.open(path, formats=FORMATS) as image:
+        return image.width * image.height
 
 
 def encode(pixels: ImageHwc) -> bytes:

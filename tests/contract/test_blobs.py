@@ -11,9 +11,9 @@ from s3_server import S3Server
 from rfr_stream.adapters.files import FileBlobs
 from rfr_stream.adapters.memory.blobs import MemoryBlobs
 from rfr_stream.adapters.s3 import S3Blobs
-from rfr_stream.errors import MissingBlob, Rejected
+from rfr_stream.errors import MissingBlob, Rejected, Unavailable
 from rfr_stream.events import BlobRef
-from rfr_stream.ports import BlobStore, NewBlob
+from rfr_stream.ports import BlobStore, NewBlob, OnDisk
 
 BUCKET = "images"
 PIXELS = b"\x89PNG of somebody"
@@ -44,6 +44,11 @@ def new(key: str = "a/b.png", data: bytes = PIXELS) -> NewBlob:
     return NewBlob(key, data, "image/png")
 
 
+def on_disk(path: Path) -> OnDisk:
+    data = path.read_bytes()
+    return OnDisk(path, hashlib.sha256(data).hexdigest(), len(data))
+
+
 async def keep(store: BlobStore, key: str = "a/b.png", data: bytes = PIXELS) -> BlobRef:
     return (await store.put([new(key, data)]))[0]
 
@@ -61,6 +66,37 @@ async def test_what_was_put_comes_back_in_the_order_asked_for(store: BlobStore) 
     blobs = [new(f"chips/{n}.png", bytes([n]) * (60_000 + n)) for n in range(40)]
     refs = await store.put(blobs)
     assert await store.get(refs[::-1]) == [blob.data for blob in blobs][::-1]
+
+
+async def test_a_file_is_kept_as_its_bytes_would_be_and_stays(store: BlobStore, tmp_path: Path) -> None:
+    (tmp_path / "whole").write_bytes(PIXELS * 100_000)
+    (tmp_path / "none").touch()
+    files = [on_disk(tmp_path / "whole"), on_disk(tmp_path / "none")]
+    refs = await store.put([NewBlob(f"k/{number}", file, "image/png") for number, file in enumerate(files)])
+    assert await store.get(refs) == [PIXELS * 100_000, b""]
+    assert refs[0] == await keep(store, "k/0", PIXELS * 100_000)
+    assert (tmp_path / "whole").read_bytes() == PIXELS * 100_000
+
+
+async def test_a_file_larger_than_one_request_is_kept_whole(store: BlobStore, tmp_path: Path) -> None:
+    with (tmp_path / "large").open("wb") as file:
+        for number in range(40):
+            file.write(bytes([number]) * 2**20)
+    (ref,) = await store.put([NewBlob("k", on_disk(tmp_path / "large"), "image/png")])
+    got = await fetch(store, ref)
+    assert isinstance(got, bytes)
+    assert hashlib.sha256(got).hexdigest() == ref.sha256
+
+
+@pytest.mark.parametrize("size", [len(PIXELS), 40 * 2**20], ids=["small", "large"])
+async def test_a_file_that_is_not_what_was_hashed_is_not_kept(store: BlobStore, tmp_path: Path, size: int) -> None:
+    before = await keep(store, "k")
+    (tmp_path / "file").write_bytes(bytes(size))
+    said = on_disk(tmp_path / "file")
+    (tmp_path / "file").write_bytes(bytes(size - 1) + b"!")
+    with pytest.raises(Unavailable):
+        await store.put([NewBlob("k", said, "image/png")])
+    assert await fetch(store, before) == PIXELS
 
 
 async def test_a_reference_says_where_the_bytes_lie_and_which_they_are(store: BlobStore) -> None:

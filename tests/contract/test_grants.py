@@ -18,13 +18,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from rfr_stream.adapters.desk import SqlDesk
 from rfr_stream.adapters.ledger import SqlLedger
+from rfr_stream.adapters.reception import SqlReception
 from rfr_stream.desk import Alert, AlertKind, Operation
 from rfr_stream.errors import NotPermitted
-from rfr_stream.policy import Role
+from rfr_stream.policy import Role, stated
 from rfr_stream.ports import CaseState
+from rfr_stream.reception import Client, Door
 
 GRANTS: Final = Path(__file__).parents[2] / "deploy" / "postgresql" / "grants.sql"
-ROLES: Final = ("rfr_review", "rfr_console", "rfr_stage")
+ROLES: Final = ("rfr_review", "rfr_console", "rfr_reception", "rfr_stage")
 REFUSED: Final = "permission denied for table"
 
 
@@ -152,6 +154,27 @@ async def test_the_review_stage_does_its_whole_work(granted: Granted) -> None:
         assert await ledger.unpublished(9) == []
     assert results
     assert await granted.may("rfr_review", "decisions") == {"SELECT", *WRITING}
+
+
+async def test_the_reception_lets_nobody_in_and_changes_no_case(granted: Granted) -> None:
+    now = builders.NOW
+    async with SqlLedger(granted.owner) as ledger:
+        await SqlReception(ledger).add("portal-1", Door.OFFICER)
+    async with SqlLedger(granted.user("rfr_reception")) as ledger:
+        store = SqlReception(ledger)
+        assert await store.client("portal-1") == Client("portal-1", Door.OFFICER)
+        assert await store.reserve("portal-1", "key", "digest", now)
+        await store.require_own_words("officer-1", stated("case-1", "words of one's own"), now)
+        about = uuid4()
+        await store.note("portal-1", [about], now)
+        assert await store.has_sent("portal-1", about)
+        assert await ledger.case(about) is None
+        with pytest.raises(ProgrammingError, match=REFUSED):
+            await store.add("portal-2", Door.OFFICER)
+    for table in ("cases", "decisions", "clients"):
+        assert await granted.may("rfr_reception", table) == {"SELECT"}
+    for table in ("reviewers", "held_references", "accounts", "outbox", "seeds"):
+        assert await granted.may("rfr_reception", table) == set()
 
 
 async def test_a_stage_knows_references_and_no_case(granted: Granted) -> None:

@@ -16,7 +16,11 @@ from rfr_stream.adapters.memory.vision import PlantedFace, plant_file
 from rfr_stream.commands import _context
 from rfr_stream.events import Event
 
-REQUEST: Final = ("--source", "officer", "--case", "case-77", "--purpose", "suspect", "--basis", "burglary")
+REQUEST: Final = (
+    *("--source", "officer", "--case", "case-77", "--purpose", "suspect", "--basis", "burglary", "--harm", "other"),
+    *("--necessity", "Nobody on the street knew them, and there is no other image."),
+    *("--origin", "cctv", "--obtained", "Seized from the shop's recorder.", "--exhibit", "AB/1"),
+)
 
 
 @pytest.fixture

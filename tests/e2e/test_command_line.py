@@ -69,7 +69,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     folder = tmp_path_factory.mktemp("house")
     log = (folder / "up.log").open("wb")
     with log:
-        any_port = {**os.environ, "RFR_DESK__PORT": "0"}  # noqa: TID251 - passed on
+        any_port = {**os.environ, "RFR_DESK__PORT": "0", "RFR_INTAKE__PORT": "0"}  # noqa: TID251 - passed on
         up = subprocess.Popen([*RFR, "--data-dir", str(folder / "data"), "up"], stdout=log, stderr=log, env=any_port)
     try:
         _wait_for(folder / "data" / "house.json", up, folder / "up.log")
@@ -203,7 +203,9 @@ def _enrol(house: House) -> list[str]:
 def _submission(image: Path) -> list[str | Path]:
     return [
         *("submit", image, "--source", "officer", "--case", "C-77/26", "--purpose", "suspect"),
-        *("--basis", "DPA 2018 s.35(5)", "--by", "officer-31"),
+        *("--basis", "DPA 2018 s.35(5)", "--by", "officer-31", "--harm", "other", "--origin", "cctv"),
+        *("--obtained", "Seized from the shop's recorder.", "--exhibit", "AB/1"),
+        *("--necessity", "Nobody on the street knew them, and there is no other image."),
     ]
 
 

@@ -34,6 +34,7 @@ from rfr_stream.events import (
     IdentificationConfirmed,
     Outcome,
     Purpose,
+    Regime,
     SubjectChosen,
     SubmissionClosed,
     Support,
@@ -104,7 +105,7 @@ async def enrol(talk: Talk, people: dict[str, bytes]) -> None:
 
 def asking(**fields: Any) -> dict[str, Any]:  # noqa: ANN401 - any field of a request
     """Return what every door wants to know."""
-    return {"purpose": Purpose.SUSPECT, "case_ref": f"case-{uuid4()}", "legal_basis": "burglary", **fields}
+    return builders.asked(**{"case_ref": f"case-{uuid4()}", **fields})
 
 
 async def officer_asks(talk: Talk, file: bytes, **fields: Any) -> UUID:  # noqa: ANN401
@@ -121,7 +122,7 @@ async def public_asks(talk: Talk, file: bytes) -> UUID:
 
 
 async def unit_asks(talk: Talk, file: bytes) -> UUID:
-    request = UnitRequest(submitted_by="unit-3", **asking(purpose=Purpose.MISSING, legal_basis="a person is missing"))
+    request = UnitRequest(submitted_by="unit-3", **asking(purpose=Purpose.MISSING, regime=Regime.GENERAL))
     sent = missing_persons.submit([file], request, blobs=talk.blobs, publish=talk.bus.publish)
     return await handed_in([report async for report in sent])
 

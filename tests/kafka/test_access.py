@@ -35,7 +35,7 @@ from rfr_stream import stages
 from rfr_stream.adapters.keys import KeyVerifier
 from rfr_stream.adapters.memory.vision import PlantedFace
 from rfr_stream.errors import Unavailable
-from rfr_stream.events import CandidatesReady, Event, GalleryName, IdentificationConfirmed, Purpose
+from rfr_stream.events import CandidatesReady, Event, GalleryName, IdentificationConfirmed
 from rfr_stream.settings import KafkaSettings, Settings, VisionSettings
 from topics import Record, Topic, access, acls, admin
 from topics._client import NotAllowed, client_options
@@ -43,6 +43,7 @@ from topics.access import Operation, Principal, Resource, Right
 from topics.acls import Difference, Kind, Permission, Rule
 from topics.bus import Bus
 from topics.embedded import EmbeddedKafka
+from topics.lag import Lag
 from topics.tail import read_tail
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -103,6 +104,20 @@ async def test_a_hand_made_event_is_refused_from_everybody_but_one(cluster: Guar
     assert not [who for who in (*others, STRANGER) if await offered(cluster, who, [topic])]
     assert (await ends(cluster))[topic.name] == before[topic.name]
     assert await offered(cluster, alone, [topic]) == {topic}
+
+
+@pytest.mark.parametrize("door", [access.OFFICER, access.PUBLIC_APPEAL, access.MISSING_PERSONS], ids=str)
+async def test_a_door_sees_how_long_the_line_behind_it_is(cluster: Guarded, door: Principal) -> None:
+    (group,) = topics.SUBMISSIONS.groups
+    async with cluster.bus(door.name, door.rights) as bus, Lag(bus.options) as lag:
+        assert await lag.messages(topics.SUBMISSIONS, group) >= 0
+
+
+async def test_who_writes_a_topic_does_not_therefore_see_how_far_others_are(cluster: Guarded) -> None:
+    (group,) = topics.SUBMISSIONS.groups
+    async with cluster.bus(access.REVIEW.name) as bus, Lag(bus.options) as lag:
+        with pytest.raises(Unavailable, match="GroupAuthorizationFailed"):
+            await lag.messages(topics.SUBMISSIONS, group)
 
 
 async def offered(cluster: Guarded, who: str, to: Sequence[Topic]) -> set[Topic]:
@@ -200,9 +215,7 @@ async def enrolled(cluster: Guarded, here: House, file: bytes) -> None:
 
 async def listed(cluster: Guarded, here: House, file: bytes) -> CandidatesReady:
     """Let an officer ask, and wait until people may look at the list."""
-    request = OfficerRequest(
-        purpose=Purpose.SUSPECT, case_ref="case-guarded", legal_basis="burglary", submitted_by="officer-1"
-    )
+    request = OfficerRequest(submitted_by="officer-1", **builders.asked(case_ref="case-guarded"))
     async with cluster.bus(access.OFFICER.name) as bus:
         (report,) = [each async for each in officer.submit([file], request, blobs=here.blobs, publish=bus.publish)]
     assert report.derived_id, report.reason

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import cast
 
+import builders
 import pytest
 
 import topics
@@ -14,7 +15,7 @@ from producers._handed_in import HandedIn
 from producers._intake import CHUNK_FILES, Report, Verdict
 from producers.officer import OfficerRequest
 from rfr_stream.adapters.files import FileBlobs
-from rfr_stream.events import ImageSubmitted, Purpose, Submission
+from rfr_stream.events import ImageSubmitted, Submission
 from rfr_stream.settings import KafkaSettings
 from topics import admin
 from topics.bus import Bus
@@ -39,9 +40,7 @@ asyncio.run(main())
 
 async def hand_in(data_dir: Path, case_ref: str, bootstrap_servers: str) -> AsyncIterator[Report]:
     """Yield the reports of handing in everything in the folder `in`, as the command line would."""
-    request = OfficerRequest(
-        purpose=Purpose.SUSPECT, case_ref=case_ref, legal_basis="investigation of an offence", submitted_by="officer-1"
-    )
+    request = OfficerRequest(submitted_by="officer-1", **builders.asked(case_ref=case_ref))
     bus = Bus(KafkaSettings(), bootstrap_servers=bootstrap_servers, client_id="test-producers")
     async with FileBlobs(data_dir / "blobs") as blobs, bus:
         with HandedIn(data_dir / "journal.sqlite") as journal:

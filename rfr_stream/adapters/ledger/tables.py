@@ -287,3 +287,37 @@ alerts: Final = Table(
     Column("submission_id", Uuid),
     Column("detail", Text, nullable=False),
 )
+# --- reception: machines that hand images in ------------------------------------------------------------------------
+clients: Final = Table(
+    "clients",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("door", String(32), nullable=False),
+    Column("generation", Integer, nullable=False),
+    Column("revoked_at", Instant),
+)
+received: Final = Table(
+    "received",
+    metadata,
+    Column("submission_id", Uuid, primary_key=True),
+    Column("client", String(64), primary_key=True),
+    Column("at", Instant, nullable=False),
+)
+receipts: Final = Table(
+    "receipts",
+    metadata,
+    Column("client", String(64), primary_key=True),
+    Column("key", String(128), primary_key=True),
+    Column("digest", String(64), nullable=False),
+    Column("at", Instant, nullable=False),
+)
+necessities: Final = Table(
+    "necessities",
+    metadata,
+    Column("sequence", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("submitted_by", String(128), nullable=False),
+    Column("case_ref", String(128), nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("at", Instant, nullable=False),
+    Index("necessities_by_submitter", "submitted_by", "sequence"),
+)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from rfr_stream.adapters._claims import key_of, refer, verified
+from rfr_stream.adapters._claims import key_of, pieces, refer, verified
 from rfr_stream.errors import Rejected, settle
 from rfr_stream.events import BlobRef
 from rfr_stream.ports import NewBlob
@@ -18,7 +18,7 @@ class MemoryBlobs:
 
     async def put(self, blobs: Sequence[NewBlob]) -> list[BlobRef]:
         refs = [refer(self._prefix, blob) for blob in blobs]
-        self.kept.update((blob.key, blob.data) for blob in blobs)
+        self.kept |= {blob.key: b"".join(pieces(blob.data)) for blob in blobs}
         return refs
 
     async def get(self, refs: Sequence[BlobRef]) -> list[bytes | Rejected]:

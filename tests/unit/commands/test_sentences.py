@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import builders
 import pytest
 from pydantic import ValidationError
 from typer.testing import CliRunner
@@ -13,7 +14,7 @@ from rfr_stream.errors import Unavailable
 from rfr_stream.settings import Settings
 from topics.bus import SendFailed
 
-REQUEST = {"purpose": "suspect", "case_ref": "C-1", "legal_basis": "s.35", "submitted_by": "officer-31"}
+NECESSITY = "Nobody on the street knew them, and there is no other image."
 
 
 def said(error: BaseException) -> str:
@@ -22,7 +23,7 @@ def said(error: BaseException) -> str:
 
 def test_a_field_is_called_by_its_option_and_its_value_is_not_quoted() -> None:
     with pytest.raises(ValidationError) as caught:
-        OfficerRequest.model_validate({**REQUEST, "submitted_by": "Jane Doe"})
+        OfficerRequest(submitted_by="Jane Doe", **builders.asked())
     assert said(caught.value).startswith("--by: a reference, no name")
     assert "Jane" not in said(caught.value)
 
@@ -55,6 +56,14 @@ def test_an_error_of_ours_speaks_for_itself() -> None:
         (["submit", "{file}", "--frame-time-s", "3"], "needs both"),
         (["submit", "{folder}/absent.jpg"], "does not exist"),
         (["submit", "{file}", "--by", "Jane Doe"], "--by: a reference, no name"),
+        (["submit", "{file}", "--necessity", "We need it."], "--necessity: String should have at least 40 characters"),
+        (["submit", "{file}", "--origin", "sketch"], "Invalid value for '--origin'"),
+        (["submit", "{file}", "--obtained", ""], "--origin, --obtained, --exhibit: "),
+        (["submit", "{file}", "--found-where", "a river bank"], "--found-where, --found-at: "),
+        (
+            ["submit", "{file}", "--source", "missing_person", "--purpose", "missing"],
+            "regime: for purpose missing, say",
+        ),
         (["submit", "{file}"], "start one with"),
         (["cases"], "no such data directory"),
         (["up", "--stage", "detction"], "no such stage: detction; there are detection"),
@@ -83,7 +92,18 @@ def _with_defaults(command: list[str]) -> list[str]:
     """Add what `submit` demands and the test does not care about."""
     if command[0] != "submit":
         return command
-    defaults = {"--source": "officer", "--case": "C-1", "--purpose": "suspect", "--basis": "s.35", "--by": "officer-31"}
+    defaults = {
+        "--source": "officer",
+        "--case": "C-1",
+        "--purpose": "suspect",
+        "--basis": "s.35",
+        "--by": "officer-31",
+        "--harm": "other",
+        "--necessity": NECESSITY,
+        "--origin": "cctv",
+        "--obtained": "Seized from the shop's recorder.",
+        "--exhibit": "AB/1",
+    }
     return [*command, *(part for name, value in defaults.items() if name not in command for part in (name, value))]
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from rfr_stream import policy
 from rfr_stream.errors import NotPermitted
-from rfr_stream.events import GalleryName, Harm, Purpose, Source
+from rfr_stream.events import GalleryName, Harm, Purpose, Regime, Source
 from rfr_stream.policy import RULES
 
 
@@ -41,6 +41,22 @@ class TestSearchable:
 
         asked = builders.submission(purpose=purpose, authoriser="chief-1", necessity="the only lead")
         assert GalleryName.CUSTODY in policy.searchable(asked)
+
+    @pytest.mark.parametrize("purpose", [Purpose.SUSPECT, Purpose.VICTIM, Purpose.WITNESS])
+    def test_who_is_sought_for_an_offence_is_sought_under_part_3_alone(self, purpose: Purpose) -> None:
+        assert policy.regime_of(purpose, None) is Regime.LAW_ENFORCEMENT
+        with pytest.raises(NotPermitted, match=r"^regime: for purpose \w+, say dpa_2018_part_3$"):
+            policy.regime_of(purpose, Regime.GENERAL)
+
+    @pytest.mark.parametrize("purpose", [Purpose.MISSING, Purpose.DECEASED])
+    def test_of_the_missing_and_the_deceased_the_law_must_be_said(self, purpose: Purpose) -> None:
+        assert [policy.regime_of(purpose, said) for said in Regime] == list(Regime)
+        with pytest.raises(NotPermitted, match=r"^regime: .* say dpa_2018_part_3 or uk_gdpr$"):
+            policy.regime_of(purpose, None)
+
+    def test_a_law_that_the_purpose_does_not_allow_is_refused_wherever_it_comes_from(self) -> None:
+        with pytest.raises(NotPermitted, match=r"^regime: "):
+            policy.searchable(builders.submission(regime=Regime.GENERAL))
 
     def test_each_door_admits_its_own_purposes_alone(self) -> None:
         def admitted(purpose: Purpose, source: Source) -> bool:

@@ -9,24 +9,26 @@ import builders
 import pytest
 from pydantic import ValidationError
 
-from producers import missing_persons, public_appeal, references
+from producers import missing_persons, officer, public_appeal, references
 from producers._handed_in import HandedIn
 from producers._intake import Verdict
 from rfr_stream.adapters.memory.blobs import MemoryBlobs
 from rfr_stream.errors import NotPermitted
 from rfr_stream.events import (
     Event,
+    Found,
     GalleryName,
     HoldRecord,
     ImageSubmitted,
     Purpose,
     ReferenceErased,
     ReferenceSubmitted,
+    Regime,
     Source,
 )
 
 IMAGE = b"\x89PNG\r\n\x1a\n and so on"
-ASKED = {"case_ref": "case-1", "legal_basis": "to find who is missing"}
+MISSING = builders.asked(purpose=Purpose.MISSING, regime=Regime.GENERAL)
 
 
 class Recorder:
@@ -43,19 +45,68 @@ def bus() -> Recorder:
 
 
 async def test_an_appeal_is_answered_for_by_the_officer_who_endorses_it(bus: Recorder) -> None:
-    request = public_appeal.AppealRequest(purpose=Purpose.MISSING, endorsed_by="officer-7", **ASKED)
+    request = public_appeal.AppealRequest(endorsed_by="officer-7", **MISSING)
     assert [r async for r in public_appeal.submit([IMAGE], request, blobs=MemoryBlobs(), publish=bus.publish)]
     (event,) = bus.events
     submission = cast(ImageSubmitted, event).submission
     assert (submission.source, submission.submitted_by) == (Source.PUBLIC_APPEAL, "officer-7")
 
 
+@pytest.mark.parametrize("field", ["purpose", "harm", "case_ref", "legal_basis", "necessity", "provenance"])
+def test_what_makes_a_search_lawful_has_no_default(field: str) -> None:
+    said = {name: value for name, value in MISSING.items() if name != field}
+    with pytest.raises(ValidationError, match=f"{field}\n  Field required"):
+        public_appeal.AppealRequest.model_validate({"endorsed_by": "officer-7", **said})
+
+
+@pytest.mark.parametrize("necessity", ["to find them", "necessary" + " " * 100, ""])
+def test_necessity_takes_more_than_a_few_words(necessity: str) -> None:
+    with pytest.raises(ValidationError, match="necessity\n"):
+        missing_persons.UnitRequest(submitted_by="unit-1", **{**MISSING, "necessity": necessity})
+
+
+@pytest.mark.parametrize("made", ["composite", "sketch", "e_fit", "generated", "look_alike"])
+def test_what_nobody_took_has_no_name(made: str) -> None:
+    provenance = {"origin": made, "obtained": "drawn by hand", "exhibit_ref": "AB/1"}
+    with pytest.raises(ValidationError, match=r"provenance\.origin\n"):
+        missing_persons.UnitRequest(submitted_by="unit-1", **{**MISSING, "provenance": provenance})
+
+
+def test_of_the_deceased_alone_it_is_said_where_they_were_found() -> None:
+    with pytest.raises(ValidationError, match=r"found\n.*say where and when"):
+        missing_persons.UnitRequest(submitted_by="unit-1", **{**MISSING, "purpose": Purpose.DECEASED})
+    found = Found(where="a river bank", when=builders.NOW)
+    with pytest.raises(ValidationError, match=r"found\n.*of nobody else"):
+        missing_persons.UnitRequest(submitted_by="unit-1", **{**MISSING, "found": found})
+
+
+async def test_a_unit_that_does_not_say_which_law_is_refused_before_any_file_is_opened(bus: Recorder) -> None:
+    request = missing_persons.UnitRequest(submitted_by="unit-1", **{**MISSING, "regime": None})
+    with pytest.raises(NotPermitted, match=r"^regime: "):
+        _ = [r async for r in missing_persons.submit([IMAGE], request, blobs=MemoryBlobs(), publish=bus.publish)]
+    assert bus.events == []
+
+
+async def test_what_was_asked_stands_in_the_event(bus: Recorder) -> None:
+    found = Found(where="a river bank", when=builders.NOW)
+    said = {**MISSING, "purpose": Purpose.DECEASED, "found": found, "age_at_capture": 41}
+    request = missing_persons.UnitRequest(submitted_by="unit-1", **said)
+    assert [r async for r in missing_persons.submit([IMAGE], request, blobs=MemoryBlobs(), publish=bus.publish)]
+    submission = cast(ImageSubmitted, bus.events[0]).submission
+    assert (submission.regime, submission.age_at_capture, submission.found) == (Regime.GENERAL, 41, found)
+    assert (submission.harm, submission.provenance) == (said["harm"], said["provenance"])
+
+
+async def test_the_law_of_a_search_for_an_offender_goes_without_saying(bus: Recorder) -> None:
+    request = officer.OfficerRequest(submitted_by="officer-1", **builders.asked())
+    assert [r async for r in officer.submit([IMAGE], request, blobs=MemoryBlobs(), publish=bus.publish)]
+    assert cast(ImageSubmitted, bus.events[0]).submission.regime is Regime.LAW_ENFORCEMENT
+
+
 @pytest.mark.parametrize("field", ["contributor", "contact", "email", "submitted_by", "name"])
 def test_nothing_about_a_contributor_is_accepted(field: str) -> None:
     with pytest.raises(ValidationError, match="Extra inputs"):
-        public_appeal.AppealRequest.model_validate(
-            {"purpose": Purpose.MISSING, "endorsed_by": "officer-7", **ASKED, field: "Jane"}
-        )
+        public_appeal.AppealRequest.model_validate({"endorsed_by": "officer-7", **MISSING, field: "Jane"})
 
 
 @pytest.mark.parametrize(
@@ -63,14 +114,15 @@ def test_nothing_about_a_contributor_is_accepted(field: str) -> None:
     [(Purpose.MISSING, Source.MISSING_PERSON), (Purpose.DECEASED, Source.DECEASED_PERSON)],
 )
 async def test_the_units_door_says_whom_it_looks_for(bus: Recorder, purpose: Purpose, source: Source) -> None:
-    request = missing_persons.UnitRequest.model_validate({"purpose": purpose, "submitted_by": "unit-1", **ASKED})
+    found = Found(where="a river bank", when=builders.NOW) if purpose is Purpose.DECEASED else None
+    request = missing_persons.UnitRequest(submitted_by="unit-1", **{**MISSING, "purpose": purpose, "found": found})
     assert [r async for r in missing_persons.submit([IMAGE], request, blobs=MemoryBlobs(), publish=bus.publish)]
     assert cast(ImageSubmitted, bus.events[0]).submission.source is source
 
 
 def test_the_units_door_is_not_for_suspects() -> None:
     with pytest.raises(ValidationError, match="purpose"):
-        missing_persons.UnitRequest.model_validate({"purpose": Purpose.SUSPECT, "submitted_by": "unit-1", **ASKED})
+        missing_persons.UnitRequest.model_validate(builders.asked(submitted_by="unit-1"))
 
 
 def enrolment(*, person_id: str = "person-1", **hold: Any) -> references.Enrolment:  # noqa: ANN401

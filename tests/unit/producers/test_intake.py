@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import cast
 
+import builders
 import pytest
 from pydantic import ValidationError
 
@@ -40,13 +41,7 @@ class Recorder:
 
 
 def asking(**fields: object) -> OfficerRequest:
-    asked = {
-        "purpose": Purpose.SUSPECT,
-        "case_ref": "case-1",
-        "legal_basis": "investigation of an offence",
-        "submitted_by": "officer-1",
-    }
-    return OfficerRequest.model_validate({**asked, **fields})
+    return OfficerRequest.model_validate(builders.asked(**{"submitted_by": "officer-1", **fields}))
 
 
 def image(number: int = 0, *, size: int = 100) -> bytes:
@@ -139,7 +134,12 @@ async def test_without_a_journal_a_second_run_says_the_same_with_the_same_ids() 
 async def test_a_changed_request_is_not_mistaken_for_the_old_one(tmp_path: Path) -> None:
     with HandedIn(tmp_path / "journal.sqlite") as journal:
         await submit([image()], Recorder(), journal=journal)
-        (report,) = await submit([image()], Recorder(), journal=journal, request=asking(necessity="strictly"))
+        (report,) = await submit(
+            [image()],
+            Recorder(),
+            journal=journal,
+            request=asking(necessity="strictly, and nothing else has helped so far"),
+        )
     assert report.outcome is Verdict.ACCEPTED
 
 

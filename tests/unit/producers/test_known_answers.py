@@ -15,9 +15,7 @@ from rfr_stream.events import Event, ImageSubmitted, Purpose
 from rfr_stream.ports import Seed
 
 IMAGE: Final = b"\x89PNG\r\n\x1a\n and so on"
-REQUEST: Final = officer.OfficerRequest(
-    purpose=Purpose.SUSPECT, case_ref="case-1", legal_basis="burglary", submitted_by="officer-1"
-)
+REQUEST: Final = officer.OfficerRequest(submitted_by="officer-1", **builders.asked())
 
 
 class Recorder(MemoryLedger):

@@ -1,0 +1,175 @@
+"""One upload: the request first, then images, straight onto disk; nothing is acknowledged before all of it is durable.
+
+All or nothing: where one image is refused, none of the request's is kept.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import sha256
+from http import HTTPStatus
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final
+from uuid import UUID
+
+from pydantic import ValidationError
+
+from producers._admission import BEGINNING_BYTES, Original, media_type
+from producers._intake import hand_in
+from producers._request import ProbeForm, Request, require_permitted
+from producers.reception._parts import Parts
+from producers.reception._reception import Reception
+from producers.reception._refusals import Refused, forbidden, invalid, no_image
+from rfr_stream.errors import BadImage, NotPermitted, Unavailable
+from rfr_stream.events import Still, canonical
+from rfr_stream.policy import stated
+from rfr_stream.ports import OnDisk
+from rfr_stream.reception import Client
+from rfr_stream.vision.decode import pixels_in
+
+MAX_REQUEST_BYTES: Final = 64 * 1024
+_NOT_OPENED: Final = frozenset({"image/heic"})
+"""Kept for what it is; its sender is told by the outcome to convert it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """What a client sends: a form of parts, and the key under which it may send the same again."""
+
+    client: Client
+    parts: Parts
+    asks: type[Request]
+    key: str | None = None
+
+
+async def take_in(upload: Upload, here: Reception) -> list[UUID]:
+    """Return the submissions, one for each image, in order; by then all are durable.
+
+    Raises:
+        Refused: its sender can mend it.
+
+        Unavailable: store, bus, ledger or scanner are away; the same again does no harm.
+
+    """
+    names = aiter(upload.parts)
+    form = await _form(upload, names, here)
+    with _disk(), TemporaryDirectory(dir=here.spool) as folder:
+        originals = [each async for each in _originals(upload, names, Path(folder), here)]
+        _require_images(form.request, len(originals))
+        await _require_own_key(upload, form, originals, here)
+        said = {form.derive(each.sha256): (form, each) for each in originals}
+        await hand_in(list(said.values()), blobs=here.blobs, publish=here.publish)
+    await here.store.note(upload.client.name, list(said), here.clock())
+    return [form.derive(each.sha256) for each in originals]
+
+
+async def _form(upload: Upload, names: AsyncIterator[str], here: Reception) -> ProbeForm:
+    """Return what is asked, as policy permits it, before the first image has come."""
+    if await anext(names, None) != "request":
+        raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, "request", "the first part; JSON that says what is asked")
+    said = b""
+    async for piece in upload.parts.data():
+        said += piece
+        if len(said) > MAX_REQUEST_BYTES:
+            raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "request", f"at most {MAX_REQUEST_BYTES} bytes")
+    try:
+        form = upload.asks.model_validate_json(said).form()
+        require_permitted(form)
+        if form.request.demo is not here.demo:
+            raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, "request.demo", f"{here.demo}, at this reception".lower())
+        words = stated(form.request.case_ref, form.request.necessity)
+        await here.store.require_own_words(form.submitted_by, words, here.clock())
+    except ValidationError as error:
+        raise invalid(error, within="request") from None
+    except NotPermitted as error:
+        raise forbidden(error, within="request") from None
+    return form
+
+
+async def _originals(
+    upload: Upload, names: AsyncIterator[str], folder: Path, here: Reception
+) -> AsyncIterator[Original]:
+    number = 0
+    async for name in names:
+        if name != "image":
+            fix = "after `request`, parts named `image` alone"
+            raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, "body", fix)
+        if number == here.settings.max_images:
+            fix = f"at most {number}; send the others in another request"
+            raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "image", fix)
+        yield await _original(upload.parts.data(), folder / str(number), f"image[{number}]", here)
+        number += 1
+
+
+async def _original(data: AsyncIterator[bytes], path: Path, within: str, here: Reception) -> Original:
+    """Write an image down and look at it from outside: what it begins with, how large it is, what the scanner says."""
+    digest, size, kind = sha256(), 0, ""
+    beginning = b""
+    with path.open("xb") as file:
+        async for piece in data:
+            size += len(piece)
+            if size > here.max_image_bytes:
+                fix = f"at most {here.max_image_bytes} bytes"
+                raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, within, fix)
+            digest.update(piece)
+            file.write(piece)
+            beginning += piece[: BEGINNING_BYTES - len(beginning)]
+            if len(beginning) == BEGINNING_BYTES and not kind:
+                kind = _kind(beginning, within)  # before the rest of it has come
+    if not size:
+        raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, within, "empty; send the original file")
+    original = Original(OnDisk(path, digest.hexdigest(), size), digest.hexdigest(), kind or _kind(beginning, within))
+    await _require_harmless(original, path, within, here)
+    return original
+
+
+def _kind(beginning: bytes, within: str) -> str:
+    try:
+        return media_type(beginning)
+    except BadImage as error:
+        raise no_image(error, within=within, status=HTTPStatus.UNSUPPORTED_MEDIA_TYPE) from None
+
+
+async def _require_harmless(original: Original, path: Path, within: str, here: Reception) -> None:
+    if original.media_type not in _NOT_OPENED:
+        try:
+            pixels = await asyncio.to_thread(pixels_in, path)
+        except BadImage as error:
+            raise no_image(error, within=within) from None
+        if pixels > here.max_image_pixels:
+            fix = f"at most {here.max_image_pixels} pixels"
+            raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, within, fix)
+    if here.scanner and not await here.scanner.is_clean(path):
+        fix = "the scanner found in it what would harm whoever opens it; do not send it again"
+        raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, within, fix)
+
+
+def _require_images(asked: Request, images_n: int) -> None:
+    if not images_n:
+        raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, "image", "one part or more, after `request`")
+    of_one_image = asked.subject is not None or not isinstance(asked.media, Still)
+    if of_one_image and images_n > 1:
+        fix = "`subject` and `media` are about one image; send each in a request of its own"
+        raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, "image", fix)
+
+
+async def _require_own_key(upload: Upload, form: ProbeForm, originals: list[Original], here: Reception) -> None:
+    """Refuse a key that this client has used for something else."""
+    if upload.key is None:
+        return
+    said = [*map(str, form.statement), *(each.sha256 for each in originals)]
+    digest = sha256(canonical(said)).hexdigest()
+    if not await here.store.reserve(upload.client.name, upload.key, digest, here.clock()):
+        fix = "a key of its own for every request; this one was used with another body"
+        raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, "Idempotency-Key", fix)
+
+
+@contextmanager
+def _disk() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        msg = f"spool: {error.strerror or type(error).__name__}"
+        raise Unavailable(msg) from error

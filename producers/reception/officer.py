@@ -1,0 +1,23 @@
+"""The officers' door."""
+
+from typing import Final
+
+from producers.officer import OfficerRequest
+from producers.reception._door import door
+from rfr_stream.reception import Door
+from topics import access
+
+OPENING: Final = door(
+    Door.OFFICER,
+    OfficerRequest,
+    principal=access.OFFICER,
+    example={
+        "purpose": "suspect",
+        "harm": "serious_harm",
+        "case_ref": "C-77/26",
+        "legal_basis": "DPA 2018 s.35(5)",
+        "necessity": "The recording is the only lead; nobody on the street knew them, and no appeal has helped.",
+        "provenance": {"origin": "cctv", "obtained": "Seized from the shop's recorder.", "exhibit_ref": "AB/1"},
+        "submitted_by": "officer-31",
+    },
+)

@@ -1,0 +1,70 @@
+"""What `docs/intake.md` tells people to type does what it says."""
+
+import asyncio
+import json
+import os
+import re
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+import reception_house
+from reception_house import ReceptionHouse, picture
+
+from producers.reception.status import state_of
+from rfr_stream.commands._serving import Address, served
+from rfr_stream.events import Outcome
+
+PAGE: Final = (Path(__file__).parents[2] / "docs" / "intake.md").read_text()
+
+
+def snippet(kind: str) -> str:
+    """Return the first example of this kind."""
+    found = re.search(rf"```{kind}\n(.*?)```", PAGE, re.DOTALL)
+    assert found, kind
+    return found[1]
+
+
+@pytest.fixture
+async def house(tmp_path: Path) -> AsyncIterator[ReceptionHouse]:
+    (tmp_path / "request.json").write_text(snippet("json"))
+    (tmp_path / "still.jpg").write_bytes(picture(1, "JPEG"))
+    async with reception_house.opened(tmp_path) as opened:
+        yield opened
+
+
+async def typed(house: ReceptionHouse, folder: Path, *command: str) -> str:
+    """Run a command where the page's files lie; return what it printed."""
+    async with served(house.app, Address("127.0.0.1", 0, setting="none")) as url:
+        known = {**os.environ, "RECEPTION": url, "TOKEN": await house.token()}  # noqa: TID251 - passed on
+        process = await asyncio.create_subprocess_exec(
+            *command, cwd=folder, env=known, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+        )
+        said, complaint = await asyncio.wait_for(process.communicate(), 60)
+    assert process.returncode == 0, (said, complaint)
+    return said.decode()
+
+
+async def test_with_curl(house: ReceptionHouse, tmp_path: Path) -> None:
+    said = json.loads(await typed(house, tmp_path, "bash", "-c", snippet("sh")))
+    (submission,) = house.behind.submissions
+    assert said["submissions"][0]["submission_id"] == str(submission.submission_id)
+    assert await house.kept() == [picture(1, "JPEG")]
+
+
+async def test_in_python(house: ReceptionHouse, tmp_path: Path) -> None:
+    said = json.loads(await typed(house, tmp_path, sys.executable, "-c", snippet("python")))
+    (submission,) = house.behind.submissions
+    assert said == {"submission_id": str(submission.submission_id), "state": "received"}
+
+
+def test_every_outcome_is_explained() -> None:
+    assert [outcome for outcome in Outcome if f"`{outcome}`" not in PAGE] == []
+    assert f"`{state_of(None)}`" in PAGE
+
+
+async def test_every_refusal_of_a_door_is_explained(house: ReceptionHouse) -> None:
+    responses = house.app.openapi()["paths"]["/officer/submissions"]["post"]["responses"]
+    assert [status for status in responses if not re.search(rf"^\| .*\b{status}\b.* \|", PAGE, re.MULTILINE)] == []
