@@ -7,6 +7,7 @@ Only IDENTIFICATIONS and OUTCOMES are for subscribers outside, who answer on ACK
 from typing import Final
 
 from rfr_stream.events import (
+    AppealImageReceived,
     CandidatesReady,
     CompetenceCertified,
     Event,
@@ -29,6 +30,7 @@ from topics._topic import FAULT, Record, Topic
 __all__ = [
     "ACKNOWLEDGEMENTS",
     "ALL",
+    "APPEALS",
     "CANDIDATES",
     "DECISIONS",
     "ENROLMENTS",
@@ -43,6 +45,13 @@ __all__ = [
     "topic_of",
 ]
 
+APPEALS: Final = Topic(
+    "appeals",
+    (AppealImageReceived,),
+    key="contribution_id",
+    purpose="what the public sent in to an appeal; nobody is searched for by it",
+    groups=("rfr-appeal",),
+)
 SUBMISSIONS: Final = Topic(
     "submissions",
     (ImageSubmitted,),
@@ -112,6 +121,7 @@ ENROLMENTS: Final = Topic(
 )
 
 ALL: Final = (
+    APPEALS,
     SUBMISSIONS,
     FACES,
     TEMPLATES,

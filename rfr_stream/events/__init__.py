@@ -5,6 +5,7 @@ ids only: no pixels, no vectors, no personal names. Its id is derived from what 
 says the same thing with the same id. A field may be added with a default; anything else is a new topic version.
 """
 
+from rfr_stream.events.appeal import AppealImageReceived
 from rfr_stream.events.gallery import HoldRecord, ReferenceErased, ReferenceSubmitted
 from rfr_stream.events.probe import (
     Candidate,
@@ -74,6 +75,7 @@ __all__ = [
     "CAVEAT",
     "NAMESPACE",
     "UNSIGNED",
+    "AppealImageReceived",
     "BlobRef",
     "BlobUri",
     "Candidate",
