@@ -1,8 +1,14 @@
 """What the public sent in, before anybody is searched for."""
 
+from typing import Annotated
 from uuid import UUID
 
+from pydantic import StringConstraints
+
 from rfr_stream.events.values import BlobRef, Event, Ref, derive_event_id, derive_id
+
+AppealRef = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$", min_length=1, max_length=64)]
+"""The case that the public was asked about. Narrower than other references: no address of a person fits into it."""
 
 
 class AppealImageReceived(Event):
@@ -15,7 +21,7 @@ class AppealImageReceived(Event):
     ce_type = "rfr.appeal-image-received.v1"
 
     contribution_id: UUID
-    appeal_ref: Ref
+    appeal_ref: AppealRef
     portal: Ref
     image: BlobRef
 

@@ -7,10 +7,12 @@ idempotent).
 """
 
 from rfr_stream.ports.ledger import (
+    Appeals,
     Case,
     Cases,
     CaseState,
     Change,
+    Contribution,
     Duty,
     Ledger,
     Outbox,
@@ -34,6 +36,8 @@ from rfr_stream.ports.machines import (
     Codec,
     Detector,
     Embedder,
+    Fingerprint,
+    Fingerprinter,
     Gallery,
     Hit,
     NewBlob,
@@ -45,6 +49,7 @@ from rfr_stream.ports.machines import (
 
 __all__ = [
     "Aligner",
+    "Appeals",
     "BlobStore",
     "Case",
     "CaseState",
@@ -52,9 +57,12 @@ __all__ = [
     "Change",
     "Chip",
     "Codec",
+    "Contribution",
     "Detector",
     "Duty",
     "Embedder",
+    "Fingerprint",
+    "Fingerprinter",
     "Gallery",
     "Hit",
     "Ledger",
