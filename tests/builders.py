@@ -155,7 +155,7 @@ def template(*, embedder: ModelIdentity | None = None) -> SubjectTemplate:
     )
 
 
-def appeal_image_received(name: str = "sent in", **fields: Any) -> AppealImageReceived:  # noqa: ANN401
+def appeal_image_received(name: str = "sent-in", **fields: Any) -> AppealImageReceived:  # noqa: ANN401
     """Return what a portal passed on: the picture of this name, in a message of its own."""
     said: dict[str, Any] = {
         "occurred_at": NOW,
