@@ -132,7 +132,7 @@ def _all(connection: Connection, wanted: Select[Any]) -> list[Sent]:
     ids = [row["group_id"] for row in rows]
     best = _best(connection, ids)
     counted = select(contributions.c.group_id, func.count()).where(contributions.c.group_id.in_(ids))
-    counts: dict[UUID, int] = dict(connection.execute(counted.group_by(contributions.c.group_id)).tuples())
+    counts = {id_: int(n) for id_, n in connection.execute(counted.group_by(contributions.c.group_id))}
     return [_to_sent(row, best[row["group_id"]], counts[row["group_id"]]) for row in rows]
 
 
