@@ -171,7 +171,7 @@ class IntakeSettings(Section):
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65_535)] = 8471
     doors: tuple[Door, ...] = Field(
-        (Door.OFFICER, Door.UNIT), min_length=1, description="that this process opens; in JSON"
+        (Door.OFFICER, Door.UNIT, Door.APPEAL), min_length=1, description="that this process opens; in JSON"
     )
     key_file: Path | None = Field(
         None, description="what clients' tokens are made with; none: `intake.key` of the data directory"

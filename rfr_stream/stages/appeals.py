@@ -49,7 +49,9 @@ def _contribution(
     )
     if isinstance(picture, BadImage):
         return said(flaw=str(picture))
-    if isinstance(picture, Picture) and not isinstance(fingerprint, Settled):
-        height, width = picture.pixels.shape[:2]
-        return said(fingerprint=fingerprint, pixels=round(height * width * picture.scale**2))
-    return picture  # its blob is missing
+    if isinstance(picture, Settled):
+        return picture  # its blob is missing
+    if isinstance(fingerprint, Settled):
+        return fingerprint
+    height, width = picture.pixels.shape[:2]
+    return said(fingerprint=fingerprint, pixels=round(height * width * picture.scale**2))

@@ -1,5 +1,6 @@
 """What the public sent in: opened defensively, grouped, kept; nobody is looked for in it."""
 
+from typing import Any
 from uuid import UUID
 
 import builders
@@ -14,7 +15,7 @@ from rfr_stream.errors import MissingBlob, Rejected, Unavailable
 from rfr_stream.events import AppealImageReceived
 
 
-async def sent(here: House, file: bytes, portal_ref: int = 1, **fields: object) -> AppealImageReceived:
+async def sent(here: House, file: bytes, portal_ref: int = 1, **fields: Any) -> AppealImageReceived:  # noqa: ANN401
     """Keep a file, and return the event about it."""
     image = await here.keep(file)
     derived = AppealImageReceived.derive("portal-1", UUID(int=portal_ref), image.sha256)
