@@ -15,7 +15,7 @@ class Answered:
     Each process has its own: elsewhere the request is done again, which does no harm, since all ids are derived.
     """
 
-    _answers: dict[str, tuple[datetime, object]] = field(default_factory=dict)
+    _answers: dict[str, tuple[datetime, object]] = field(default_factory=dict, repr=False)
 
     def known(self, signature: str) -> object | None:
         """Return the answer, if it was given before."""
