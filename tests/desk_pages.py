@@ -196,18 +196,30 @@ def endorsement(**fields: str) -> Form:
     return {**asked, **fields}
 
 
-async def contributed(house: DeskHouse, name: str = "sent-in", *, copies: int = 1, **fields: Any) -> Contribution:  # noqa: ANN401
-    """Let a picture come to an appeal, so many times; return the first."""
-    file = pictures.jpeg(pictures.picture(name))
-    (image,) = await house.desk.blobs.put([NewBlob(f"appeals/{name}", file, "image/jpeg")])
-    pixels = fingerprint(np.asarray(pictures.picture(name)))
-    said: dict[str, Any] = {"appeal_ref": "appeal-1", "portal": "portal-1", "received_at": house.clock(), **fields}
+async def contributed(
+    house: DeskHouse,
+    name: str = "sent-in",
+    *,
+    copies: int = 1,
+    smaller: int = 1,
+    **fields: Any,  # noqa: ANN401 - of a contribution
+) -> Contribution:
+    """Let a picture come to an appeal, so many times and so much smaller; return the first."""
+    shown = pictures.picture(name).reduce(smaller)
+    file = pictures.jpeg(shown)
+    (image,) = await house.desk.blobs.put([NewBlob(f"appeals/{name}-{smaller}", file, "image/jpeg")])
+    said: dict[str, Any] = {
+        "appeal_ref": "appeal-1",
+        "portal": "portal-1",
+        "received_at": house.clock(),
+        "fingerprint": fingerprint(np.asarray(shown)),
+        "pixels": shown.width * shown.height,
+        **fields,
+    }
     sent = [
         Contribution(
             contribution_id=AppealImageReceived.derive(said["portal"], UUID(int=n), image.sha256),
             image=image,
-            fingerprint=pixels,
-            pixels=480 * 360,
             **said,
         )
         for n in range(copies)
