@@ -70,7 +70,7 @@ class Reception:
             Unavailable: the bus does not say what waits.
 
         """
-        if self.inside[door] >= self.settings.uploads or self._is_too_much(door):
+        if self.inside[door] >= self._places(door) or self._is_too_much(door):
             status = HTTPStatus.TOO_MANY_REQUESTS
             raise Refused(status, "request", "send the same again later", retry_after=str(RETRY_AFTER_S))
         self.inside[door] += 1
@@ -78,6 +78,9 @@ class Reception:
             yield
         finally:
             self.inside[door] -= 1
+
+    def _places(self, door: Door) -> int:
+        return self.settings.appeal_uploads if door is Door.APPEAL else self.settings.uploads
 
     def _is_too_much(self, door: Door) -> bool:
         """Whether too much waits behind a door; what the public sent in waits for people, on a topic of its own."""

@@ -112,7 +112,7 @@ class TestWhatIsTaken:
     async def test_it_has_its_own_places(self, house: ReceptionHouse) -> None:
         house.here.inside[Door.OFFICER] = house.here.settings.uploads
         assert (await send(house, body())).status_code == 202
-        house.here.inside[Door.APPEAL] = house.here.settings.uploads
+        house.here.inside[Door.APPEAL] = house.here.settings.appeal_uploads
         answer = await send(house, body(picture(2)))
         assert (answer.status_code, answer.headers["retry-after"]) == (429, "10")
         async with house.client("officer-1") as client:
