@@ -28,7 +28,7 @@ from contextlib import asynccontextmanager, closing, contextmanager
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from uuid import UUID, uuid4
 
 import httpx
@@ -183,7 +183,10 @@ async def officers(settings: Settings, url: str, token: str, files: Sequence[byt
         await consumer.seek_to_end()
         for file in files:
             start = time.perf_counter()
-            parts = [("request", (None, REQUEST, "application/json")), ("image", ("x", file, "image/jpeg"))]
+            parts: list[tuple[str, Any]] = [
+                ("request", (None, REQUEST, "application/json")),
+                ("image", ("x", file, "image/jpeg")),
+            ]
             answer = await client.post(
                 "/officer/submissions", files=parts, headers={"authorization": f"Bearer {token}"}
             )
@@ -231,7 +234,7 @@ async def until_taken(client: httpx.AsyncClient, token: str, file: bytes) -> lis
 
 async def pass_on(client: httpx.AsyncClient, token: str, file: bytes) -> httpx.Response:
     said = f'{{"appeal_ref": "OP-TV/26", "portal_ref": "{uuid4()}"}}'
-    parts = [("request", (None, said, "application/json")), ("image", ("x", file, "image/jpeg"))]
+    parts: list[tuple[str, Any]] = [("request", (None, said, "application/json")), ("image", ("x", file, "image/jpeg"))]
     request = client.build_request("POST", PATH, files=parts)
     at, digest = str(int(time.time())), digest_of(sha256(request.read()).digest())
     signature = signature_of(token, lines(PATH, at, digest))

@@ -3,7 +3,7 @@
 import io
 import json
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import timedelta
 from hashlib import sha256
 from pathlib import Path
@@ -62,10 +62,11 @@ async def send(
     house: ReceptionHouse,
     request: httpx.Request,
     change: Callable[[dict[str, str]], object] = lambda _: None,
-    **other: str,
+    *,
+    other: Mapping[str, str] | None = None,
 ) -> httpx.Response:
-    """Sign a request as the portal does, change what is to be wrong, and send it."""
-    said = headers(await house.token("portal-1", Door.APPEAL), request, **other)
+    """Sign a request as the portal does, with other headers, change what is to be wrong, and send it."""
+    said = headers(await house.token("portal-1", Door.APPEAL), request, **(other or {}))
     change(said)
     transport = httpx.ASGITransport(house.app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://reception") as client:
@@ -99,7 +100,7 @@ class TestWhatIsTaken:
 
     async def test_the_same_again_later_is_the_same_contribution(self, house: ReceptionHouse) -> None:
         one = await send(house, body())
-        two = await send(house, body(), **{"RFR-Timestamp": str(int(builders.NOW.timestamp()) + 1)})
+        two = await send(house, body(), other={"RFR-Timestamp": str(int(builders.NOW.timestamp()) + 1)})
         assert one.json() == two.json()
         assert len({event.event_id for event in received(house)}) == 1
 
@@ -156,11 +157,11 @@ class TestSignatures:
     @pytest.mark.parametrize(("beside_s", "status"), [(299, 202), (-299, 202), (301, 401), (-301, 401)])
     async def test_a_signature_holds_for_five_minutes(self, house: ReceptionHouse, beside_s: int, status: int) -> None:
         time = str(int(builders.NOW.timestamp()) + beside_s)
-        assert (await send(house, body(), **{"RFR-Timestamp": time})).status_code == status
+        assert (await send(house, body(), other={"RFR-Timestamp": time})).status_code == status
 
     async def test_a_body_that_was_not_signed_is_not_kept(self, house: ReceptionHouse) -> None:
         other = digest_of(sha256(b"another body").digest())
-        answer = await send(house, body(), **{"Content-Digest": other})
+        answer = await send(house, body(), other={"Content-Digest": other})
         assert answer.status_code == 400
         assert "Content-Digest" in answer.text
         assert house.behind.events == []
