@@ -14,8 +14,8 @@ from desk_pages import contributed, endorsement
 from PIL import Image
 
 from rfr_stream.adapters.memory.blobs import MemoryBlobs
-from rfr_stream.desk import Account, Operation
-from rfr_stream.errors import Unavailable
+from rfr_stream.desk import Operation
+from rfr_stream.errors import NotPermitted, Unavailable
 from rfr_stream.events import ImageSubmitted, Origin, Source
 from rfr_stream.faces import Point
 from rfr_stream.policy import Role
@@ -247,11 +247,17 @@ class TestDismissing:
         assert (await house.desk.store.log.about(str(sent.contribution_id)))[-1].detail == "dismissed"
 
     async def test_one_officers_word_stands(self, house: DeskHouse) -> None:
-        sent = await contributed(house)
-        account: Account = await house.account("officer-9", Role.SUBMITTER)
-        await house.desk.store.sendings.dismiss(sent.contribution_id, "no", account.account_id, house.clock())
-        await house.desk.store.sendings.endorse(sent, "{}", account.account_id, house.clock())
-        assert await house.desk.store.sendings.endorsed(sent.contribution_id) is None
+        one, two, sendings = await contributed(house, "one"), await contributed(house, "two"), house.desk.store.sendings
+        await sendings.endorse(one, "first", "officer-8", house.clock())
+        await sendings.endorse(one, "second", "officer-9", house.clock())
+        with pytest.raises(NotPermitted):
+            await sendings.dismiss(one.contribution_id, "no", "officer-9", house.clock())
+        endorsed = await sendings.endorsed(one.contribution_id)
+        assert endorsed
+        assert endorsed.request == "first"
+        await sendings.dismiss(two.contribution_id, "no", "officer-9", house.clock())
+        await sendings.endorse(two, "second", "officer-9", house.clock())
+        assert await sendings.endorsed(two.contribution_id) is None
 
 
 async def test_officers_are_sent_to_where_their_work_is(house: DeskHouse) -> None:
