@@ -5,7 +5,7 @@ from typing import Final
 
 from faststream import FastStream
 
-from consumers import detection, embedding, enrolment, review, search
+from consumers import appeals, detection, embedding, enrolment, review, search
 from consumers._runtime import Resource, Task, serve
 from rfr_stream.adapters import opening
 from rfr_stream.errors import RfrError
@@ -15,6 +15,7 @@ from topics import access
 from topics.bus import Bus
 
 _PRINCIPALS: Final = {
+    "appeals": access.APPEAL,
     "detection": access.DETECTION,
     "embedding": access.EMBEDDING,
     "search": access.SEARCH,
@@ -51,6 +52,8 @@ def create_app(settings: Settings | None = None, only: Collection[str] = STAGES)
     vision = opening.vision(settings, load=_models(only))
     resources: list[Resource] = [blobs, ledger, vision]
     tasks: list[Task] = []
+    if "appeals" in only:
+        tasks.append(appeals.mount(bus, settings, blobs=blobs, vision=vision, appeals=ledger))
     if "detection" in only:
         tasks.append(detection.mount(bus, settings, blobs=blobs, vision=vision))
     if "embedding" in only:

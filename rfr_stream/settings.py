@@ -179,13 +179,16 @@ class IntakeSettings(Section):
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65_535)] = 8471
     doors: tuple[Door, ...] = Field(
-        (Door.OFFICER, Door.UNIT), min_length=1, description="that this process opens; in JSON"
+        (Door.OFFICER, Door.UNIT, Door.APPEAL), min_length=1, description="that this process opens; in JSON"
     )
     key_file: Path | None = Field(
         None, description="what clients' tokens are made with; none: `intake.key` of the data directory"
     )
     connections: Annotated[int, Field(ge=1)] = 256
     uploads: Annotated[int, Field(ge=1, le=1_000)] = Field(8, description="at once through one door")
+    appeal_uploads: Annotated[int, Field(ge=1, le=1_000)] = Field(
+        2, description="at once through the public's door: a burst waits in its portals, and not in front of officers"
+    )
     max_images: Annotated[int, Field(ge=1, le=1_000)] = Field(20, description="of one request")
     max_upload_bytes: Annotated[int, Field(ge=1)] = Field(256 * 2**20, description="of one request, all told")
     stall_s: Annotated[float, Field(gt=0, le=300)] = Field(

@@ -14,6 +14,7 @@ from producers.console import signing
 from rfr_stream.adapters import keys
 from rfr_stream.events import (
     UNSIGNED,
+    AppealImageReceived,
     BlobRef,
     Candidate,
     CandidatesReady,
@@ -154,6 +155,20 @@ def template(*, embedder: ModelIdentity | None = None) -> SubjectTemplate:
     return SubjectTemplate(
         template=blob("template", media_type="application/octet-stream"), embedder=embedder or identity()
     )
+
+
+def appeal_image_received(name: str = "sent-in", **fields: Any) -> AppealImageReceived:  # noqa: ANN401
+    """Return what a portal passed on: the picture of this name, in a message of its own."""
+    said: dict[str, Any] = {
+        "occurred_at": NOW,
+        "appeal_ref": "appeal-1",
+        "portal": "portal-1",
+        "image": blob(name),
+        "demo": False,
+        **fields,
+    }
+    derived = AppealImageReceived.derive(said["portal"], UUID(int=1), said["image"].sha256)
+    return AppealImageReceived(**{"contribution_id": derived, **said})
 
 
 def image_submitted(about: Submission | None = None, *, demo: bool = False) -> ImageSubmitted:

@@ -20,6 +20,7 @@ from rfr_stream.adapters.memory.vision import (
     FakeDetector,
     FakeEmbedder,
     MemoryCodec,
+    MemoryFingerprinter,
     PlantedFace,
     plant_file,
 )
@@ -38,7 +39,7 @@ from rfr_stream.events import (
     Signed,
 )
 from rfr_stream.faces import Box, Point
-from rfr_stream.ports import Aligner, Codec, Conflict, Detector, Embedder, NewBlob
+from rfr_stream.ports import Aligner, Codec, Conflict, Detector, Embedder, Fingerprinter, NewBlob
 from rfr_stream.stages._batch import Settled
 
 T = TypeVar("T")
@@ -85,6 +86,7 @@ class FakeVision:
     """One model pack of fakes."""
 
     codec: Codec = field(default_factory=MemoryCodec)
+    fingerprinter: Fingerprinter = field(default_factory=MemoryFingerprinter)
     detector: Detector = field(default_factory=FakeDetector)
     aligner: Aligner = field(default_factory=FakeAligner)
     embedder: Embedder = field(default_factory=FakeEmbedder)

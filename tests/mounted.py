@@ -14,7 +14,7 @@ from faststream.kafka import TestKafkaBroker
 from house import House
 
 import topics
-from consumers import detection, embedding, enrolment, review, search
+from consumers import appeals, detection, embedding, enrolment, review, search
 from consumers._pipeline import Pipeline, Stage
 from consumers._relay import Relay
 from rfr_stream.adapters.keys import KeyVerifier
@@ -44,6 +44,7 @@ class Mounted:
         blobs, vision, ledger = self.here.blobs, self.here.vision, self.here.ledger
         ports: dict[str, Any] = {"blobs": blobs, "vision": vision, "gallery": self.here.gallery, "references": ledger}
         pipelines: list[Pipeline] = [
+            appeals.mount(self.bus, self.settings, blobs=blobs, vision=vision, appeals=ledger),
             detection.mount(self.bus, self.settings, blobs=blobs, vision=vision),
             embedding.mount(self.bus, self.settings, blobs=blobs, vision=vision),
             search.mount(self.bus, self.settings, **ports),

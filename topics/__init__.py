@@ -7,6 +7,7 @@ Only IDENTIFICATIONS and OUTCOMES are for subscribers outside, who answer on ACK
 from typing import Final
 
 from rfr_stream.events import (
+    AppealImageReceived,
     CandidatesReady,
     CaseDisposed,
     CompetenceCertified,
@@ -30,6 +31,7 @@ from topics._topic import FAULT, Record, Topic
 __all__ = [
     "ACKNOWLEDGEMENTS",
     "ALL",
+    "APPEALS",
     "CANDIDATES",
     "DECISIONS",
     "DISPOSALS",
@@ -45,6 +47,13 @@ __all__ = [
     "topic_of",
 ]
 
+APPEALS: Final = Topic(
+    "appeals",
+    (AppealImageReceived,),
+    key="contribution_id",
+    purpose="what the public sent in to an appeal; nobody is searched for by it",
+    groups=("rfr-appeal",),
+)
 SUBMISSIONS: Final = Topic(
     "submissions",
     (ImageSubmitted,),
@@ -123,6 +132,7 @@ DISPOSALS: Final = Topic(
 )
 
 ALL: Final = (
+    APPEALS,
     SUBMISSIONS,
     FACES,
     TEMPLATES,

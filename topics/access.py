@@ -11,6 +11,7 @@ from typing import Final
 
 from topics import (
     ACKNOWLEDGEMENTS,
+    APPEALS,
     CANDIDATES,
     DECISIONS,
     DISPOSALS,
@@ -155,7 +156,7 @@ def _words(member: IntEnum) -> str:
 
 OFFICER: Final = Principal("rfr-officer", "the officers' door", writes=(SUBMISSIONS,), watches=(SUBMISSIONS,))
 PUBLIC_APPEAL: Final = Principal(
-    "rfr-public-appeal", "the door for what the public sent in", writes=(SUBMISSIONS,), watches=(SUBMISSIONS,)
+    "rfr-public-appeal", "the door for what the public sent in", writes=(APPEALS,), watches=(SUBMISSIONS,)
 )
 MISSING_PERSONS: Final = Principal(
     "rfr-missing-persons",
@@ -172,6 +173,7 @@ CASE_REGISTER: Final = Principal(
     "rfr-case-register", "custody and court systems: what became of cases", writes=(DISPOSALS,)
 )
 
+APPEAL: Final = Principal("rfr-appeal", "groups what the public sent in", works_on=(APPEALS,))
 DETECTION: Final = Principal(
     "rfr-detection", "finds the subject's face", works_on=(SUBMISSIONS,), writes=(FACES, CANDIDATES, OUTCOMES)
 )
@@ -188,7 +190,11 @@ REVIEW: Final = Principal(
     writes=(IDENTIFICATIONS, OUTCOMES, SUBMISSIONS),  # a submission goes on once a person has chosen its subject
     looks_back=(IDENTIFICATIONS.name, OUTCOMES.name, SUBMISSIONS.name, DECISIONS.dead("rfr-review")),
 )
-CONSOLE: Final = Principal("rfr-console", "the reviewers' desk: what they sign", writes=(DECISIONS,))
+CONSOLE: Final = Principal(
+    "rfr-console",
+    "the desk: what reviewers sign, and what officers endorse of what the public sent in",
+    writes=(DECISIONS, SUBMISSIONS),
+)
 
 CASE_SYSTEM: Final = Principal(
     "rfr-case-system",
@@ -201,11 +207,11 @@ ADMIN: Final = Principal("rfr-admin", "lays out the topics: `rfr topics apply`",
 REPLAY: Final = Principal(
     "rfr-replay",
     "puts dead letters back after a fix, but never a person's decision: `rfr replay`",
-    puts_back=(SUBMISSIONS, FACES, TEMPLATES, CANDIDATES, ENROLMENTS, DISPOSALS),
+    puts_back=(APPEALS, SUBMISSIONS, FACES, TEMPLATES, CANDIDATES, ENROLMENTS, DISPOSALS),
 )
 
 ALL: Final = (
     *(OFFICER, PUBLIC_APPEAL, MISSING_PERSONS, GALLERY_ADMIN, CASE_REGISTER),
-    *(DETECTION, EMBEDDING, SEARCH, ENROLMENT, REVIEW, CONSOLE),
+    *(APPEAL, DETECTION, EMBEDDING, SEARCH, ENROLMENT, REVIEW, CONSOLE),
     *(CASE_SYSTEM, ADMIN, REPLAY),
 )

@@ -17,7 +17,7 @@ DECLARE
     sequence regclass;
 BEGIN
     EXECUTE format('REVOKE CREATE ON SCHEMA %I FROM PUBLIC', here);
-    FOREACH role IN ARRAY ARRAY['rfr_review', 'rfr_console', 'rfr_reception', 'rfr_stage'] LOOP
+    FOREACH role IN ARRAY ARRAY['rfr_review', 'rfr_console', 'rfr_reception', 'rfr_appeal', 'rfr_stage'] LOOP
         IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = role) THEN
             EXECUTE format('CREATE ROLE %I NOLOGIN', role);
         END IF;
@@ -44,6 +44,13 @@ BEGIN
                 'accounts', 'sessions', 'claims', 'examinations'
             ]),
             ('rfr_console', 'SELECT, INSERT', ARRAY['analyses', 'access_log', 'alerts']),
+            -- Of what the public sent in, the console writes what an officer said of it, and nothing else.
+            ('rfr_console', 'SELECT', ARRAY['contributions']),
+            ('rfr_console', 'SELECT, UPDATE (waits, decided_by, decided_at, request, contribution_id, reason)', ARRAY[
+                'appeal_groups'
+            ]),
+            ('rfr_console', 'SELECT, INSERT, DELETE', ARRAY['necessities']),
+            ('rfr_appeal', 'SELECT, INSERT', ARRAY['contributions', 'appeal_groups']),
             -- The reception says how cases stand; of machines that hand in, it knows what `rfr clients` says.
             ('rfr_reception', 'SELECT', ARRAY['cases', 'decisions', 'clients']),
             ('rfr_reception', 'SELECT, INSERT', ARRAY['received']),
@@ -56,6 +63,7 @@ BEGIN
             ('rfr_review', 'SELECT', ARRAY['alembic_version']),
             ('rfr_console', 'SELECT', ARRAY['alembic_version']),
             ('rfr_reception', 'SELECT', ARRAY['alembic_version']),
+            ('rfr_appeal', 'SELECT', ARRAY['alembic_version']),
             ('rfr_stage', 'SELECT', ARRAY['alembic_version'])
         ) AS rule (role, may, tables)
     LOOP

@@ -18,9 +18,9 @@ from rfr_stream.adapters._threads import SMALL_BYTES, each
 from rfr_stream.errors import Rejected, settle
 from rfr_stream.events import ModelIdentity
 from rfr_stream.faces import Face, ImageHwc, Landmarks
-from rfr_stream.ports import Chip, Picture, Templates
+from rfr_stream.ports import Chip, Fingerprint, Picture, Templates
 from rfr_stream.settings import VisionSettings
-from rfr_stream.vision import decode, loading, packs, quality
+from rfr_stream.vision import decode, fingerprint, loading, packs, quality
 from rfr_stream.vision.packs import Pack, Part, Role
 from rfr_stream.vision.weights import identity_sha256
 
@@ -64,6 +64,7 @@ class Vision:
         self._device = ThreadPoolExecutor(1, thread_name_prefix="rfr-device")
         limits = decode.Limits(settings.max_image_bytes, settings.max_image_pixels, NEEDED_PX)
         self.codec = PillowCodec(limits, self._threads)
+        self.fingerprinter = HashFingerprinter(self._threads)
         self.aligner = PackAligner(pack.aligner, loading.aligner(pack), self._threads)
         self.detector = PackDetector(pack.detector, weights_dir, self._device)
         self.embedder = PackEmbedder(pack.embedder, weights_dir, self._device, aligner=pack.aligner)
@@ -150,6 +151,17 @@ class PillowCodec:
 
     def _decode(self, file: bytes) -> Picture | Rejected:
         return settle(lambda: Picture(*decode.decode(file, self._limits)))
+
+
+class HashFingerprinter:
+    """Sees that two files hold one picture."""
+
+    def __init__(self, threads: ThreadPoolExecutor) -> None:
+        self._threads = threads
+
+    async def fingerprint(self, images: Sequence[ImageHwc]) -> list[Fingerprint]:
+        """Return the fingerprint of each picture."""
+        return await each(fingerprint.fingerprint, images, threads=self._threads, bytes_of=_bytes_of)
 
 
 class PackAligner:

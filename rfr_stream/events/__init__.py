@@ -5,6 +5,7 @@ ids only: no pixels, no vectors, no personal names. Its id is derived from what 
 says the same thing with the same id. A field may be added with a default; anything else is a new topic version.
 """
 
+from rfr_stream.events.appeal import AppealImageReceived, AppealRef
 from rfr_stream.events.gallery import CaseDisposed, HoldRecord, ReferenceErased, ReferenceSubmitted
 from rfr_stream.events.probe import (
     Candidate,
@@ -75,6 +76,8 @@ __all__ = [
     "CAVEAT",
     "NAMESPACE",
     "UNSIGNED",
+    "AppealImageReceived",
+    "AppealRef",
     "BlobRef",
     "BlobUri",
     "Candidate",

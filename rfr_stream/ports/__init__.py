@@ -7,11 +7,13 @@ idempotent).
 """
 
 from rfr_stream.ports.ledger import (
+    Appeals,
     Case,
     Cases,
     CaseState,
     Change,
     Conflict,
+    Contribution,
     Duty,
     Ledger,
     Likeness,
@@ -36,6 +38,8 @@ from rfr_stream.ports.machines import (
     Codec,
     Detector,
     Embedder,
+    Fingerprint,
+    Fingerprinter,
     Gallery,
     Hit,
     NewBlob,
@@ -47,6 +51,7 @@ from rfr_stream.ports.machines import (
 
 __all__ = [
     "Aligner",
+    "Appeals",
     "BlobStore",
     "Case",
     "CaseState",
@@ -55,9 +60,12 @@ __all__ = [
     "Chip",
     "Codec",
     "Conflict",
+    "Contribution",
     "Detector",
     "Duty",
     "Embedder",
+    "Fingerprint",
+    "Fingerprinter",
     "Gallery",
     "Hit",
     "Ledger",

@@ -25,6 +25,7 @@ from rfr_stream.events import (
     SubjectUnclear,
     WithdrawalOrdered,
 )
+from rfr_stream.ports.machines import Fingerprint
 
 
 # --- references ---------------------------------------------------------------------------------------------
@@ -321,5 +322,35 @@ class Subscribers(Protocol):
         """
 
 
-class Ledger(References, Reviewers, Cases, Outbox, Seeds, Subscribers, Protocol):
+# --- what the public sent in ----------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class Contribution:
+    """A picture that somebody sent in to an appeal; of one that cannot be opened, why."""
+
+    contribution_id: UUID
+    appeal_ref: str
+    portal: str
+    image: BlobRef
+    received_at: datetime
+    fingerprint: Fingerprint | None = None
+    pixels: int = 0
+    """Of the original: of several copies, the largest is the one to search with."""
+    flaw: str | None = None
+    demo: bool = False
+
+
+class Appeals(Protocol):
+    """What the public sent in: copies of one picture to one appeal are one group, and wait for an officer as one."""
+
+    async def contribute(self, contributions: Sequence[Contribution]) -> None:
+        """Keep them, each in the group of the picture that it is a copy of, or in a new one; again changes nothing.
+
+        One that cannot be opened belongs to no group.
+        """
+
+    async def grouped(self, ids: Sequence[UUID]) -> dict[UUID, UUID | None]:
+        """Return the group of each of these contributions; unknown ones are absent."""
+
+
+class Ledger(References, Reviewers, Cases, Outbox, Seeds, Subscribers, Appeals, Protocol):
     """The database of record."""

@@ -94,6 +94,20 @@ class Codec(Protocol):
         """Of what `encode` returns."""
 
 
+Fingerprint: TypeAlias = NDArray[np.uint8]
+"""What copies of one picture share: uint8 [W, 32], a hash of 256 bits of the whole frame, then of each window of it.
+
+Of a picture, never of a face: two photographs of one person have nothing in common in it.
+"""
+
+
+class Fingerprinter(Protocol):
+    """Sees that two files hold one picture."""
+
+    async def fingerprint(self, images: Sequence[ImageHwc]) -> list[Fingerprint]:
+        """Return the fingerprint of each picture."""
+
+
 class Detector(Protocol):
     """Finds faces."""
 
@@ -144,6 +158,9 @@ class Vision(Protocol):
 
     @property
     def codec(self) -> Codec: ...
+
+    @property
+    def fingerprinter(self) -> Fingerprinter: ...
 
     @property
     def detector(self) -> Detector: ...

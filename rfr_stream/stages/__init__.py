@@ -10,6 +10,7 @@ through: the whole batch comes again. Every effect is idempotent and every id de
 """
 
 from rfr_stream.stages._outcomes import closed_by
+from rfr_stream.stages.appeals import gather
 from rfr_stream.stages.detection import ProbeRules, detect
 from rfr_stream.stages.embedding import TEMPLATE_MEDIA_TYPE, embed
 from rfr_stream.stages.enrolment import as_held, dispose, enrol
@@ -29,6 +30,7 @@ __all__ = [
     "embed",
     "enrol",
     "expire",
+    "gather",
     "hold",
     "lapsed_among",
     "note",

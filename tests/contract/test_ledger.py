@@ -1,5 +1,6 @@
 """One law for every ledger: in memory, on SQLite and on PostgreSQL."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -8,6 +9,8 @@ from pathlib import Path
 from uuid import UUID, uuid4
 
 import builders
+import numpy as np
+import pictures
 import pytest
 from builders import LATER, NOW
 
@@ -29,7 +32,8 @@ from rfr_stream.events import (
     SubmissionClosed,
     Support,
 )
-from rfr_stream.ports import Case, CaseState, Change, Conflict, Duty, Ledger, Step, Transition
+from rfr_stream.ports import Case, CaseState, Change, Conflict, Contribution, Duty, Ledger, Step, Transition
+from rfr_stream.vision.fingerprint import fingerprint
 
 
 @pytest.fixture(params=["memory", "sqlite", "postgresql"])
@@ -729,6 +733,62 @@ class TestSubscribers:
         await ledger.published([stray.acknowledged, uuid4()])
 
         assert await ledger.remind(FAR_AWAY) == 1
+
+
+def sent_in(name: str, picture: str | None = None, **fields: object) -> Contribution:
+    """Return a contribution of this name, with the picture of that name (by default its own; "": none)."""
+    event = builders.appeal_image_received(name)
+    shown = name if picture is None else picture
+    said: dict[str, object] = {
+        "contribution_id": event.contribution_id,
+        "appeal_ref": event.appeal_ref,
+        "portal": event.portal,
+        "image": event.image,
+        "received_at": event.occurred_at,
+        "fingerprint": fingerprint(np.asarray(pictures.picture(shown))) if shown else None,
+        "pixels": 480 * 360 if shown else 0,
+        "flaw": None if shown else "image: truncated",
+    }
+    return Contribution(**{**said, **fields})  # type: ignore[arg-type]
+
+
+async def groups(ledger: Ledger, *said: Contribution) -> list[UUID | None]:
+    found = await ledger.grouped([each.contribution_id for each in said])
+    return [found[each.contribution_id] for each in said]
+
+
+class TestAppeals:
+    async def test_copies_are_one_group_in_one_batch_and_across_batches(self, ledger: Ledger) -> None:
+        first, copy, later, other = sent_in("a"), sent_in("b", "a"), sent_in("c", "a"), sent_in("d")
+        await ledger.contribute([first, copy])
+        await ledger.contribute([other, later])
+        id_ = first.contribution_id
+        assert await groups(ledger, first, copy, later, other) == [id_, id_, id_, other.contribution_id]
+
+    async def test_appeals_and_worlds_share_no_group(self, ledger: Ledger) -> None:
+        said = [sent_in("a"), sent_in("b", "a", appeal_ref="appeal-2"), sent_in("c", "a", demo=True)]
+        await ledger.contribute(said)
+        assert await groups(ledger, *said) == [each.contribution_id for each in said]
+
+    async def test_what_could_not_be_opened_is_kept_and_belongs_to_no_group(self, ledger: Ledger) -> None:
+        await ledger.contribute([sent_in("a", "")])
+        assert await groups(ledger, sent_in("a")) == [None]
+
+    async def test_again_in_any_order_changes_nothing(self, ledger: Ledger) -> None:
+        said = [sent_in("a"), sent_in("b", "a"), sent_in("c"), sent_in("d", "")]
+        await ledger.contribute(said)
+        before = await groups(ledger, *said)
+        await ledger.contribute([*reversed(said), *said])
+        assert await groups(ledger, *said) == before
+
+    async def test_nothing_to_keep_is_no_error_and_an_unknown_one_is_absent(self, ledger: Ledger) -> None:
+        await ledger.contribute([])
+        assert await ledger.grouped([]) == await ledger.grouped([uuid4()]) == {}
+
+    async def test_those_who_write_at_the_same_time_found_one_group(self, ledger: Ledger) -> None:
+        said = [sent_in(f"n{n}", "a") for n in range(8)]
+        await asyncio.gather(*(ledger.contribute([each]) for each in said))
+        assert len(set(await groups(ledger, *said))) == 1
 
 
 class TestOutcomes:

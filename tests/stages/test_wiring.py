@@ -23,7 +23,7 @@ from topics import Topic
 
 ANNA = PlantedFace("anna")
 FAR_AWAY = datetime(2999, 1, 1, tzinfo=UTC)
-CONSUMERS: Final = ("detection", "embedding", "search", "enrolment", "review")
+CONSUMERS: Final = ("appeals", "detection", "embedding", "search", "enrolment", "review")
 
 
 @pytest.fixture

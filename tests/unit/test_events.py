@@ -66,6 +66,7 @@ EVENTS: dict[str, Event] = {
         builders.identification_withdrawn(),
         builders.acknowledged(builders.identification_confirmed()),
         builders.closed(),
+        builders.appeal_image_received(),
         builders.reference_submitted(),
         builders.reference_erased(),
         builders.case_disposed(),

@@ -1,10 +1,11 @@
 """`SqlLedger`: the database of record. A batch of changes and all that it promises is one transaction."""
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import wraps
+from functools import partial, wraps
 from typing import Any, Final, ParamSpec, Self, TypeVar
 from uuid import UUID
 
@@ -25,7 +26,8 @@ from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_ra
 
 from rfr_stream.adapters import _sowing as sowing
 from rfr_stream.adapters._fold import Folded, fold
-from rfr_stream.adapters.ledger import records, told
+from rfr_stream.adapters._grouping import Founders, copies
+from rfr_stream.adapters.ledger import appeals, records, told
 from rfr_stream.adapters.ledger.database import Database
 from rfr_stream.adapters.ledger.lookup import among, by_key
 from rfr_stream.adapters.ledger.tables import (
@@ -46,7 +48,7 @@ from rfr_stream.adapters.ledger.tables import conflicts as conflict_table
 from rfr_stream.errors import NotPermitted, Rejected, Unavailable
 from rfr_stream.events import CaseDisposed, GalleryName, LeadAcknowledged, Source, derive_id
 from rfr_stream.policy import seeds_due
-from rfr_stream.ports import Case, CaseState, Change, Conflict, Outgoing, Reference, Reviewer, Seed, Turn
+from rfr_stream.ports import Case, CaseState, Change, Conflict, Contribution, Outgoing, Reference, Reviewer, Seed, Turn
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -353,6 +355,31 @@ class SqlLedger:
             return connection.execute(again).rowcount
 
         return await self.database.write(promise_again)
+
+    # --- what the public sent in ------------------------------------------------------------------------------------
+    @_patiently
+    async def contribute(self, contributions: Sequence[Contribution]) -> None:
+        for appeal, said in appeals.by_appeal(contributions).items():
+            # Thousands of pictures are compared before the write begins, which then looks only at what came meanwhile.
+            before = await self.database.read(partial(appeals.founders, appeal=appeal))
+            copied = await asyncio.to_thread(copies, said, before)
+            await self.database.write(partial(self._contribute, appeal, said, before, copied))
+
+    def _contribute(  # noqa: PLR0917 - one transaction's
+        self,
+        appeal: appeals.Appeal,
+        said: Sequence[Contribution],
+        before: Founders,
+        copied: Mapping[UUID, UUID],
+        connection: Connection,
+    ) -> None:
+        self.database.lock(connection, [appeals.lock_of(appeal)])
+        fresh = appeals.founders(connection, appeal, after=before.sequence)
+        appeals.keep(connection, appeal, said, {**copies(said, fresh), **copied})
+
+    @_patiently
+    async def grouped(self, ids: Sequence[UUID]) -> dict[UUID, UUID | None]:
+        return await self.database.read(lambda connection: appeals.groups_of(connection, ids))
 
 
 def _load(connection: Connection, ids: Collection[UUID]) -> dict[UUID, Case]:

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from rfr_stream.adapters import _sowing as sowing
 from rfr_stream.adapters._fold import fold
+from rfr_stream.adapters._grouping import grouped
 from rfr_stream.errors import NotPermitted, Rejected
 from rfr_stream.events import (
     CaseDisposed,
@@ -20,7 +21,7 @@ from rfr_stream.events import (
     derive_id,
 )
 from rfr_stream.policy import seeds_due
-from rfr_stream.ports import Case, CaseState, Change, Conflict, Outgoing, Reference, Reviewer, Seed
+from rfr_stream.ports import Case, CaseState, Change, Conflict, Contribution, Outgoing, Reference, Reviewer, Seed
 
 
 @dataclass
@@ -61,6 +62,8 @@ class MemoryLedger:
         self._turn = MemoryTurn()
         self._subscribers: dict[str, datetime] = {}
         self._acknowledged: dict[tuple[UUID, str], LeadAcknowledged] = {}
+        self._contributions: dict[UUID, Contribution] = {}
+        self._groups: dict[UUID, UUID] = {}
 
     # References
     async def hold(self, references: Sequence[Reference]) -> None:
@@ -205,6 +208,21 @@ class MemoryLedger:
         lacking = {id_ for id_ in overdue if id_ in self._promised and self._is_lacking(self._promised[id_].event)}
         self._reminders |= lacking
         return len(lacking)
+
+    # What the public sent in
+    async def contribute(self, contributions: Sequence[Contribution]) -> None:
+        for each in contributions:
+            if each.contribution_id not in self._contributions:
+                founders = [
+                    first
+                    for id_, first in self._contributions.items()
+                    if self._groups.get(id_) == id_ and (first.appeal_ref, first.demo) == (each.appeal_ref, each.demo)
+                ]
+                self._groups |= grouped([*founders, each], {}).groups
+                self._contributions[each.contribution_id] = each
+
+    async def grouped(self, ids: Sequence[UUID]) -> dict[UUID, UUID | None]:
+        return {id_: self._groups.get(id_) for id_ in ids if id_ in self._contributions}
 
     def _is_lacking(self, event: Event) -> bool:
         """Whether this is a withdrawal that somebody who was told of the lead has not acknowledged."""

@@ -14,8 +14,8 @@ import numpy as np
 from rfr_stream.errors import Rejected, settle
 from rfr_stream.events import ModelIdentity
 from rfr_stream.faces import Box, Face, ImageHwc, Landmarks
-from rfr_stream.ports import Chip, Picture, Templates
-from rfr_stream.vision import decode, quality
+from rfr_stream.ports import Chip, Fingerprint, Picture, Templates
+from rfr_stream.vision import decode, fingerprint, quality
 
 DIMENSION: Final = 128
 CHIP_PX: Final = 32
@@ -65,6 +65,14 @@ class MemoryCodec:
     async def encode(self, images: Sequence[ImageHwc]) -> list[bytes]:
         """Return files without metadata, as the real codec does."""
         return [decode.encode(image) for image in images]
+
+
+class MemoryFingerprinter:
+    """The real fingerprints, without threads."""
+
+    async def fingerprint(self, images: Sequence[ImageHwc]) -> list[Fingerprint]:
+        """Return the fingerprint of each picture."""
+        return [fingerprint.fingerprint(image) for image in images]
 
 
 class FakeDetector:
