@@ -1,4 +1,4 @@
-"""What enhancement recipes and the fusion of several images of one subject gain on low-quality probes, and what they cost.
+"""What recipes, and the fusion of several images of one subject, gain on low-quality probes, and what they cost.
 
     OMP_NUM_THREADS=1 python benches/low_quality.py [--pack retinaface-mobilenet] [--only fusion|recipes] [--people 150]
 
@@ -15,25 +15,21 @@ image (or to the original alone).
 Exit code 1 where the product's rule raises FPIR above one image's, beyond chance, or finds less than one image does.
 """
 
-import argparse
-import asyncio
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Final, TypeAlias
 
 import numpy as np
-from _data import TestData
 from accuracy import central
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from rfr_stream.adapters.gpu import Vision, open_vision
+from rfr_stream.adapters.gpu import Vision
 from rfr_stream.events import Equalise, Exposure, Recipe, Sharpen, Stretch
 from rfr_stream.faces import Face, ImageHwc, subject_of
-from rfr_stream.settings import DetectionSettings, VisionSettings
+from rfr_stream.settings import DetectionSettings
 from rfr_stream.vision.recipes import follow
 
 Templates: TypeAlias = NDArray[np.float64]
@@ -83,7 +79,7 @@ RECIPES: Final[Mapping[str, Recipe]] = {
     "equalise": Recipe(steps=(Equalise(),)),
     "sharpen": Recipe(steps=(Sharpen(),)),
 }
-RECIPES_FOR: Final = ("good", "small", "blurred", "dark", "flat", "all")
+RECIPES_FOR: Final = ("good", "small", "dark", "flat", "all")
 
 
 # --- templates --------------------------------------------------------------------------------------------------------
@@ -125,16 +121,17 @@ class Eyes:
             ]
         )
 
-    async def copies(self, recipe: Recipe, images: Sequence[ImageHwc]) -> Templates:
-        """Return float64 [N, D] of the copies that a recipe makes, of the face that stands where the original's does."""
-        rows = []
+    async def copies(self, images: Sequence[ImageHwc]) -> Mapping[str, Templates]:
+        """Return float64 [N, D] of each recipe's copies, of the face that stands where the original's does."""
+        rows: dict[str, list[Templates]] = {name: [] for name in RECIPES}
         for part in _parts(images):
-            copied = [follow(recipe, image).pixels for image in part]
             meant = [central(faces, image) for faces, image in zip(await self._found(part), part, strict=True)]
-            there = zip(await self._found(copied), meant, copied, strict=True)
-            faces = [subject_of(each, one.box) if one else central(each, image) for each, one, image in there]
-            rows.append(await self._embedded(copied, faces))
-        return np.concatenate(rows)
+            for name, recipe in RECIPES.items():
+                copied = [follow(recipe, image).pixels for image in part]
+                there = zip(await self._found(copied), meant, copied, strict=True)
+                faces = [subject_of(each, one.box) if one else central(each, image) for each, one, image in there]
+                rows[name].append(await self._embedded(copied, faces))
+        return {name: np.concatenate(each) for name, each in rows.items()}
 
     async def _found(self, images: Sequence[ImageHwc]) -> list[list[Face]]:
         return [[face for face in faces if self._counts(face)] for faces in await self.vision.detector.detect(images)]
@@ -188,3 +185,67 @@ def _known(similarities: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 RULES: Final = {"max": best, "mean": mean, "mean template": mean_template}
+
+
+# --- asking about everybody -------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Asked:
+    """Similarities of every trial, [2 galleries, trials, references], and where the mate is, or whether there is one.
+
+    `who`: the person of each trial; `mate`: the place of that person's reference in each gallery, -1: not enrolled.
+    """
+
+    similarities: NDArray[np.float64]
+    who: NDArray[np.int_]
+    mate: NDArray[np.int_]
+
+    def hits(self) -> NDArray[np.bool_]:
+        """Return for each trial whose subject is enrolled whether they are the nearest."""
+        return self._enrolled(self.similarities.argmax(axis=2) == self.mate)
+
+    def found(self, threshold: float) -> NDArray[np.bool_]:
+        """Return for each such trial whether the subject is on the list."""
+        own = np.take_along_axis(self.similarities, self.mate[..., None], axis=2)  # [2, trials, 1]
+        nearer = (self.similarities > own).sum(axis=2)
+        return self._enrolled((own[..., 0] >= threshold) & (nearer < LIST))
+
+    def alarms(self, threshold: float) -> NDArray[np.bool_]:
+        """Return for each trial whose subject is not enrolled whether anybody is on the list."""
+        return self._strangers(self.similarities.max(axis=2) >= threshold)
+
+    def threshold_at(self, fpir: float) -> float:
+        """Return the lowest threshold at which no more than this share of strangers finds anybody."""
+        tops = np.sort(self._strangers(self.similarities.max(axis=2)))[::-1]
+        return float(np.nextafter(tops[int(fpir * len(tops))], 2))
+
+    def _enrolled(self, trials: NDArray[np.generic]) -> NDArray[np.bool_]:
+        return np.where(self.mate[0] >= 0, trials[0], trials[1])  # in one of the two galleries
+
+    def _strangers(self, trials: NDArray[np.generic]) -> NDArray[np.generic]:
+        return np.where(self.mate[0] < 0, trials[0], trials[1])
+
+
+def ask(rule: Callable[[Templates, Templates], NDArray[np.float64]], probes: Templates, known: "Known") -> Asked:
+    """Ask about every trial, [trials, images, D], in both galleries; trials of one person stand beside each other."""
+    who = np.repeat(np.arange(len(known.references)), len(probes) // len(known.references))
+    halves = [np.arange(len(known.references)) % 2 == half for half in (0, 1)]
+    scores = [rule(probes, np.concatenate([known.references[half], known.others])) for half in halves]
+    places = [np.where(half, np.cumsum(half) - 1, -1)[who] for half in halves]
+    width = max(score.shape[1] for score in scores)
+    padded = [np.pad(score, ((0, 0), (0, width - score.shape[1])), constant_values=-1.0) for score in scores]
+    return Asked(np.stack(padded), who, np.stack(places))
+
+
+@dataclass(frozen=True)
+class Known:
+    """The good references: of people with several pictures, and of the others."""
+
+    references: Templates
+    others: Templates
+
+
+def windows(probes: Templates, size: int) -> Templates:
+    """Return every run of so many of a person's images, round the end: [people * images, size, D]."""
+    people, images = probes.shape[:2]
+    runs = (np.arange(images)[:, None] + np.arange(size)) % images
+    return probes[:, runs].reshape(people * images, size, -1)

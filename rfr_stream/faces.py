@@ -176,6 +176,11 @@ class Face:
         return Face(self.box.moved(affine), self.landmarks.moved(affine), self.score)
 
 
+def scaling(factor: float) -> Affine:
+    """Return the transform that leads into an image `factor` times as large."""
+    return np.array([[factor, 0, 0], [0, factor, 0]], dtype=np.float64)
+
+
 def similarity_transform(source: Matrix, target: Matrix) -> Matrix:
     """Return the 2 x 3 matrix that best brings source onto target by rotation, scale and shift.
 

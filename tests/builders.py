@@ -86,7 +86,7 @@ def submission(name: str = "probe", **fields: Any) -> Submission:  # noqa: ANN40
         "image": blob(name),
         **fields,
     }
-    part = {key: asked[key] for key in ("subject", "media", "galleries") if key in asked}
+    part = {key: asked[key] for key in ("subject", "media", "galleries", "variants") if key in asked}
     derived = Submission.derive(
         image_sha256=asked["image"].sha256,
         source=asked["source"],

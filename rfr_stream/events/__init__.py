@@ -5,23 +5,20 @@ ids only: no pixels, no vectors, no personal names. Its id is derived from what 
 says the same thing with the same id. A field may be added with a default; anything else is a new topic version.
 """
 
+from rfr_stream.events.face import Quality, SubjectFace, SubjectTemplate
 from rfr_stream.events.gallery import HoldRecord, ReferenceErased, ReferenceSubmitted
 from rfr_stream.events.probe import (
     Candidate,
     CandidatesReady,
     FaceDetected,
     FaceEmbedded,
+    FaceEvent,
     ImageSubmitted,
-    Quality,
-    Still,
     SubjectChoice,
-    SubjectFace,
-    SubjectTemplate,
     SubjectUnclear,
     Submission,
     SubmissionClosed,
     SubmissionEvent,
-    VideoFrame,
 )
 from rfr_stream.events.recipes import (
     Aspect,
@@ -78,9 +75,23 @@ from rfr_stream.events.values import (
     canonical,
     derive_id,
 )
+from rfr_stream.events.variants import (
+    MAX_IMAGES,
+    MAX_RECIPES,
+    ImageVariant,
+    Media,
+    RecipeVariant,
+    Skip,
+    Still,
+    Tried,
+    Variant,
+    VideoFrame,
+)
 
 __all__ = [
     "CAVEAT",
+    "MAX_IMAGES",
+    "MAX_RECIPES",
     "NAMESPACE",
     "UNSIGNED",
     "Aspect",
@@ -99,6 +110,7 @@ __all__ = [
     "Exposure",
     "FaceDetected",
     "FaceEmbedded",
+    "FaceEvent",
     "Feature",
     "Finding",
     "GalleryName",
@@ -107,8 +119,10 @@ __all__ = [
     "IdentificationConfirmed",
     "IdentificationWithdrawn",
     "ImageSubmitted",
+    "ImageVariant",
     "Instant",
     "LeadAcknowledged",
+    "Media",
     "ModelIdentity",
     "Observation",
     "Outcome",
@@ -117,6 +131,7 @@ __all__ = [
     "Purpose",
     "Quality",
     "Recipe",
+    "RecipeVariant",
     "Ref",
     "ReferenceErased",
     "ReferenceSubmitted",
@@ -129,6 +144,7 @@ __all__ = [
     "Signed",
     "SignedAboutCase",
     "Similarity",
+    "Skip",
     "Source",
     "Step",
     "Still",
@@ -142,7 +158,9 @@ __all__ = [
     "SubmissionClosed",
     "SubmissionEvent",
     "Support",
+    "Tried",
     "Value",
+    "Variant",
     "VideoFrame",
     "WithdrawalOrdered",
     "canonical",

@@ -14,7 +14,19 @@ import PIL
 from PIL import Image, ImageFilter, ImageOps
 
 from rfr_stream.errors import BadImage
-from rfr_stream.events import Aspect, Crop, Deinterlace, Equalise, Exposure, Recipe, Rotate, Sharpen, Step, Stretch
+from rfr_stream.events import (
+    Aspect,
+    Crop,
+    Deinterlace,
+    Derivation,
+    Equalise,
+    Exposure,
+    Recipe,
+    Rotate,
+    Sharpen,
+    Step,
+    Stretch,
+)
 from rfr_stream.faces import Affine, ImageHwc
 
 TOOL: Final = f"rfr-recipes-1+pillow-{PIL.__version__}"
@@ -23,17 +35,15 @@ TOOL: Final = f"rfr-recipes-1+pillow-{PIL.__version__}"
 _LEVELS: Final = np.arange(256) / 255
 
 
-class Copy(NamedTuple):
-    """What a recipe made of a picture: uint8 [H, W, 3], RGB; and where its pixels lie in that picture.
-
-    `to_picture`: float64 [2, 3]; x and y of the copy onto x and y of the picture that the recipe began with.
-    """
+class Followed(NamedTuple):
+    """What a recipe made of a picture: uint8 [H, W, 3], RGB; where its pixels lie in the original; and its digest."""
 
     pixels: ImageHwc
-    to_picture: Affine
+    to_original: Affine
+    derivation: Derivation
 
 
-def follow(recipe: Recipe, picture: ImageHwc, scale: float = 1.0) -> Copy:
+def follow(recipe: Recipe, picture: ImageHwc, scale: float = 1.0) -> Followed:
     """Return the copy that a recipe makes of a decoded picture, uint8 [H, W, 3], RGB.
 
     Args:
@@ -47,16 +57,18 @@ def follow(recipe: Recipe, picture: ImageHwc, scale: float = 1.0) -> Copy:
         BadImage: its crop leaves nothing.
 
     """
-    image, to_picture = Image.fromarray(picture), np.eye(3)
+    image, to_original = Image.fromarray(picture), np.diag([scale, scale, 1])
     for step in recipe.steps:
         image, back = _done(step, image, scale)
-        to_picture = to_picture @ back
-    return Copy(np.asarray(image), to_picture[:2])
-
-
-def pixels_sha256(pixels: ImageHwc) -> str:
-    """Return the SHA-256 of the RGB bytes, row by row."""
-    return hashlib.sha256(np.ascontiguousarray(pixels).data).hexdigest()
+        to_original = to_original @ back
+    derivation = Derivation(
+        pixels_sha256=hashlib.sha256(image.tobytes()).hexdigest(),
+        width_px=image.width,
+        height_px=image.height,
+        scale=scale,
+        tool=TOOL,
+    )
+    return Followed(np.asarray(image), to_original[:2], derivation)
 
 
 class _Done(NamedTuple):
