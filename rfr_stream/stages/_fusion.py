@@ -39,9 +39,9 @@ def fuse(templates: Sequence[Templates]) -> Fused:
     """
     if len(templates) == 1:
         return Fused(templates[0])
-    middle = np.mean(templates, axis=0, dtype=np.float64)
+    middle = np.stack(templates).astype(np.float64).mean(axis=0)  # [D]
     length = float(np.linalg.norm(middle))
     if length < _NOTHING:
         msg = "variants: their templates cancel each other out; they cannot all show one subject"
         raise Malformed(msg)
-    return Fused((middle / length).astype(np.float32), min(1.0, length) ** AGREEMENT)
+    return Fused(np.asarray(middle / length, np.float32), min(1.0, length) ** AGREEMENT)

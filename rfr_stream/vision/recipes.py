@@ -139,8 +139,9 @@ def _(step: Stretch, image: Image.Image, scale: float) -> _Done:  # noqa: ARG001
 
 @_done.register
 def _(step: Equalise, image: Image.Image, scale: float) -> _Done:  # noqa: ARG001
-    grey = np.cumsum(image.convert("L").histogram())
-    levels = np.rint(255 * (grey - grey[0]) / max(1, grey[-1] - grey[0]))
+    upto = np.cumsum(image.convert("L").histogram())
+    darkest = upto[upto > 0][0]
+    levels = np.rint(255 * np.maximum(0, upto - darkest) / max(1, upto[-1] - darkest))
     return _same_places(image.point(3 * levels.astype(int).tolist()))
 
 
