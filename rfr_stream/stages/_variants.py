@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import TypeAlias
 from uuid import UUID
 
-from rfr_stream.errors import Rejected
 from rfr_stream.events import (
     BlobRef,
     Derivation,
@@ -64,7 +63,7 @@ class Trials:
 
     async def _tried(self, probe: Probe, number: int, variant: Variant) -> Tried:
         seen = await self._seen(probe.picture, variant)
-        if isinstance(seen, Rejected):
+        if seen is None:
             return Tried(number=number, skipped=Skip.UNREADABLE)
         pixels, affine, derivation = seen
         (found,) = await find_faces(self.detector, self.rules.min_score, [Picture(pixels)])
@@ -80,12 +79,12 @@ class Trials:
         measured = Measured(meant, chip, await self._kept(probe, number, chip), others)
         return Tried(number=number, derivation=derivation, face=described(measured, self.detector, self.aligner))
 
-    async def _seen(self, original: Picture, variant: Variant) -> _Seen | Rejected:
+    async def _seen(self, original: Picture, variant: Variant) -> _Seen | None:
         if isinstance(variant, RecipeVariant):
             (copy,) = await self.codec.follow([(variant.recipe, original)])
-            return (copy.pixels, copy.to_original, copy.derivation) if isinstance(copy, Copy) else copy
+            return (copy.pixels, copy.to_original, copy.derivation) if isinstance(copy, Copy) else None
         (picture,) = await Opening(self.blobs, self.codec, self.rules.max_image_bytes).pictures([variant.image])
-        return (picture.pixels, scaling(picture.scale), None) if isinstance(picture, Picture) else picture
+        return (picture.pixels, scaling(picture.scale), None) if isinstance(picture, Picture) else None
 
     def _meant(self, faces: Sequence[Face], wanted: Box | Point | None) -> Face | Skip:
         meant = subject_of(faces, wanted)

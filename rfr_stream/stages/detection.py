@@ -129,11 +129,12 @@ async def _tried(trials: Trials, probe: Probe, faces: list[Face] | Settled) -> t
 def _face_detected(
     event: ImageSubmitted, whole: SubjectFace | Settled, tried: tuple[Tried, ...], now: datetime
 ) -> FaceDetected | Settled:
-    faces = [whole if isinstance(whole, SubjectFace) else None, *(each.face for each in tried)]
-    found = [(number, face) for number, face in enumerate(faces) if face]
-    if not found:
-        return whole
-    number, face = found[0]
+    number, face = 0, whole
+    if not isinstance(face, SubjectFace):
+        found = [(each.number, each.face) for each in tried if each.face]
+        if not found:
+            return face
+        number, face = found[0]
     return FaceDetected(
         submission=event.submission, face=face, face_in=number, variants=tried, occurred_at=now, demo=event.demo
     )

@@ -47,12 +47,16 @@ async def search(
     searcher = _Searcher(gallery, references, embedder, rules, now)
     permitted = one_by_one(partial(_permitted_search, embedder), batch)
     parts = [_template_refs(*row) for row in zip(batch, permitted, strict=True)]
-    files = iter(await in_batch(blobs.get, [ref for each in parts for ref in each.values()]))
+    files = iter(await _fetched(blobs, [ref for each in parts for ref in each.values()]))
     templates = [{number: next(files) for number in each} for each in parts]
     probes = one_by_one(partial(_probe, embedder.dimension), paired(permitted, templates))
     found = await in_batch(searcher.search, probes)
     sizes = {name: await gallery.size(name, embedder=embedder) for name in _wanted(permitted)}
     return one_by_one(partial(_candidates_ready, rules, sizes, now), paired(paired(batch, permitted), found))
+
+
+async def _fetched(blobs: BlobStore, refs: Sequence[BlobRef]) -> list[bytes | Rejected]:
+    return await blobs.get(refs) if refs else []
 
 
 def _permitted_search(embedder: ModelIdentity, event: FaceEmbedded) -> tuple[GalleryName, ...]:
@@ -96,7 +100,7 @@ def _wanted(permitted: Iterable[tuple[GalleryName, ...] | Settled]) -> list[Gall
     return sorted({name for names in permitted if isinstance(names, tuple) for name in names})
 
 
-def _template(dimension: int, data: bytes | Settled) -> Templates:
+def _template(dimension: int, data: bytes | Rejected) -> Templates:
     """Read float32 [D] back, L2 norm 1."""
     if isinstance(data, Rejected):
         raise data
