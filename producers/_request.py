@@ -22,6 +22,7 @@ from rfr_stream.events import (
     Still,
     Submission,
     Value,
+    Variants,
     VideoFrame,
 )
 from rfr_stream.faces import Box, Point
@@ -42,6 +43,7 @@ class Request(Value):
     galleries: tuple[GalleryName, ...] = ()
     subject: Box | Point | None = None
     media: Still | VideoFrame = Field(Still(), discriminator="kind")
+    variants: Variants = ()
     demo: bool = False
 
     def form(self) -> "ProbeForm":
@@ -72,6 +74,7 @@ class ProbeForm:
             subject=asked.subject,
             media=asked.media,
             galleries=asked.galleries,
+            variants=asked.variants,
         )
 
     def key(self, image_sha256: str) -> str:
@@ -124,12 +127,13 @@ async def submit(
     """
     form = request.form()
     require_permitted(form)
-    arrivals = (Arrival(file, form) for file in _expanded(files))
+    arrivals = (Arrival(file, form) for file in expanded(files))
     async for report in take_in(arrivals, blobs=blobs, publish=publish, journal=journal, max_bytes=max_bytes):
         yield report
 
 
-def _expanded(files: Iterable[Path | bytes]) -> Iterable[Path | bytes]:
+def expanded(files: Iterable[Path | bytes]) -> Iterable[Path | bytes]:
+    """Yield the files, and in the place of a folder those that lie in it."""
     for file in files:
         if isinstance(file, bytes):
             yield file

@@ -23,6 +23,8 @@ OPTIONS: Final = {
     "similarities": "--similar",
     "dissimilarities": "--dissimilar",
     "media": "--video-sha256, --frame-time-s",
+    "steps": "--recipe-file",
+    "variants": "--recipe, --recipe-file",
 }
 """Fields of the contracts whose options are called otherwise."""
 

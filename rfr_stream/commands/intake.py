@@ -15,11 +15,13 @@ from producers import missing_persons, officer, public_appeal, references
 from producers._admission import images_in
 from producers._handed_in import HandedIn
 from producers._intake import Publish, Report, Verdict
+from producers._recipes import PRESETS, Preset, read_recipe
 from producers._request import Request
 from producers._request import submit as hand_in_probes
+from producers._same_subject import submit_together
 from rfr_stream.adapters import opening
 from rfr_stream.commands._context import CONSOLE, open_bus, run, say, settings_of
-from rfr_stream.events import GalleryName, HoldRecord, Purpose, Source, Still, VideoFrame
+from rfr_stream.events import GalleryName, HoldRecord, Purpose, RecipeVariant, Source, Still, VideoFrame
 from rfr_stream.faces import Box, Point
 from rfr_stream.ports import BlobStore
 from rfr_stream.settings import Settings
@@ -54,6 +56,15 @@ def submit(  # noqa: PLR0917 - options of the command line
     subject: Subject = None,
     video_sha256: Annotated[str | None, typer.Option(help="of the video that the frame was taken from")] = None,
     frame_time_s: Annotated[float | None, typer.Option(help="where in that video")] = None,
+    recipe: Annotated[list[Preset] | None, typer.Option(help="search with a copy made better by this, too")] = None,
+    recipe_file: Annotated[
+        list[Path] | None,
+        typer.Option(exists=True, dir_okay=False, help="search with a copy made by this recipe (JSON)"),
+    ] = None,
+    *,
+    same_subject: Annotated[
+        bool, typer.Option("--same-subject", help="all images show one person, and are one submission: the first's")
+    ] = False,
 ) -> None:
     """Submit images for a search; run it again after an interruption, and nothing is doubled."""
     settings = settings_of(context)
@@ -66,9 +77,11 @@ def submit(  # noqa: PLR0917 - options of the command line
         "galleries": tuple(gallery or ()),
         "subject": parse_subject(subject),
         "media": _media(video_sha256, frame_time_s),
+        "variants": _recipes(recipe or (), recipe_file or ()),
         "demo": settings.demo,
     }
-    _hand_in(settings, images, partial(hand_in_probes, images, request_of(source, by, fields)))
+    door = submit_together if same_subject else hand_in_probes
+    _hand_in(settings, images, partial(door, images, request_of(source, by, fields)))
 
 
 def request_of(source: Source, by: str, fields: dict[str, object]) -> Request:
@@ -154,6 +167,11 @@ def parse_subject(text: str | None) -> Box | Point | None:
         case _:
             msg = "give x,y or x1,y1,x2,y2"
             raise typer.BadParameter(msg, param_hint="--subject")
+
+
+def _recipes(presets: Sequence[Preset], files: Sequence[Path]) -> tuple[RecipeVariant, ...]:
+    recipes = [*(PRESETS[preset] for preset in presets), *map(read_recipe, files)]
+    return tuple(RecipeVariant(recipe=recipe) for recipe in recipes)
 
 
 def _media(video_sha256: str | None, frame_time_s: float | None) -> Still | VideoFrame:

@@ -85,6 +85,7 @@ from rfr_stream.events.variants import (
     Still,
     Tried,
     Variant,
+    Variants,
     VideoFrame,
 )
 
@@ -161,6 +162,7 @@ __all__ = [
     "Tried",
     "Value",
     "Variant",
+    "Variants",
     "VideoFrame",
     "WithdrawalOrdered",
     "canonical",

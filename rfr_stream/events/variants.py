@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import Annotated, Final, Literal, Self, TypeAlias
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from rfr_stream.events.face import SubjectFace, SubjectTemplate
 from rfr_stream.events.recipes import Derivation, Recipe
@@ -59,6 +59,25 @@ class ImageVariant(Value):
 
 
 Variant: TypeAlias = Annotated[RecipeVariant | ImageVariant, Field(discriminator="kind")]
+
+
+def _few_and_distinct(variants: tuple[Variant, ...]) -> tuple[Variant, ...]:
+    recipes = sum(isinstance(variant, RecipeVariant) for variant in variants)
+    if recipes > MAX_RECIPES or len(variants) - recipes > MAX_IMAGES:
+        msg = f"at most {MAX_RECIPES} recipes and {MAX_IMAGES} images"
+        raise ValueError(msg)
+    said = [variant.image.sha256 if isinstance(variant, ImageVariant) else variant.statement for variant in variants]
+    if len(set(said)) < len(said):
+        msg = "each once: what comes twice would count twice"
+        raise ValueError(msg)
+    return variants
+
+
+Variants: TypeAlias = Annotated[
+    tuple[Variant, ...],
+    Field(max_length=MAX_RECIPES + MAX_IMAGES, description="searched with beside the original"),
+    AfterValidator(_few_and_distinct),
+]
 
 
 def place_of(subject: Box | Point | None) -> str:

@@ -454,7 +454,7 @@ class TestVariants:
         ids=["a recipe twice", "an image twice", "the original"],
     )
     def test_none_counts_twice(self, variants: tuple[Variant, ...]) -> None:
-        with pytest.raises(ValidationError, match="each once"):
+        with pytest.raises(ValidationError, match="twice"):
             builders.submission(variants=variants)
 
     @pytest.mark.parametrize(
