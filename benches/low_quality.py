@@ -168,7 +168,8 @@ def one(probes: Templates, gallery: Templates) -> NDArray[np.float64]:
 
 def best(probes: Templates, gallery: Templates) -> NDArray[np.float64]:
     """Return the greatest similarity to each reference."""
-    return np.max(_known(probes @ gallery.T), axis=1)
+    greatest: NDArray[np.float64] = _known(probes @ gallery.T).max(axis=1)
+    return greatest
 
 
 def mean(probes: Templates, gallery: Templates) -> NDArray[np.float64]:
@@ -184,7 +185,8 @@ def mean_template(probes: Templates, gallery: Templates) -> NDArray[np.float64]:
 
 def _middle(probes: Templates) -> Templates:
     found = ~np.isnan(probes[..., :1])
-    return np.where(found, probes, 0).sum(axis=1) / np.where(found.any(axis=1), found.sum(axis=1), np.nan)
+    middle: Templates = np.where(found, probes, 0).sum(axis=1) / np.where(found.any(axis=1), found.sum(axis=1), np.nan)
+    return middle
 
 
 def _known(similarities: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -233,18 +235,21 @@ class Asked:
 
     def alarms(self, threshold: float) -> NDArray[np.bool_]:
         """Return for each trial whose subject is not enrolled whether anybody is on the list."""
-        return self._strangers(self.similarities.max(axis=2) >= threshold)
+        return self._nearest_to_strangers() >= threshold
 
     def threshold_at(self, fpir: float) -> float:
         """Return the lowest threshold at which no more than this share of strangers finds anybody."""
-        tops = np.sort(self._strangers(self.similarities.max(axis=2)))[::-1]
+        tops = np.sort(self._nearest_to_strangers())[::-1]
         return float(np.nextafter(tops[int(fpir * len(tops))], 2))
 
-    def _enrolled(self, trials: NDArray[np.generic]) -> NDArray[np.bool_]:
-        return np.where(self.mate[0] >= 0, trials[0], trials[1])  # in one of the two galleries
+    def _enrolled(self, trials: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        own: NDArray[np.bool_] = np.where(self.mate[0] >= 0, trials[0], trials[1])  # in one of the two galleries
+        return own
 
-    def _strangers(self, trials: NDArray[np.generic]) -> NDArray[np.generic]:
-        return np.where(self.mate[0] < 0, trials[0], trials[1])
+    def _nearest_to_strangers(self) -> NDArray[np.float64]:
+        nearest = self.similarities.max(axis=2)
+        elsewhere: NDArray[np.float64] = np.where(self.mate[0] < 0, nearest[0], nearest[1])
+        return elsewhere
 
 
 def ask(rule: Rule, probes: Templates, known: "Known") -> Asked:

@@ -132,7 +132,7 @@ async def test_the_same_images_again_are_handed_in_once(bus: Recorder) -> None:
         await handed_in(bus, image(1), image(2), journal=journal)
         again = await handed_in(bus, image(1), image(2), journal=journal)
     assert [report.outcome for report in again] == [Verdict.SKIPPED] * 2
-    assert bus.only
+    assert len(bus.events) == 1
 
 
 @pytest.mark.parametrize("preset", Preset)
