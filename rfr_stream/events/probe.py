@@ -108,14 +108,13 @@ class Submission(Value):
         if submission.submission_id != derived:
             msg = "submission_id: not the id that this request derives; a foreign id could end in another case"
             raise ValueError(msg)
-        return submission
-
-    @model_validator(mode="after")
-    def _no_variant_is_the_original(self) -> Self:
-        if any(isinstance(each, ImageVariant) and each.image.sha256 == self.image.sha256 for each in self.variants):
+        if any(
+            isinstance(each, ImageVariant) and each.image.sha256 == submission.image.sha256
+            for each in submission.variants
+        ):
             msg = "variants: the original again; it would count twice"
             raise ValueError(msg)
-        return self
+        return submission
 
 
 class Candidate(Value):
@@ -193,6 +192,8 @@ class FaceEvent(SubmissionEvent):
 
     @model_validator(mode="after")
     def _tells_of_each_variant(self) -> Self:
+        if not (self.submission.variants or self.variants or self.face_in):
+            return self
         if [each.number for each in self.variants] != list(range(1, len(self.submission.variants) + 1)):
             msg = "variants: what became of each variant of the submission"
             raise ValueError(msg)

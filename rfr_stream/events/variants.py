@@ -62,6 +62,8 @@ Variant: TypeAlias = Annotated[RecipeVariant | ImageVariant, Field(discriminator
 
 
 def _few_and_distinct(variants: tuple[Variant, ...]) -> tuple[Variant, ...]:
+    if not variants:
+        return variants
     recipes = sum(isinstance(variant, RecipeVariant) for variant in variants)
     if recipes > MAX_RECIPES or len(variants) - recipes > MAX_IMAGES:
         msg = f"at most {MAX_RECIPES} recipes and {MAX_IMAGES} images"

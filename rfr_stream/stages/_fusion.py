@@ -18,7 +18,7 @@ from rfr_stream.ports import Templates
 
 AGREEMENT: Final = 0.5
 """The power."""
-RULE: Final = "mean-template-half-length"
+RULE: Final = "mean-template-root-length"
 _NOTHING: Final = 1e-3
 
 
