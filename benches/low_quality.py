@@ -203,7 +203,9 @@ def _fused(templates: Templates, gallery: Templates) -> NDArray[np.float64]:
     if not len(templates):
         return np.full(len(gallery), np.nan)
     fused = fuse(list(templates.astype(np.float32)))
-    return (gallery @ fused.template) * fused.weight
+    together, alone = (gallery @ fused.template) * fused.weight, (gallery @ templates.T).max(axis=1)
+    both: NDArray[np.float64] = np.minimum(together, alone)
+    return both
 
 
 Rule: TypeAlias = Callable[[Templates, Templates], NDArray[np.float64]]

@@ -204,7 +204,7 @@ def candidates_of_variants(about: Submission | None = None) -> CandidatesReady:
     copied = Tried(number=1, derivation=made, face=face(crop=blob("copys-crop")), template=template())
     listed = tuple(
         each.model_copy(update={"found_by": numbers})
-        for each, numbers in zip(candidates(), ((0, 1), (1,), ()), strict=True)
+        for each, numbers in zip(candidates(), ((0, 1), (1,), (0,)), strict=True)
     )
     return CandidatesReady(
         **{

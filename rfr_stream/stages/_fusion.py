@@ -1,10 +1,11 @@
 """Several templates of one subject, one question to the gallery.
 
-The question is the mean of the templates; a similarity to it is multiplied by a power of the mean's length, which is 1
-where the templates agree and less where they do not. At power 0 (the mean template brought to norm 1) more strangers
-reach the threshold than by one image; at power 1 (the mean of the similarities) fewer, but so does the subject, whom
-bad images find less often together than alone. `benches/low_quality.py` measures both ends and what lies between.
-The largest similarity, which is what several searches beside each other would find, lets most strangers in.
+The question is the mean of the templates; a similarity to it is multiplied by a power of the mean's length, which is
+1 where the templates agree and less where they do not. At power 0 (the mean template brought to norm 1) more
+strangers reach the threshold than by one image; at power 1 (the mean of the similarities) fewer, but so do subjects
+in bad images. The largest similarity, which is what several searches beside each other would find, lets in most
+strangers. And nobody is listed whom no image finds by itself. `benches/low_quality.py` measures the rule, and those
+that it was chosen from.
 """
 
 from collections.abc import Sequence

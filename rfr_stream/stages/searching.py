@@ -1,7 +1,7 @@
 """Stage 3: who may this be? Leads from the galleries that the purpose opens, each lawfully held now."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from typing import Final, TypeAlias
@@ -128,6 +128,27 @@ class _Lead:
 
 
 @dataclass(frozen=True, slots=True)
+class _Alone:
+    """Which of several templates find which reference by themselves; `is_whole`: as far as there are any."""
+
+    found_by: dict[UUID, tuple[int, ...]]
+    is_whole: bool
+
+    def may_add(self, hits: _Hits) -> bool:
+        """Whether somebody found together may be found alone, too, once more hits are fetched."""
+        return not self.is_whole and any(id_ not in self.found_by for id_ in _ids([hits]))
+
+
+def _alone(found: dict[int, _Hits], limit: int) -> _Alone:
+    found_by: dict[UUID, tuple[int, ...]] = {}
+    for number, hits in sorted(found.items()):
+        for id_ in _ids([hits]):
+            found_by[id_] = (*found_by.get(id_, ()), number)
+    full = [len(rows) >= limit for hits in found.values() for rows in hits.values()]
+    return _Alone(found_by, not any(full))
+
+
+@dataclass(frozen=True, slots=True)
 class _Searcher:
     """Searches unfiltered with head-room, checks every hit's hold record now, and fetches more where too few remain.
 
@@ -145,32 +166,27 @@ class _Searcher:
         """Return for each probe its leads, best first; none is a result too."""
         leads: list[list[_Lead]] = [[] for _ in probes]
         pending = list(range(len(probes)))
-        limit = self._first_limit
+        limit = self.rules.list_length * self.rules.head_room
         while pending:
-            found = await self._hits([probes[i] for i in pending], limit)
+            asked = [probes[i] for i in pending]
+            found, alone = await self._hits(asked, limit), await self._alone(asked, limit)
             known = await self.references.held(_ids(found))
-            for i, hits in zip(pending, found, strict=True):
-                leads[i] = self._leads(hits, known)
+            rows = list(zip(pending, found, alone, strict=True))
+            for i, hits, by_itself in rows:
+                leads[i] = self._leads(hits, known, by_itself)
             pending = [
-                i for i, hits in zip(pending, found, strict=True) if self._may_improve(leads[i], hits, limit=limit)
+                i
+                for i, hits, by_itself in rows
+                if self._may_improve(leads[i], hits, limit=limit) or (by_itself and by_itself.may_add(hits))
             ]
             limit *= _GROWTH
-        return [await self._credited(*row) if row[0].alone else row[1] for row in zip(probes, leads, strict=True)]
+        return leads
 
-    @property
-    def _first_limit(self) -> int:
-        return self.rules.list_length * self.rules.head_room
-
-    async def _credited(self, probe: _Probe, leads: Sequence[_Lead]) -> list[_Lead]:
-        """Say of each lead which templates find that person by themselves, among their own nearest."""
-        found = await self._hits(list(probe.alone.values()), self._first_limit)
-        known = await self.references.held(_ids(found))
-        people = [{known[id_].person_id for id_ in _ids([hits]) if id_ in known} for hits in found]
-        numbers = [
-            [n for n, seen in zip(probe.alone, people, strict=True) if lead.reference.person_id in seen]
-            for lead in leads
-        ]
-        return [replace(lead, found_by=tuple(sorted(own))) for lead, own in zip(leads, numbers, strict=True)]
+    async def _alone(self, probes: Sequence[_Probe], limit: int) -> list[_Alone | None]:
+        """Return what each template of a probe finds by itself; None: there is only one."""
+        parts = [probe.alone for probe in probes]
+        found = iter(await self._hits([single for each in parts for single in each.values()], limit))
+        return [_alone({number: next(found) for number in each}, limit) if each else None for each in parts]
 
     async def _hits(self, probes: Sequence[_Probe], limit: int) -> list[_Hits]:
         hits: list[_Hits] = [{} for _ in probes]
@@ -194,7 +210,7 @@ class _Searcher:
         weighed = [Hit(hit.reference_id, hit.similarity * weight) for hit in rows]
         return [hit for hit in weighed if hit.similarity >= self.rules.threshold]
 
-    def _leads(self, hits: _Hits, known: dict[UUID, Reference]) -> list[_Lead]:
+    def _leads(self, hits: _Hits, known: dict[UUID, Reference], alone: _Alone | None) -> list[_Lead]:
         flat = [(name, hit) for name, rows in hits.items() for hit in rows]
         best: dict[str, _Lead] = {}
         for name, hit in sorted(flat, key=lambda row: (-row[1].similarity, row[1].reference_id)):
@@ -203,7 +219,10 @@ class _Searcher:
             reference = known.get(hit.reference_id)
             if reference is None or reference.gallery != name or policy.ineligibility(reference, self.now):
                 continue  # fail closed: what the ledger does not vouch for now is not found
-            best.setdefault(reference.person_id, _Lead(reference, hit.similarity))
+            if alone and hit.reference_id not in alone.found_by:
+                continue  # together they would let in strangers whom no image brings
+            found_by = alone.found_by[hit.reference_id] if alone else ()
+            best.setdefault(reference.person_id, _Lead(reference, hit.similarity, found_by))
         return list(best.values())
 
     def _may_improve(self, leads: Sequence[_Lead], hits: _Hits, *, limit: int) -> bool:

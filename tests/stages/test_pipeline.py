@@ -92,7 +92,7 @@ async def test_each_stage_says_its_own_event_once_and_nothing_goes_to_the_dead_l
 
 async def test_several_images_of_one_subject_are_one_event_a_stage_one_list_and_one_case(house: Mounted) -> None:
     cropped = RecipeVariant(recipe=Recipe(steps=(Crop(left=8, top=8, right=90, bottom=90),)))
-    other = ImageVariant(image=await house.here.keep(picture(replace(ANNA, x=30), BERT)), subject=Point(60, 40))
+    other = ImageVariant(image=await house.here.keep(picture(replace(ANNA, y=20), BERT)), subject=Point(40, 50))
     nobody = ImageVariant(image=await house.here.keep(picture()))
     heard = await house.hears(await house.here.submitted(ANNA, variants=(cropped, other, nobody)))
     assert [len(events) for events in heard.values()] == [1, 1, 1, 1]

@@ -44,8 +44,7 @@ def variants(found: CandidatesReady) -> Story:
 
 def found_by(candidate: Candidate) -> str:
     """Say which images find this person by themselves."""
-    names = ("original" if number == 0 else str(number) for number in candidate.found_by)
-    return ", ".join(names) or "all together alone"
+    return ", ".join("original" if number == 0 else str(number) for number in candidate.found_by)
 
 
 def _what(asked: Variant) -> str:

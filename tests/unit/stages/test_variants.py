@@ -440,12 +440,24 @@ async def test_each_lead_says_which_images_find_that_person_by_themselves() -> N
     assert [lead.found_by for lead in found.candidates] == [(0, 2)]
 
 
-async def test_whom_only_all_together_find_is_found_by_none_alone() -> None:
+async def test_whom_no_image_finds_by_itself_is_not_listed_however_near_all_together_come() -> None:
     here = House()
     await enrolled(here, "anna", ANNAS)
     weak, askew = towards(0.48, 0.5), towards(0.48, -0.5)
-    found = await listed(here, await asked_with(here, weak, askew))
-    assert [(lead.person_id, lead.found_by) for lead in found.candidates] == [("anna", ())]
+    assert (await listed(here, await asked_with(here, weak, askew))).candidates == ()
+    near = towards(0.5, 0.5)
+    found = await listed(here, await asked_with(here, near, askew))
+    assert [(lead.person_id, lead.found_by) for lead in found.candidates] == [("anna", (0,))]
+
+
+async def test_an_image_that_finds_many_nearer_strangers_is_still_heard_about_the_subject() -> None:
+    here = House()
+    await enrolled(here, "anna", ANNAS)
+    near, askew = towards(0.55, 0.8), towards(0.49, -0.8)
+    for n in range(20):  # nearer to the first image than the subject is, and far from the second
+        await enrolled(here, f"stranger-{n}", towards(0.3 - n / 1000, 0.9))
+    found = await listed(here, await asked_with(here, near, askew))
+    assert [(lead.person_id, lead.found_by) for lead in found.candidates] == [("anna", (0,))]
 
 
 async def test_whom_one_image_alone_finds_is_not_listed_if_the_others_disagree() -> None:
