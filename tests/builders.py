@@ -21,9 +21,11 @@ from rfr_stream.events import (
     CaseDisposed,
     CompetenceCertified,
     Component,
+    Derivation,
     Disposal,
     Event,
     Examination,
+    Exposure,
     FaceDetected,
     FaceEmbedded,
     Feature,
@@ -34,6 +36,7 @@ from rfr_stream.events import (
     IdentificationConfirmed,
     IdentificationWithdrawn,
     ImageSubmitted,
+    ImageVariant,
     LeadAcknowledged,
     ModelIdentity,
     Origin,
@@ -41,11 +44,15 @@ from rfr_stream.events import (
     Provenance,
     Purpose,
     Quality,
+    Recipe,
+    RecipeVariant,
     ReferenceErased,
     ReferenceSubmitted,
     ReviewDecided,
     ReviewSummary,
+    Sharpen,
     Signed,
+    Skip,
     Source,
     SubjectChosen,
     SubjectFace,
@@ -54,6 +61,8 @@ from rfr_stream.events import (
     Submission,
     SubmissionClosed,
     Support,
+    Tried,
+    Variant,
     WithdrawalOrdered,
 )
 from rfr_stream.faces import Box, Landmarks, Point
@@ -110,7 +119,7 @@ def submission(name: str = "probe", **fields: Any) -> Submission:  # noqa: ANN40
         "image": blob(name),
         **fields,
     }
-    part = {key: asked[key] for key in ("subject", "media", "galleries") if key in asked}
+    part = {key: asked[key] for key in ("subject", "media", "galleries", "variants") if key in asked}
     derived = Submission.derive(
         image_sha256=asked["image"].sha256,
         source=asked["source"],
@@ -217,6 +226,33 @@ def candidates_ready(
         gallery_sizes={GalleryName.CUSTODY: 1_000},
         list_digest=CandidatesReady.digest(about.submission_id, about.image.sha256, listed),
         demo=demo,
+    )
+
+
+def variants() -> tuple[Variant, ...]:
+    """Return a copy to be made of the original, and another image of its subject."""
+    brighter = Recipe(steps=(Exposure(gain=2, gamma=1.8), Sharpen()))
+    return RecipeVariant(recipe=brighter), ImageVariant(image=blob("second-image"), subject=IN_THE_FIRST_FACE)
+
+
+def candidates_of_variants(about: Submission | None = None) -> CandidatesReady:
+    """Return a list that the original and its copy made together; another image of the subject shows no face."""
+    about = about or submission(variants=variants())
+    made = Derivation(pixels_sha256=sha256("copy"), width_px=640, height_px=480, scale=1, tool="a-tool-1")
+    copied = Tried(number=1, derivation=made, face=face(crop=blob("copys-crop")), template=template())
+    listed = tuple(
+        each.model_copy(update={"found_by": numbers})
+        for each, numbers in zip(candidates(), ((0, 1), (1,), (0,)), strict=True)
+    )
+    return CandidatesReady(
+        **{
+            **dict(candidates_ready()),
+            "submission": about,
+            "variants": (copied, Tried(number=2, skipped=Skip.NO_FACE)),
+            "fusion": "a-rule",
+            "candidates": listed,
+            "list_digest": CandidatesReady.digest(about.submission_id, about.image.sha256, listed),
+        }
     )
 
 

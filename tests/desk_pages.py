@@ -163,6 +163,15 @@ def listed(name: str = "probe", *, people: int = 8, **asked: Any) -> CandidatesR
     return found.model_copy(update={"candidates": candidates, "list_digest": digest})
 
 
+def listed_by_variants(name: str = "probe") -> CandidatesReady:
+    """Return such a list that several images made together."""
+    about = builders.submission(name, image=_ref(name), variants=builders.variants())
+    found = builders.candidates_of_variants(about)
+    candidates = tuple(each.model_copy(update={"reference": _ref(each.person_id)}) for each in found.candidates)
+    digest = CandidatesReady.digest(about.submission_id, about.image.sha256, candidates)
+    return found.model_copy(update={"candidates": candidates, "list_digest": digest})
+
+
 def picture(name: str) -> bytes:
     """Return a small picture of this name's own."""
     out = BytesIO()

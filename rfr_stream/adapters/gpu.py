@@ -16,11 +16,11 @@ import numpy as np
 
 from rfr_stream.adapters._threads import SMALL_BYTES, each
 from rfr_stream.errors import Rejected, settle
-from rfr_stream.events import ModelIdentity
+from rfr_stream.events import ModelIdentity, Recipe
 from rfr_stream.faces import Face, ImageHwc, Landmarks
-from rfr_stream.ports import Chip, Fingerprint, Picture, Templates
+from rfr_stream.ports import Chip, Copy, Fingerprint, Picture, Templates
 from rfr_stream.settings import VisionSettings
-from rfr_stream.vision import decode, fingerprint, loading, packs, quality
+from rfr_stream.vision import decode, fingerprint, loading, packs, quality, recipes
 from rfr_stream.vision.packs import Pack, Part, Role
 from rfr_stream.vision.weights import identity_sha256
 
@@ -145,6 +145,10 @@ class PillowCodec:
         """Open image files that nobody vouches for; a bad one's place holds `BadImage`."""
         return await each(self._decode, files, threads=self._threads, bytes_of=_bytes_opened)
 
+    async def follow(self, asked: Sequence[tuple[Recipe, Picture]]) -> list[Copy | Rejected]:
+        """Return the copy that each recipe makes; one that leaves nothing has `BadImage` in its place."""
+        return await each(_followed, asked, threads=self._threads, bytes_of=lambda pair: _bytes_of(pair[1].pixels))
+
     async def encode(self, images: Sequence[ImageHwc]) -> list[bytes]:
         """Return BMP files without metadata."""
         return await each(decode.encode, images, threads=self._threads, bytes_of=_bytes_of)
@@ -227,6 +231,11 @@ def _identity(part: Part, weights_dir: Path) -> ModelIdentity:
 
 async def _call(threads: ThreadPoolExecutor, function: Callable[[], R]) -> R:
     return await asyncio.get_running_loop().run_in_executor(threads, function)
+
+
+def _followed(pair: tuple[Recipe, Picture]) -> Copy | Rejected:
+    recipe, picture = pair
+    return settle(lambda: Copy(*recipes.follow(recipe, picture.pixels, picture.scale)))
 
 
 def _bytes_opened(file: bytes) -> int:

@@ -28,6 +28,8 @@ OPTIONS: Final = {
     "provenance": "--origin, --obtained, --exhibit",
     "age_at_capture": "--age",
     "found": "--found-where, --found-at",
+    "steps": "--recipe-file",
+    "variants": "--recipe, --recipe-file",
 }
 """Fields of the contracts whose options are called otherwise."""
 

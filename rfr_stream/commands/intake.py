@@ -28,8 +28,10 @@ from producers import footage, manifest, missing_persons, officer, public_appeal
 from producers._admission import images_in
 from producers._handed_in import HandedIn
 from producers._intake import Publish, Report, Verdict
+from producers._recipes import PRESETS, Preset, read_recipe
 from producers._request import Request, require_permitted
 from producers._request import submit as hand_in_probes
+from producers._same_subject import submit_together
 from rfr_stream import policy
 from rfr_stream.adapters import opening
 from rfr_stream.commands._context import CONSOLE, open_bus, reachable, run, say, settings_of
@@ -41,6 +43,7 @@ from rfr_stream.events import (
     HoldRecord,
     Origin,
     Purpose,
+    RecipeVariant,
     Regime,
     Source,
     Still,
@@ -102,6 +105,15 @@ def submit(  # noqa: PLR0917 - options of the command line
     age: Age = None,
     found_where: FoundWhere = None,
     found_at: FoundAt = None,
+    recipe: Annotated[list[Preset] | None, typer.Option(help="search with a copy made better by this, too")] = None,
+    recipe_file: Annotated[
+        list[Path] | None,
+        typer.Option(exists=True, dir_okay=False, help="search with a copy made by this recipe (JSON)"),
+    ] = None,
+    *,
+    same_subject: Annotated[
+        bool, typer.Option("--same-subject", help="all images show one person, and are one submission: the first's")
+    ] = False,
 ) -> None:
     """Submit images for a search; run it again after an interruption, and nothing is doubled.
 
@@ -122,12 +134,14 @@ def submit(  # noqa: PLR0917 - options of the command line
         "media": _media(video_sha256, frame_time_s),
         "age_at_capture": age,
         "found": found_of(found_where, found_at),
+        "variants": _recipes(recipe or (), recipe_file or ()),
         "demo": settings.demo,
     }
     asked = request_of(source, by, fields)
     run(_require_own_words(settings, asked))
     listed = without_records(images_in(images))
-    _hand_in(settings, len(listed), partial(hand_in_each, list(asked_of_each(listed, asked))))
+    together = partial(submit_together, listed, asked_of(listed[0], asked)) if same_subject and listed else None
+    _hand_in(settings, len(listed), together or partial(hand_in_each, list(asked_of_each(listed, asked))))
 
 
 def without_records(images: Iterable[Path]) -> list[Path]:
@@ -142,11 +156,17 @@ def asked_of_each(images: Sequence[Path], asked: Request) -> Iterator[tuple[list
 
     What the options say goes before what records say.
     """
-    records = {} if isinstance(asked.media, VideoFrame) else {image: footage.record_of(image) for image in images}
-    yield [image for image in images if not records.get(image)], asked
-    for image, record in records.items():
-        if record:
-            yield [image], asked.model_copy(update={"media": record.media, "subject": asked.subject or record.subject})
+    of_each = {image: asked_of(image, asked) for image in images}
+    yield [image for image in images if of_each[image] is asked], asked
+    yield from (([image], of_it) for image, of_it in of_each.items() if of_it is not asked)
+
+
+def asked_of(image: Path, asked: Request) -> Request:
+    """Return what is asked of one image: with what its record says, if it has one."""
+    record = None if isinstance(asked.media, VideoFrame) else footage.record_of(image)
+    if record is None:
+        return asked
+    return asked.model_copy(update={"media": record.media, "subject": asked.subject or record.subject})
 
 
 async def hand_in_each(
@@ -337,6 +357,11 @@ def parse_subject(text: str | None) -> Box | Point | None:
         case _:
             msg = "give x,y or x1,y1,x2,y2"
             raise typer.BadParameter(msg, param_hint="--subject")
+
+
+def _recipes(presets: Sequence[Preset], files: Sequence[Path]) -> tuple[RecipeVariant, ...]:
+    recipes = [*(PRESETS[preset] for preset in presets), *map(read_recipe, files)]
+    return tuple(RecipeVariant(recipe=recipe) for recipe in recipes)
 
 
 def _media(video_sha256: str | None, frame_time_s: float | None) -> Still | VideoFrame:

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rfr_stream.errors import Rejected
-from rfr_stream.events import BlobRef, GalleryName, ModelIdentity
-from rfr_stream.faces import Face, ImageHwc, Landmarks
+from rfr_stream.events import BlobRef, Derivation, GalleryName, ModelIdentity, Recipe
+from rfr_stream.faces import Affine, Face, ImageHwc, Landmarks
 
 Templates: TypeAlias = NDArray[np.float32]
 """float32 [N, D], each row of L2 norm 1."""
@@ -67,6 +67,15 @@ class Picture:
 
 
 @dataclass(frozen=True, slots=True)
+class Copy:
+    """What a recipe made of a picture, where its pixels lie in the original, and what proves it."""
+
+    pixels: ImageHwc
+    to_original: Affine
+    derivation: Derivation
+
+
+@dataclass(frozen=True, slots=True)
 class Chip:
     """One face brought upright, as an embedder wants it, with what was measured on it.
 
@@ -85,6 +94,9 @@ class Codec(Protocol):
 
     async def decode(self, files: Sequence[bytes]) -> list[Picture | Rejected]:
         """Open image files that nobody vouches for: allow-listed formats, bounded bytes and pixels, EXIF applied."""
+
+    async def follow(self, asked: Sequence[tuple[Recipe, Picture]]) -> list[Copy | Rejected]:
+        """Return the copy that each recipe makes of its picture: the same two, the same pixels, every time."""
 
     async def encode(self, images: Sequence[ImageHwc]) -> list[bytes]:
         """Return lossless files (`media_type`) without metadata."""

@@ -6,6 +6,7 @@ from typing import TypeAlias
 from rfr_stream.adapters.paper import _words as say
 from rfr_stream.adapters.paper._layout import Code, Flowable, Story, block, facts, grid, items, section, words
 from rfr_stream.adapters.paper._timeline import moments
+from rfr_stream.adapters.paper._variants import found_by, variants
 from rfr_stream.desk import SUPPORT, Examined, Look, Visibility
 from rfr_stream.disclosure import Analysed, Search, Shown, Told
 from rfr_stream.events import (
@@ -51,6 +52,7 @@ def printed(search: Search) -> Story:
     yield from _choice(case)
     if case.candidates:
         yield from _processing(case.candidates)
+        yield from variants(case.candidates)
         yield from _list(case.candidates)
     yield from _analyses(search.analyses)
     yield from _shown(search.shown)
@@ -154,10 +156,11 @@ def _list(found: CandidatesReady) -> Story:
                 f"{each.similarity:.4f}",
                 Code(each.reference_id),
                 Code(each.reference.sha256),
+                *((found_by(each),) if found.fusion else ()),
             )
             for each in found.candidates
         ]
-        yield grid(_LIST, rows)
+        yield grid(_LIST | ({"Found by": 10} if found.fusion else {}), rows)
     yield facts({"SHA-256 of the list": Code(found.list_digest)})
 
 
