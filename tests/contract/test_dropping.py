@@ -64,7 +64,9 @@ def request(**changes: Any) -> bytes:  # noqa: ANN401 - JSON
     return json.dumps({**asked.model_dump(mode="json"), **changes}).encode()
 
 
-def folder_drop(house: House, name: str = "job-1", asked: bytes | None = None, **images: bytes) -> Path:
+def folder_drop(
+    house: House, name: str = "job-1", *, asked: bytes | None = None, images: dict[str, bytes] | None = None
+) -> Path:
     drop = house.folder / name
     drop.mkdir()
     (drop / dropping.REQUEST).write_bytes(request() if asked is None else asked)
@@ -123,7 +125,7 @@ async def test_a_message_is_handed_in_and_nothing_of_its_sender_is_passed_on(hou
 async def test_a_drop_is_taken_whole_or_not_at_all(
     house: House, asked: bytes, images: dict[str, bytes], why: str
 ) -> None:
-    assert not await house.take(folder_drop(house, asked=asked, **images))
+    assert not await house.take(folder_drop(house, asked=asked, images=images))
 
     assert house.events == []
     assert why in house.said(dropping.REJECTED)
@@ -198,7 +200,7 @@ async def test_what_comes_while_somebody_watches_is_taken_once_it_has_its_name(h
     watching = asyncio.create_task(dropping.watch(house.folder, house.take))
     try:
         await _until(lambda: len(house.events) == 2)
-        folder_drop(house, ".after", c=PNG + b"2").rename(house.folder / "after")
+        folder_drop(house, ".after", images={"c": PNG + b"2"}).rename(house.folder / "after")
         await _until(lambda: len(house.events) == 3)
     finally:
         watching.cancel()
