@@ -34,7 +34,11 @@ def test_beside_that_the_console_hands_in_what_an_officer_has_endorsed_and_does_
 
 
 def test_what_the_public_sent_in_starts_no_search() -> None:
-    assert list(map(str, access.PUBLIC_APPEAL.rights)) == ["write topic rfr-appeals-v1", "describe group rfr-detection"]
+    assert list(map(str, access.PUBLIC_APPEAL.rights)) == [
+        "write topic rfr-appeals-v1",
+        "describe topic rfr-submissions-v1",
+        "describe group rfr-detection",
+    ]
     assert {right.name for right in access.APPEAL.rights if right.operation is Operation.WRITE} == {
         topics.APPEALS.dead("rfr-appeal")
     }
@@ -48,7 +52,7 @@ def test_a_decision_is_seen_by_the_review_stage_alone_also_when_it_was_refused()
 def test_a_door_hands_in_and_reads_nothing() -> None:
     for door in (access.OFFICER, access.MISSING_PERSONS):
         assert list(map(str, door.rights)) == ["write topic rfr-submissions-v1", "describe group rfr-detection"]
-    assert [right.operation for right in access.GALLERY_ADMIN.rights] == [Operation.WRITE]
+    assert {right.operation for right in access.GALLERY_ADMIN.rights} == {Operation.WRITE}
 
 
 def test_a_subscriber_reads_what_is_for_subscribers_in_groups_of_its_own_name_and_says_that_it_has_it() -> None:
@@ -107,7 +111,7 @@ def test_rights_read_as_sentences_a_lawyer_understands() -> None:
     words = acls.in_words()
     assert f"| rfr-decisions-v1 | {topics.DECISIONS.purpose} | rfr-console | rfr-review |" in words
     assert "- read as any group whose name begins with rfr-case-system" in words
-    assert "## rfr-gallery-admin\n\nBrings references in, and erases them.\n\n- write topic rfr-enrolments-v1" in words
+    assert "## rfr-gallery-admin\n\nBrings references in, says what became of their cases, and erases them.\n\n- write topic rfr-enrolments-v1" in words
 
 
 def test_a_difference_reads_as_one_line() -> None:
