@@ -111,7 +111,8 @@ def test_rights_read_as_sentences_a_lawyer_understands() -> None:
     words = acls.in_words()
     assert f"| rfr-decisions-v1 | {topics.DECISIONS.purpose} | rfr-console | rfr-review |" in words
     assert "- read as any group whose name begins with rfr-case-system" in words
-    assert "## rfr-gallery-admin\n\nBrings references in, says what became of their cases, and erases them.\n\n- write topic rfr-enrolments-v1" in words
+    says = "Brings references in, says what became of their cases, and erases them."
+    assert f"## rfr-gallery-admin\n\n{says}\n\n- write topic rfr-enrolments-v1" in words
 
 
 def test_a_difference_reads_as_one_line() -> None:
