@@ -36,6 +36,12 @@ def require_enrollable(gallery: GalleryName, door: Source, came_by: AbstractSet[
         raise NotPermitted(msg)
 
 
+def door_of(gallery: GalleryName, door: Source, came_by: AbstractSet[Source]) -> Source:
+    """Return the door that goes on record: that an image was entrusted to us, no later word takes back."""
+    entrusted = (came_by & ENROLS[gallery]) - ENROLS[GalleryName.CUSTODY]
+    return min(entrusted) if entrusted and door in ENROLS[GalleryName.CUSTODY] else door
+
+
 # --- what a case's end does to the images taken in it -----------------------------------------------------------------
 class Effect(Enum):
     """What becomes of an image, from the moment that this is on record."""

@@ -64,7 +64,7 @@ async def enrol(
     faces = await in_batch(partial(find_faces, detector, min_score), pictures)
     subjects = one_by_one(_reference_subject, paired(paired(submitted, pictures), faces))
     chips = one_by_one(_not_blank, await in_batch(partial(bring_upright, aligner), subjects))
-    verdicts = iter(await in_batch(register.enrol, paired(submitted, chips)))
+    verdicts = iter(await in_batch(register.enrol, paired(permitted, chips)))
     ends = iter(await register.erase([event for event in batch if isinstance(event, ReferenceErased)]))
     return [next(verdicts if isinstance(event, ReferenceSubmitted) else ends) for event in batch]
 
@@ -185,8 +185,9 @@ def _permitted(
         raise Malformed(msg)
     came_by = doors[event.image.sha256]
     policy.require_enrollable(event.gallery, event.hold.door, came_by)
-    came_by.add(event.hold.door)  # for the rest of the batch
-    return event
+    door = policy.door_of(event.gallery, event.hold.door, came_by)
+    came_by.add(door)  # for the rest of the batch
+    return event.model_copy(update={"hold": event.hold.model_copy(update={"door": door})})
 
 
 def _is_its_own(event: ReferenceSubmitted) -> bool:

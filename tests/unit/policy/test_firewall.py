@@ -182,3 +182,18 @@ async def test_the_producer_refuses_it_before_a_file_is_opened(door: Source) -> 
 @pytest.mark.parametrize("door", [*sorted(ENTRUSTED), None])
 def test_a_record_that_should_not_be_there_is_not_found_either(door: Source | None) -> None:
     assert policy.ineligibility(builders.reference(door=door), builders.NOW)
+
+
+@pytest.mark.parametrize("entrusted", [Source.MISSING_PERSON, Source.PUBLIC_APPEAL])
+async def test_no_later_word_makes_an_entrusted_image_one_that_the_police_took(entrusted: Source) -> None:
+    here = House()
+    for door, gallery in (
+        (entrusted, GalleryName.MISSING),
+        (Source.OFFICER, GalleryName.MISSING),
+        (Source.OFFICER, GalleryName.CUSTODY),
+    ):
+        await here.enrol(await event_of(here, Said(FACES[0], door, gallery, "person-1")))
+
+    (found,) = await here.search(await here.embedded(FACES[0]))
+    assert isinstance(found, CandidatesReady)
+    assert found.candidates == ()
