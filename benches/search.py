@@ -129,7 +129,7 @@ class Bench:
         searcher = _Searcher(self.gallery, ledger, self.embedder, RULES, NOW)
 
         async def search(probes: Templates) -> None:
-            leads = await searcher.search([(probe, (CUSTODY,)) for probe in probes])
+            leads = await searcher.search([(probe, (CUSTODY,), None) for probe in probes])
             if not all(leads):
                 sys.exit("a mated probe found nobody: what was timed is not a search")
 

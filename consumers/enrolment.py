@@ -1,6 +1,7 @@
 """Beside the chain: ENROLMENTS -> the gallery and the ledger. Needs blobs, a whole model pack, gallery, ledger."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 
 from faststream import FastStream
 
@@ -11,7 +12,7 @@ from consumers._runtime import serve
 from rfr_stream import stages
 from rfr_stream.adapters import opening
 from rfr_stream.events import ReferenceErased, ReferenceSubmitted
-from rfr_stream.ports import BlobStore, Gallery, References, Vision
+from rfr_stream.ports import BlobStore, Gallery, References, Standing, Vision
 from rfr_stream.settings import Settings
 from topics import access
 from topics.bus import Bus
@@ -20,11 +21,23 @@ from topics.bus import Bus
 
 
 def mount(
-    bus: Bus, settings: Settings, *, blobs: BlobStore, vision: Vision, gallery: Gallery, references: References
+    bus: Bus,
+    settings: Settings,
+    *,
+    blobs: BlobStore,
+    vision: Vision,
+    gallery: Gallery,
+    references: References,
+    standing: Standing,
 ) -> Pipeline:
     """Wire the stage to its topic; its own group, so that a bulk load never delays a search."""
+    lookout = stages.Lookout(blobs, standing)
 
     async def enrol(batch: Sequence[ReferenceSubmitted | ReferenceErased]) -> Sequence[Result]:
+        rules = stages.StandingRules(
+            threshold=settings.search.threshold or vision.threshold,
+            gather=timedelta(seconds=settings.standing.gather_s),
+        )
         return await stages.enrol(
             batch,
             blobs=blobs,
@@ -34,8 +47,11 @@ def mount(
             embedder=vision.embedder,
             gallery=gallery,
             references=references,
+            lookout=lookout,
+            standing=rules,
             min_score=settings.detection.min_score,
             max_image_bytes=settings.vision.max_image_bytes,
+            now=datetime.now(UTC),
         )
 
     # One batch at a time: a hold record, its restriction and its end must count in the order in which they came.
@@ -50,5 +66,5 @@ def create_app() -> FastStream:
     blobs, ledger = opening.blobs(settings), opening.ledger(settings)
     vision = opening.vision(settings)
     gallery = opening.gallery(settings, vision)
-    stage = mount(bus, settings, blobs=blobs, vision=vision, gallery=gallery, references=ledger)
+    stage = mount(bus, settings, blobs=blobs, vision=vision, gallery=gallery, references=ledger, standing=ledger)
     return serve(bus, blobs, ledger, vision, gallery, tasks=[stage], metrics_port=settings.metrics_port)

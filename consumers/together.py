@@ -1,6 +1,7 @@
 """All stages in one process, on one connection: the embedded default, and the smallest house there is."""
 
 from collections.abc import Collection
+from functools import partial
 from typing import Final
 
 from faststream import FastStream
@@ -60,7 +61,8 @@ def create_app(settings: Settings | None = None, only: Collection[str] = STAGES)
         resources.append(gallery)
         for name, stage in (("search", search), ("enrolment", enrolment)):
             if name in only:
-                tasks.append(stage.mount(bus, settings, blobs=blobs, vision=vision, gallery=gallery, references=ledger))
+                mount = partial(stage.mount, bus, settings, blobs=blobs, vision=vision, gallery=gallery)
+                tasks.append(mount(references=ledger, standing=ledger))
     if "review" in only:
         tasks += review.mount(bus, settings, ledger=ledger, verifier=opening.verifier(settings))
     return serve(bus, *resources, tasks=tasks, metrics_port=settings.metrics_port)

@@ -17,6 +17,7 @@ from rfr_stream.desk import GENESIS, Alert, Analysis, Entry, Examined, in_order,
 from rfr_stream.errors import Malformed
 from rfr_stream.events import (
     CAVEAT,
+    FaceEmbedded,
     IdentificationConfirmed,
     IdentificationWithdrawn,
     ImageSubmitted,
@@ -27,6 +28,7 @@ from rfr_stream.events import (
     Sha256,
     SignedAboutCase,
     SubmissionClosed,
+    SubmissionEvent,
     Value,
     WithdrawalOrdered,
     canonical,
@@ -42,6 +44,8 @@ LIMITS: Final = (
     "Whether a reviewer's training was in date was asked when each decision came; the register keeps its last date.",
     "Whether a reference was lawfully held was asked when each list was made. Its hold record is not in this bundle.",
     "Of a request that ended before any search, the ledger keeps no more than its id, its case and how it ended.",
+    "A search that stands is asked again about references that came later; each time is a search of its own in here. "
+    "Later references that lay too far from the probe, or could not be found lawfully, left no record.",
     "A request that is still on its way is not on record yet.",
     "Submissions with known answers, which measure reviewers, are searches of no case, and are not in this bundle.",
 )
@@ -57,7 +61,7 @@ STILL_OPEN: Final = "A search in this bundle is still open. This is not the last
 _OPEN: Final = review.CAN_EXPIRE | {CaseState.AWAITING_CANDIDATES}
 
 Promised: TypeAlias = (
-    IdentificationConfirmed | IdentificationWithdrawn | SubmissionClosed | ImageSubmitted | ReviewDecided
+    IdentificationConfirmed | IdentificationWithdrawn | SubmissionClosed | ImageSubmitted | FaceEmbedded | ReviewDecided
 )
 
 
@@ -263,7 +267,7 @@ def _told_faults(search: Search) -> Iterator[str]:
     about, named = search.case.submission_id, {each.signature: each.person_id for each in search.case.decisions}
     for number, told in enumerate(search.told, start=1):
         event = told.event
-        subject = event.submission.submission_id if isinstance(event, ImageSubmitted) else event.submission_id
+        subject = event.submission.submission_id if isinstance(event, SubmissionEvent) else event.submission_id
         if (told.event_id, told.type, subject) != (event.event_id, event.ce_type, about):
             yield f"event {number}: its id is not the one that it derives, or it is about another submission"
         if isinstance(event, IdentificationConfirmed) and not all(

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cache
 from hashlib import sha256
 from typing import Any, Final, TypeVar
@@ -43,6 +43,7 @@ from rfr_stream.stages._batch import Settled
 T = TypeVar("T")
 
 RULES: Final = stages.ProbeRules(min_interocular_px=12.0, min_score=0.5, max_image_bytes=64 * 2**20)
+STANDING: Final = stages.StandingRules(threshold=THRESHOLD, gather=timedelta(seconds=1))
 SEARCH: Final = stages.SearchRules(threshold=THRESHOLD, list_length=3, head_room=2)
 
 
@@ -98,6 +99,11 @@ class House:
     vision: FakeVision = field(default_factory=FakeVision)
     gallery: MemoryGallery = field(default_factory=lambda: MemoryGallery(embedder=FakeEmbedder.identity))
     ledger: MemoryLedger = field(default_factory=MemoryLedger)
+    lookout: stages.Lookout = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Look out from here."""
+        self.lookout = stages.Lookout(self.blobs, self.ledger)
 
     # what comes in
     async def submitted(self, *people: PlantedFace, demo: bool = False, **fields: Any) -> ImageSubmitted:  # noqa: ANN401
@@ -157,6 +163,7 @@ class House:
             blobs=self.blobs,
             gallery=self.gallery,
             references=self.ledger,
+            standing=self.ledger,
             embedder=self.vision.embedder.identity,
             rules=rules,
             now=now,
@@ -167,6 +174,7 @@ class House:
         *batch: ReferenceSubmitted | ReferenceErased,
         min_score: float = RULES.min_score,
         max_image_bytes: int = RULES.max_image_bytes,
+        now: datetime = builders.NOW,
     ) -> list[Settled | None]:
         return await stages.enrol(
             batch,
@@ -177,8 +185,11 @@ class House:
             embedder=self.vision.embedder,
             gallery=self.gallery,
             references=self.ledger,
+            lookout=self.lookout,
+            standing=STANDING,
             min_score=min_score,
             max_image_bytes=max_image_bytes,
+            now=now,
         )
 
     async def decide(self, said: Signed, *, now: datetime = builders.NOW) -> None:

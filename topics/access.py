@@ -177,8 +177,12 @@ REVIEW: Final = Principal(
     "rfr-review",
     "counts what people have signed, and alone says what they confirmed",
     works_on=(CANDIDATES, OUTCOMES, DECISIONS, ACKNOWLEDGEMENTS),
-    writes=(IDENTIFICATIONS, OUTCOMES, SUBMISSIONS),  # a submission goes on once a person has chosen its subject
-    looks_back=(IDENTIFICATIONS.name, OUTCOMES.name, SUBMISSIONS.name, DECISIONS.dead("rfr-review")),
+    # A submission goes on once a person has chosen its subject; a standing probe, once new references have met it.
+    writes=(IDENTIFICATIONS, OUTCOMES, SUBMISSIONS, TEMPLATES),
+    looks_back=(
+        *(topic.name for topic in (IDENTIFICATIONS, OUTCOMES, SUBMISSIONS, TEMPLATES)),
+        DECISIONS.dead("rfr-review"),
+    ),
 )
 CONSOLE: Final = Principal("rfr-console", "the reviewers' desk: what they sign", writes=(DECISIONS,))
 

@@ -1,6 +1,7 @@
 """The life of one submission: what was asked, what the machine found, and how it ended."""
 
 import hashlib
+from collections.abc import Iterable
 from typing import Annotated, Any, Final, Literal, Self
 from uuid import UUID
 
@@ -65,6 +66,18 @@ class Found(Value):
     when: Instant
 
 
+class Renewal(Value):
+    """Why a question is asked again: somebody is still sought, and these references came later than its own search."""
+
+    of: Annotated[UUID, Field(description="the submission that stands")]
+    references: Annotated[tuple[UUID, ...], Field(min_length=1, max_length=256)]
+
+    @property
+    def submission_id(self) -> UUID:
+        """Of the submission that asks again: the same references again are the same question."""
+        return derive_id("renewal", self.of, *sorted(self.references))
+
+
 class Submission(Value):
     """What was asked, by whom, of what, and on which ground; every later event of the chain carries it whole."""
 
@@ -89,6 +102,7 @@ class Submission(Value):
     provenance: Provenance | None = None
     age_at_capture: Annotated[int | None, Field(ge=0, le=130, description="years, as far as anybody knows")] = None
     found: Annotated[Found | None, Field(description="of somebody deceased")] = None
+    renewal: Annotated[Renewal | None, Field(description="of what a standing search asks again")] = None
 
     @staticmethod
     def derive(
@@ -129,10 +143,17 @@ class Submission(Value):
             media=submission.media,
             galleries=submission.galleries,
         )
-        if submission.submission_id != derived:
+        renewal = submission.renewal
+        own = (renewal.of, renewal.submission_id) if renewal else (derived, derived)
+        if (derived, submission.submission_id) != own:
             msg = "submission_id: not the id that this request derives; a foreign id could end in another case"
             raise ValueError(msg)
         return submission
+
+    def renewed(self, references: Iterable[UUID]) -> "Submission":
+        """Return the same question once more, about these references alone."""
+        renewal = Renewal(of=self.submission_id, references=tuple(sorted(references)))
+        return self.model_copy(update={"submission_id": renewal.submission_id, "renewal": renewal})
 
 
 class Quality(Value):
@@ -211,6 +232,13 @@ class ImageSubmitted(SubmissionEvent):
 
     ce_type = "rfr.image-submitted.v1"
     choice: SubjectChoice | None = None
+
+    @model_validator(mode="after")
+    def _is_asked_by_somebody(self) -> Self:
+        if self.submission.renewal:
+            msg = "submission.renewal: the ledger alone asks again; through a door, it could end in that case"
+            raise ValueError(msg)
+        return self
 
     @property
     def event_id(self) -> UUID:

@@ -135,6 +135,7 @@ class Outcome(StrEnum):
     CONFIRMED = "confirmed"
     WITHDRAWN = "withdrawn"
     EXPIRED = "expired"
+    NO_LONGER_SOUGHT = "no_longer_sought"
 
 
 class Support(StrEnum):

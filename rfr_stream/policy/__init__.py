@@ -15,7 +15,7 @@ from rfr_stream.policy.deciding import (
     verdict,
 )
 from rfr_stream.policy.people import CONFLICTS, Role, require_compatible
-from rfr_stream.policy.searching import RULES, Rule, ineligibility, regime_of, searchable, seeds_due, urgency
+from rfr_stream.policy.searching import RULES, Rule, ineligibility, regime_of, searchable, seeds_due, stands, urgency
 from rfr_stream.policy.stating import MIN_NECESSITY_CHARS, RECENT_STATEMENTS, Stated, is_boilerplate, stated
 
 __all__ = [
@@ -40,6 +40,7 @@ __all__ = [
     "searchable",
     "seeds_due",
     "standing",
+    "stands",
     "stated",
     "urgency",
     "verdict",

@@ -42,6 +42,7 @@ from rfr_stream.ports.machines import (
     Templates,
     Vision,
 )
+from rfr_stream.ports.standing import Ending, Meeting, Renewals, Standing, StandingProbe
 
 __all__ = [
     "Aligner",
@@ -55,9 +56,11 @@ __all__ = [
     "Detector",
     "Duty",
     "Embedder",
+    "Ending",
     "Gallery",
     "Hit",
     "Ledger",
+    "Meeting",
     "NewBlob",
     "OnDisk",
     "Outbox",
@@ -65,10 +68,13 @@ __all__ = [
     "Picture",
     "Reference",
     "References",
+    "Renewals",
     "Reviewer",
     "Reviewers",
     "Seed",
     "Seeds",
+    "Standing",
+    "StandingProbe",
     "Step",
     "Subscribers",
     "Templates",

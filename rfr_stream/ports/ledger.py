@@ -22,6 +22,7 @@ from rfr_stream.events import (
     SubjectUnclear,
     WithdrawalOrdered,
 )
+from rfr_stream.ports.standing import Renewals, Standing
 
 
 # --- references ---------------------------------------------------------------------------------------------
@@ -271,5 +272,5 @@ class Subscribers(Protocol):
         """
 
 
-class Ledger(References, Reviewers, Cases, Outbox, Seeds, Subscribers, Protocol):
+class Ledger(References, Reviewers, Cases, Outbox, Seeds, Standing, Renewals, Subscribers, Protocol):
     """The database of record."""

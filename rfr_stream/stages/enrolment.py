@@ -1,11 +1,13 @@
 """The gallery's own way in and out."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from uuid import UUID
 
+from rfr_stream import policy
 from rfr_stream.errors import BadImage, Malformed, NotPermitted, Rejected, settle
 from rfr_stream.events import BlobRef, GalleryName, ReferenceErased, ReferenceSubmitted
 from rfr_stream.faces import Face
@@ -20,9 +22,11 @@ from rfr_stream.ports import (
     Picture,
     Reference,
     References,
+    Templates,
 )
 from rfr_stream.stages._batch import Settled, in_batch, one_by_one, paired
 from rfr_stream.stages._faces import Opening, Subject, bring_upright, find_faces, is_blank, wanted_face
+from rfr_stream.stages.standing import Lookout, StandingRules
 
 
 async def enrol(
@@ -35,16 +39,21 @@ async def enrol(
     embedder: Embedder,
     gallery: Gallery,
     references: References,
+    lookout: Lookout,
+    standing: StandingRules,
     min_score: float,
     max_image_bytes: int,
+    now: datetime,
 ) -> list[Settled | None]:
     """Bring references into the gallery with their hold records, and erase them for good.
+
+    Whoever comes in is compared with the probes that stand, once every search can find them.
 
     Erasures of a batch come last: what was erased stays erased, so that order between the two cannot matter. Order
     between batches does: they must not run at the same time.
     """
     submitted = [event for event in batch if isinstance(event, ReferenceSubmitted)]
-    register = _Register(embedder, gallery, references, blobs)
+    register = _Register(embedder, gallery, references, blobs, partial(lookout.meet, rules=standing, now=now), now)
     permitted = await register.admit(submitted)
     pictures = await Opening(blobs, codec, max_image_bytes).pictures(one_by_one(_image, permitted))
     faces = await in_batch(partial(find_faces, detector, min_score), pictures)
@@ -83,6 +92,8 @@ class _Register:
     gallery: Gallery
     references: References
     blobs: BlobStore
+    meet: Callable[..., Awaitable[None]]
+    now: datetime
 
     async def admit(self, events: Sequence[ReferenceSubmitted]) -> list[ReferenceSubmitted | Settled]:
         """Return what may be enrolled.
@@ -113,7 +124,16 @@ class _Register:
         late = await self.references.erased([event.reference_id for event in events])
         if late:
             await self._remove(late, [event.image for event in events if event.reference_id in late])
+        await self._look_out(events, templates)
         return [None for _ in rows]
+
+    async def _look_out(self, events: Sequence[ReferenceSubmitted], templates: Templates) -> None:
+        """Compare what may be found now, by its newest hold record, with the probes that stand."""
+        held = await self.references.held([event.reference_id for event in events])
+        here = [held.get(event.reference_id) for event in events]
+        mine = [i for i, each in enumerate(here) if policy.ineligibility(each, self.now) is None]
+        found = [each for i in mine if (each := here[i])]
+        await self.meet(found, templates[mine], embedder=self.embedder.identity)
 
     async def erase(self, events: Sequence[ReferenceErased]) -> list[Rejected | None]:
         """Unsearchable first, then the images, then the records: a crash in between is finished by the redelivery."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Final, TypeAlias
 from uuid import UUID
@@ -10,14 +10,17 @@ from uuid import UUID
 import numpy as np
 
 from rfr_stream import policy
-from rfr_stream.errors import Malformed, NotPermitted
+from rfr_stream.errors import NotPermitted
 from rfr_stream.events import BlobRef, Candidate, CandidatesReady, FaceEmbedded, GalleryName, ModelIdentity
-from rfr_stream.ports import BlobStore, Gallery, Hit, Reference, References, Templates
+from rfr_stream.ports import BlobStore, Gallery, Hit, Reference, References, Standing, Templates
 from rfr_stream.stages._batch import Settled, in_batch, one_by_one, paired
+from rfr_stream.stages._template import read_template
 
-_NORM_TOLERANCE: Final = 1e-3
 _GROWTH: Final = 4
 """How many times more hits are fetched in each further round."""
+
+_Probe: TypeAlias = tuple[Templates, tuple[GalleryName, ...], frozenset[UUID] | None]
+"""A template, the galleries to search, and the references that alone are asked about; None: all."""
 
 _Hits: TypeAlias = dict[GalleryName, list[Hit]]
 """What one probe found in each gallery, best first."""
@@ -30,6 +33,8 @@ class SearchRules:
     threshold: float
     list_length: int
     head_room: int
+    stand_for: timedelta = timedelta(days=90)
+    """How long somebody who is missing is searched for again by later enrolments."""
 
 
 async def search(
@@ -38,6 +43,7 @@ async def search(
     blobs: BlobStore,
     gallery: Gallery,
     references: References,
+    standing: Standing,
     embedder: ModelIdentity,
     rules: SearchRules,
     now: datetime,
@@ -46,8 +52,11 @@ async def search(
     searcher = _Searcher(gallery, references, embedder, rules, now)
     permitted = one_by_one(partial(_permitted_search, embedder), batch)
     files = await in_batch(blobs.get, one_by_one(_template_ref, paired(batch, permitted)))
-    templates = one_by_one(partial(_template, embedder.dimension), files)
-    found = await in_batch(searcher.search, paired(templates, permitted))
+    templates = one_by_one(partial(read_template, embedder.dimension), files)
+    readable = [row[0] for row in paired(batch, templates) if not isinstance(row, Settled)]
+    # They stand before they are searched with: whatever comes after this search has looked finds them standing.
+    await standing.stand([each for each in readable if policy.stands(each.submission)], now + rules.stand_for)
+    found = await in_batch(searcher.search, one_by_one(_probe, paired(paired(batch, permitted), templates)))
     sizes = {name: await gallery.size(name, embedder=embedder) for name in _wanted(permitted)}
     return one_by_one(partial(_candidates_ready, rules, sizes, now), paired(paired(batch, permitted), found))
 
@@ -63,24 +72,14 @@ def _template_ref(row: tuple[FaceEmbedded, tuple[GalleryName, ...]]) -> BlobRef:
     return row[0].template.template
 
 
+def _probe(row: tuple[tuple[FaceEmbedded, tuple[GalleryName, ...]], Templates]) -> _Probe:
+    (event, names), template = row
+    renewal = event.submission.renewal
+    return template, names, frozenset(renewal.references) if renewal else None
+
+
 def _wanted(permitted: Iterable[tuple[GalleryName, ...] | Settled]) -> list[GalleryName]:
     return sorted({name for names in permitted if isinstance(names, tuple) for name in names})
-
-
-def _template(dimension: int, data: bytes) -> Templates:
-    """Read float32 [D] back, L2 norm 1."""
-    if len(data) != 4 * dimension:
-        msg = f"template: must be {dimension} float32 values"
-        raise Malformed(msg)
-    template = np.frombuffer(data, dtype="<f4")
-    if not (np.isfinite(template).all() and abs(_norm(template) - 1.0) < _NORM_TOLERANCE):
-        msg = "template: must be finite and of L2 norm 1"
-        raise Malformed(msg)
-    return template
-
-
-def _norm(template: Templates) -> float:
-    return float(np.linalg.norm(template.astype(np.float64)))  # the squares of large float32 overflow
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +104,7 @@ class _Searcher:
     rules: SearchRules
     now: datetime
 
-    async def search(self, probes: Sequence[tuple[Templates, tuple[GalleryName, ...]]]) -> list[list[_Lead]]:
+    async def search(self, probes: Sequence[_Probe]) -> list[list[_Lead]]:
         """Return for each probe its leads, best first; none is a result too."""
         leads: list[list[_Lead]] = [[] for _ in probes]
         pending = list(range(len(probes)))
@@ -114,17 +113,17 @@ class _Searcher:
             found = await self._hits([probes[i] for i in pending], limit)
             known = await self.references.held(_ids(found))
             for i, hits in zip(pending, found, strict=True):
-                leads[i] = self._leads(hits, known)
+                leads[i] = self._leads(hits, _asked_about(known, probes[i]))
             pending = [
                 i for i, hits in zip(pending, found, strict=True) if self._may_improve(leads[i], hits, limit=limit)
             ]
             limit *= _GROWTH
         return leads
 
-    async def _hits(self, probes: Sequence[tuple[Templates, tuple[GalleryName, ...]]], limit: int) -> list[_Hits]:
+    async def _hits(self, probes: Sequence[_Probe], limit: int) -> list[_Hits]:
         hits: list[_Hits] = [{} for _ in probes]
-        for name in _wanted(names for _, names in probes):
-            asking = [i for i, (_, names) in enumerate(probes) if name in names]
+        for name in _wanted(names for _, names, _ in probes):
+            asking = [i for i, (_, names, _) in enumerate(probes) if name in names]
             found = await self.gallery.search(
                 name,
                 np.stack([probes[i][0] for i in asking]),
@@ -157,6 +156,12 @@ class _Searcher:
         full = len(leads) >= self.rules.list_length
         beaten_by = leads[-1].similarity if full else -1.0
         return any(len(rows) >= limit and rows[-1].similarity > beaten_by for rows in hits.values())
+
+
+def _asked_about(known: dict[UUID, Reference], probe: _Probe) -> dict[UUID, Reference]:
+    """Return what counts for this probe: of what a standing search asks again, only what came since."""
+    _, _, only = probe
+    return known if only is None else {id_: reference for id_, reference in known.items() if id_ in only}
 
 
 def _ids(found: Iterable[_Hits]) -> list[UUID]:

@@ -174,7 +174,7 @@ def mounted(cluster: Guarded, here: House, folder: Path) -> list[tuple[Bus, Sequ
     detects, embeds, searches, enrols, reviews = (cluster.bus(stage.name, stage.rights) for stage in STAGES)
     settings = Settings(data_dir=folder)
     ports: dict[str, Any] = {"blobs": here.blobs, "vision": here.vision}
-    more = {**ports, "gallery": here.gallery, "references": here.ledger}
+    more = {**ports, "gallery": here.gallery, "references": here.ledger, "standing": here.ledger}
     return [
         (detects, [detection.mount(detects, settings, **ports)]),
         (embeds, [embedding.mount(embeds, settings, **ports)]),

@@ -13,6 +13,7 @@ from rfr_stream.events import (
     BlobRef,
     CandidatesReady,
     Event,
+    FaceEmbedded,
     GalleryName,
     IdentificationConfirmed,
     IdentificationWithdrawn,
@@ -38,6 +39,7 @@ _PROMISABLE: Final[dict[str, type[Event]]] = {
         IdentificationConfirmed,
         IdentificationWithdrawn,
         ImageSubmitted,
+        FaceEmbedded,
         SubmissionClosed,
         ReviewDecided,
     )
