@@ -14,7 +14,7 @@ from typing import Final, TypeVar
 from consumers._dead_letters import refusal
 from consumers._patience import patiently
 from rfr_stream.ports import Outbox, Outgoing
-from topics import DECISIONS, IDENTIFICATIONS, OUTCOMES, SUBMISSIONS, TEMPLATES, topic_of
+from topics import DECISIONS, IDENTIFICATIONS, OUTCOMES, STANDING, SUBMISSIONS, TEMPLATES, topic_of
 from topics.bus import Bus
 from topics.tail import read_tail
 
@@ -24,7 +24,7 @@ BATCH_ROWS: Final = 500
 POLL_S: Final = 0.25
 """The longest that another process's change waits; this process's own changes wake the relay at once."""
 (GROUP,) = DECISIONS.groups
-PROMISED: Final = (IDENTIFICATIONS, OUTCOMES, SUBMISSIONS, TEMPLATES)
+PROMISED: Final = (IDENTIFICATIONS, OUTCOMES, STANDING, SUBMISSIONS, TEMPLATES)
 """Where what is owed goes, beside the dead letters."""
 
 T = TypeVar("T")

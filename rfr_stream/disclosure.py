@@ -25,6 +25,7 @@ from rfr_stream.events import (
     Prose,
     Ref,
     ReviewDecided,
+    SearchEnded,
     Sha256,
     SignedAboutCase,
     SubmissionClosed,
@@ -44,8 +45,7 @@ LIMITS: Final = (
     "Whether a reviewer's training was in date was asked when each decision came; the register keeps its last date.",
     "Whether a reference was lawfully held was asked when each list was made. Its hold record is not in this bundle.",
     "Of a request that ended before any search, the ledger keeps no more than its id, its case and how it ended.",
-    "A search that stands is asked again about references that came later; each time is a search of its own in here. "
-    "Later references that lay too far from the probe, or could not be found lawfully, left no record.",
+    "A standing search that was asked again is a search of its own here; what did not come near its probe left no trace.",
     "A request that is still on its way is not on record yet.",
     "Submissions with known answers, which measure reviewers, are searches of no case, and are not in this bundle.",
 )
@@ -61,7 +61,13 @@ STILL_OPEN: Final = "A search in this bundle is still open. This is not the last
 _OPEN: Final = review.CAN_EXPIRE | {CaseState.AWAITING_CANDIDATES}
 
 Promised: TypeAlias = (
-    IdentificationConfirmed | IdentificationWithdrawn | SubmissionClosed | ImageSubmitted | FaceEmbedded | ReviewDecided
+    IdentificationConfirmed
+    | IdentificationWithdrawn
+    | SubmissionClosed
+    | ImageSubmitted
+    | FaceEmbedded
+    | SearchEnded
+    | ReviewDecided
 )
 
 

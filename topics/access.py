@@ -17,6 +17,7 @@ from topics import (
     FACES,
     IDENTIFICATIONS,
     OUTCOMES,
+    STANDING,
     SUBMISSIONS,
     TEMPLATES,
     Topic,
@@ -178,9 +179,9 @@ REVIEW: Final = Principal(
     "counts what people have signed, and alone says what they confirmed",
     works_on=(CANDIDATES, OUTCOMES, DECISIONS, ACKNOWLEDGEMENTS),
     # A submission goes on once a person has chosen its subject; a standing probe, once new references have met it.
-    writes=(IDENTIFICATIONS, OUTCOMES, SUBMISSIONS, TEMPLATES),
+    writes=(IDENTIFICATIONS, OUTCOMES, STANDING, SUBMISSIONS, TEMPLATES),
     looks_back=(
-        *(topic.name for topic in (IDENTIFICATIONS, OUTCOMES, SUBMISSIONS, TEMPLATES)),
+        *(topic.name for topic in (IDENTIFICATIONS, OUTCOMES, STANDING, SUBMISSIONS, TEMPLATES)),
         DECISIONS.dead("rfr-review"),
     ),
 )
@@ -189,7 +190,7 @@ CONSOLE: Final = Principal("rfr-console", "the reviewers' desk: what they sign",
 CASE_SYSTEM: Final = Principal(
     "rfr-case-system",
     "a subscriber: the case system",
-    subscribes=(IDENTIFICATIONS, OUTCOMES),
+    subscribes=(IDENTIFICATIONS, OUTCOMES, STANDING),
     writes=(ACKNOWLEDGEMENTS,),
 )
 

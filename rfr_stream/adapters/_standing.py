@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from rfr_stream.events import Candidate, FaceEmbedded, Outcome, SubmissionClosed
+from rfr_stream.events import Candidate, FaceEmbedded, SearchEnded
 from rfr_stream.policy import ineligibility
 from rfr_stream.ports import Case, CaseState, Ending, Meeting, Reference
 from rfr_stream.review import UNDER_REVIEW
@@ -101,18 +101,12 @@ def weigh(
     return Round(_renewal(probe, taken, now) if taken else None, taken, dropped)
 
 
-def ended(probe: FaceEmbedded, ending: Ending) -> SubmissionClosed:
+def ended(probe: FaceEmbedded, ending: Ending) -> SearchEnded:
     """Return what whoever submitted it is told; the reason stays here, since it may say something about a person."""
-    detail = (
-        "its review date has come, and nobody kept the search"
-        if ending.by == LAPSED
-        else "somebody ended the standing search"
-    )
-    return SubmissionClosed(
+    return SearchEnded(
         submission_id=probe.submission.submission_id,
-        outcome=Outcome.NO_LONGER_SOUGHT,
-        detail=f"{detail}; later enrolments are not compared with this probe any more",
         case_ref=probe.submission.case_ref,
+        lapsed=ending.by == LAPSED,
         occurred_at=ending.at,
         demo=probe.demo,
     )

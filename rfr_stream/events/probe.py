@@ -326,3 +326,21 @@ class SubmissionClosed(Event):
     @property
     def key(self) -> str:
         return str(self.submission_id)
+
+
+class SearchEnded(Event):
+    """Somebody who was sought by every later enrolment no longer is; says nothing about any person."""
+
+    ce_type = "rfr.search-ended.v1"
+
+    submission_id: UUID
+    case_ref: Ref
+    lapsed: Annotated[bool, Field(description="its review date came and nobody kept it; else somebody ended it")]
+
+    @property
+    def event_id(self) -> UUID:
+        return derive_event_id(self.ce_type, self.submission_id)
+
+    @property
+    def key(self) -> str:
+        return str(self.submission_id)

@@ -135,7 +135,6 @@ class Outcome(StrEnum):
     CONFIRMED = "confirmed"
     WITHDRAWN = "withdrawn"
     EXPIRED = "expired"
-    NO_LONGER_SOUGHT = "no_longer_sought"
 
 
 class Support(StrEnum):

@@ -21,6 +21,7 @@ from rfr_stream.events import (
     ModelIdentity,
     Outcome,
     ReviewDecided,
+    SearchEnded,
     SubjectChosen,
     SubjectUnclear,
     SubmissionClosed,
@@ -40,6 +41,7 @@ _PROMISABLE: Final[dict[str, type[Event]]] = {
         IdentificationWithdrawn,
         ImageSubmitted,
         FaceEmbedded,
+        SearchEnded,
         SubmissionClosed,
         ReviewDecided,
     )

@@ -19,6 +19,7 @@ from rfr_stream.events import (
     ModelIdentity,
     Renewal,
     ReviewDecided,
+    SearchEnded,
     SubjectFace,
     Submission,
     SubmissionClosed,
@@ -26,7 +27,9 @@ from rfr_stream.events import (
 )
 from rfr_stream.ports import Case
 
-_Said: TypeAlias = IdentificationConfirmed | IdentificationWithdrawn | ImageSubmitted | FaceEmbedded | SubmissionClosed
+_Said: TypeAlias = (
+    IdentificationConfirmed | IdentificationWithdrawn | ImageSubmitted | FaceEmbedded | SearchEnded | SubmissionClosed
+)
 
 _NO_SUBMISSION = (
     "The submission itself is not on record: it ended before any list was made. The ledger keeps its id, its case and "
@@ -337,6 +340,9 @@ def _event(event: _Said) -> tuple[str, dict[str, object]]:
             return "To the search", {"Handed in again": "the submission, with the face that somebody chose"}
         case FaceEmbedded():
             return "To the search", {"Asked again": "the standing search, about the references named above"}
+        case SearchEnded():
+            why = "its review date came, and nobody kept it" if event.lapsed else "somebody ended it"
+            return "To the submitter", {"Standing search": f"over: {why}"}
         case SubmissionClosed():
             return "To the submitter", {"Outcome": f"{say.plain(event.outcome)}: {event.detail}"}
 

@@ -12,6 +12,7 @@ from rfr_stream.events import (
     IdentificationWithdrawn,
     ImageSubmitted,
     ReviewDecided,
+    SearchEnded,
 )
 from rfr_stream.ports import Case
 
@@ -69,6 +70,8 @@ def _of_others(search: Search) -> Iterator[tuple[datetime, str, str]]:
                 what = "handed the submission in again, with the face that was chosen"
             case FaceEmbedded():
                 what = "asked again: references that came later lie near the probe"
+            case SearchEnded():
+                what = "let the standing search lapse" if told.event.lapsed else "ended the standing search"
             case ReviewDecided():
                 what = f"refused a decision of {told.event.reviewer_id}"
             case _:
