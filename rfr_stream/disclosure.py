@@ -45,7 +45,7 @@ LIMITS: Final = (
     "Whether a reviewer's training was in date was asked when each decision came; the register keeps its last date.",
     "Whether a reference was lawfully held was asked when each list was made. Its hold record is not in this bundle.",
     "Of a request that ended before any search, the ledger keeps no more than its id, its case and how it ended.",
-    "A standing search that was asked again is a search of its own here; what did not come near its probe left no trace.",
+    "A standing search that was asked again is a search of its own; what came and was too far off left no trace.",
     "A request that is still on its way is not on record yet.",
     "Submissions with known answers, which measure reviewers, are searches of no case, and are not in this bundle.",
 )
