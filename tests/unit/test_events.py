@@ -65,6 +65,7 @@ EVENTS: dict[str, Event] = {
         builders.identification_withdrawn(),
         builders.acknowledged(builders.identification_confirmed()),
         builders.closed(),
+        builders.search_ended(),
         builders.reference_submitted(),
         builders.reference_erased(),
     )
