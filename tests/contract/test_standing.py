@@ -16,7 +16,16 @@ from rfr_stream.adapters._standing import AGAIN
 from rfr_stream.adapters.ledger import SqlLedger
 from rfr_stream.adapters.memory.ledger import MemoryLedger
 from rfr_stream.errors import NotPermitted
-from rfr_stream.events import CandidatesReady, FaceEmbedded, Purpose, ReviewDecided, SearchEnded, Support
+from rfr_stream.events import (
+    CandidatesReady,
+    FaceEmbedded,
+    GalleryName,
+    Purpose,
+    ReferenceSubmitted,
+    ReviewDecided,
+    SearchEnded,
+    Support,
+)
 from rfr_stream.ports import Change, Ending, Ledger, Meeting, Reference, StandingProbe
 
 EMBEDDER: Final = builders.identity()
@@ -67,7 +76,9 @@ async def meets(
     ledger: Ledger, person: str, image: str = "1", *, similarity: float = 0.9, about: UUID = ID
 ) -> Reference:
     """Hold a reference that meets a probe, due at once."""
-    reference = builders.reference(person, image=builders.blob(f"{person}-{image}"))
+    blob = builders.blob(f"{person}-{image}")
+    id_ = ReferenceSubmitted.derive(person, GalleryName.CUSTODY, blob.sha256)
+    reference = builders.reference(person, reference_id=id_, image=blob)
     await ledger.hold([reference])
     await ledger.meet([Meeting(about, reference.reference_id, person, similarity)], NOW)
     return reference
@@ -206,7 +217,7 @@ class TestMeetings:
 
     async def test_whoever_is_rejected_meanwhile_is_not_asked_about(self, ledger: Ledger) -> None:
         found = await stands(ledger, people=("person-1",))
-        await meets(ledger, "person-1", "another image")
+        await meets(ledger, "person-1", "another")
         assert await renewed(ledger) == []
         for by in ("reviewer-a", "reviewer-b"):
             await decides(ledger, builders.decision(found, by=by, support=Support.STRONG_DIFFERENT))
@@ -214,7 +225,7 @@ class TestMeetings:
 
     async def test_of_whom_reviewers_could_not_tell_another_image_comes(self, ledger: Ledger) -> None:
         found = await stands(ledger, people=("person-1",))
-        met = await meets(ledger, "person-1", "another image")
+        met = await meets(ledger, "person-1", "another")
         for by in ("reviewer-a", "reviewer-b"):
             await decides(ledger, builders.decision(found, by=by, support=Support.INCONCLUSIVE))
         assert await about(ledger, AGAIN) == [ids(met)]

@@ -94,7 +94,7 @@ async def test_whoever_comes_first_both_orders_lead_to_the_same_candidate(
 @pytest.mark.parametrize("purpose", [Purpose.SUSPECT, Purpose.VICTIM, Purpose.WITNESS])
 async def test_nobody_keeps_watch_for_anybody_else(purpose: Purpose) -> None:
     here = House()
-    why = {"authoriser": "chief-1", "necessity": "the only lead"}
+    why: dict[str, Any] = {"authoriser": "chief-1", "necessity": "the only lead"}
     await sought(here, purpose=purpose, source=Source.OFFICER, **why)
     await here.enrol(await here.referenced(ANNA))
     assert await asked_again(here) == []
