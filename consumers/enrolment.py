@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from faststream import FastStream
 
@@ -51,7 +52,7 @@ def mount(
             standing=rules,
             min_score=settings.detection.min_score,
             max_image_bytes=settings.vision.max_image_bytes,
-            now=datetime.now(UTC),
+            clock=partial(datetime.now, UTC),
         )
 
     # One batch at a time: a hold record, its restriction and its end must count in the order in which they came.

@@ -113,7 +113,7 @@ class StandingSettings(Section):
         90.0, description="until a standing search lapses, unless somebody keeps it (`rfr standing keep`)"
     )
     gather_s: Annotated[float, Field(ge=0, le=60)] = Field(
-        1.0, description="how long a reference that meets a probe waits for others, so that they make one list"
+        2.0, description="how long a reference that meets a probe waits for others, so that they make one list"
     )
     look_every_s: Annotated[float, Field(gt=0, le=60)] = 0.25
 

@@ -189,7 +189,7 @@ class House:
             standing=STANDING,
             min_score=min_score,
             max_image_bytes=max_image_bytes,
-            now=now,
+            clock=lambda: now,
         )
 
     async def decide(self, said: Signed, *, now: datetime = builders.NOW) -> None:

@@ -43,7 +43,7 @@ async def enrol(
     standing: StandingRules,
     min_score: float,
     max_image_bytes: int,
-    now: datetime,
+    clock: Callable[[], datetime],
 ) -> list[Settled | None]:
     """Bring references into the gallery with their hold records, and erase them for good.
 
@@ -53,7 +53,7 @@ async def enrol(
     between batches does: they must not run at the same time.
     """
     submitted = [event for event in batch if isinstance(event, ReferenceSubmitted)]
-    register = _Register(embedder, gallery, references, blobs, partial(lookout.meet, rules=standing, now=now), now)
+    register = _Register(embedder, gallery, references, blobs, partial(lookout.meet, rules=standing), clock)
     permitted = await register.admit(submitted)
     pictures = await Opening(blobs, codec, max_image_bytes).pictures(one_by_one(_image, permitted))
     faces = await in_batch(partial(find_faces, detector, min_score), pictures)
@@ -93,7 +93,7 @@ class _Register:
     references: References
     blobs: BlobStore
     meet: Callable[..., Awaitable[None]]
-    now: datetime
+    clock: Callable[[], datetime]
 
     async def admit(self, events: Sequence[ReferenceSubmitted]) -> list[ReferenceSubmitted | Settled]:
         """Return what may be enrolled.
@@ -131,9 +131,10 @@ class _Register:
         """Compare what may be found now, by its newest hold record, with the probes that stand."""
         held = await self.references.held([event.reference_id for event in events])
         here = [held.get(event.reference_id) for event in events]
-        mine = [i for i, each in enumerate(here) if policy.ineligibility(each, self.now) is None]
+        now = self.clock()  # a batch takes its time: it is here, not when it began, that others may still come
+        mine = [i for i, each in enumerate(here) if policy.ineligibility(each, now) is None]
         found = [each for i in mine if (each := here[i])]
-        await self.meet(found, templates[mine], embedder=self.embedder.identity)
+        await self.meet(found, templates[mine], embedder=self.embedder.identity, now=now)
 
     async def erase(self, events: Sequence[ReferenceErased]) -> list[Rejected | None]:
         """Unsearchable first, then the images, then the records: a crash in between is finished by the redelivery."""
