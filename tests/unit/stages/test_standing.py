@@ -1,6 +1,7 @@
 """Standing searches: whoever is missing, or dead and unidentified, meets whoever is enrolled later."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -71,6 +72,11 @@ async def decide(here: House, found: CandidatesReady, support: Support, *by: str
     return case.state
 
 
+async def hold_anew(here: House, event: ReferenceSubmitted, *, restricted: bool) -> None:
+    """Change what the ledger has of a reference, and nothing else."""
+    await here.ledger.hold([replace(stages.as_held(event), restricted=restricted)])
+
+
 async def image(here: House, number: int, person: str = "person-1", **fields: Any) -> ReferenceSubmitted:  # noqa: ANN401
     """Return another picture of Anna, of this person as the gallery has it."""
     return await here.referenced(PlantedFace("anna", x=16 + number), person_id=person, **fields)
@@ -120,8 +126,11 @@ async def test_only_the_galleries_asked_for_are_met() -> None:
 async def test_what_may_not_be_found_meets_nobody() -> None:
     here = House()
     await sought(here)
-    await here.enrol(await here.referenced(ANNA, hold=builders.hold_record(restricted=True)))
+    event = await here.referenced(ANNA, hold=builders.hold_record(restricted=True))
+    await here.enrol(event)
     assert await asked_again(here) == []
+    await hold_anew(here, event, restricted=False)  # it was not compared, so nothing is known of it
+    assert await asked_again(here, NOW + timedelta(hours=1)) == []
 
 
 async def test_a_restriction_that_is_lifted_lets_the_image_meet_whom_it_could_not() -> None:
@@ -148,6 +157,8 @@ async def test_templates_of_two_embedders_are_never_compared() -> None:
     probe = await here.embedded(ANNA, **MISSING)
     other = probe.template.model_copy(update={"embedder": builders.identity("another")})
     await here.ledger.stand([probe.model_copy(update={"template": other})], NOW + timedelta(days=1))
+    blank = builders.candidates_ready(probe.submission, people=())
+    await stages.hold([blank], ledger=here.ledger, now=NOW)
     await here.enrol(await here.referenced(ANNA))
     assert await asked_again(here) == []
 
@@ -269,10 +280,9 @@ async def test_what_may_not_be_found_any_more_waits_and_an_erasure_after_the_ask
     await sought(here)
     reference = await here.referenced(ANNA)
     await here.enrol(reference)
-    (held,) = (await here.ledger.held([reference.reference_id])).values()
-    overdue = held.review_due
-    assert overdue
-    assert await asked_again(here, overdue) == []
+    await hold_anew(here, reference, restricted=True)
+    assert await asked_again(here) == []
+    await hold_anew(here, reference, restricted=False)
     (again,) = await asked_again(here, SOON + timedelta(minutes=1))
     await here.ledger.erase([reference.reference_id])
     blank = only(CandidatesReady, await here.search(again))
