@@ -63,6 +63,7 @@ HAND_MADE: Final[dict[Topic, Event]] = {
     topics.DECISIONS: builders.decision(),
     topics.IDENTIFICATIONS: builders.identification_confirmed(),
     topics.OUTCOMES: builders.closed(),
+    topics.STANDING: builders.search_ended(),
     topics.ACKNOWLEDGEMENTS: builders.acknowledged(builders.identification_confirmed()),
     topics.ENROLMENTS: builders.reference_submitted(),
 }
