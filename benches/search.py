@@ -39,7 +39,8 @@ from rfr_stream.adapters.qdrant.edge import EdgeGallery
 from rfr_stream.events import BlobRef, GalleryName, ModelIdentity, derive_id
 from rfr_stream.ports import Reference, References, Templates
 from rfr_stream.settings import SearchSettings
-from rfr_stream.stages.searching import SearchRules, _Searcher
+from rfr_stream.stages._fusion import Fused
+from rfr_stream.stages.searching import SearchRules, _Probe, _Searcher
 
 CUSTODY: Final = GalleryName.CUSTODY
 NOW: Final = datetime(2026, 3, 1, tzinfo=UTC)
@@ -129,7 +130,7 @@ class Bench:
         searcher = _Searcher(self.gallery, ledger, self.embedder, RULES, NOW)
 
         async def search(probes: Templates) -> None:
-            leads = await searcher.search([(probe, (CUSTODY,), None) for probe in probes])
+            leads = await searcher.search([_Probe(Fused(probe), (CUSTODY,)) for probe in probes])
             if not all(leads):
                 sys.exit("a mated probe found nobody: what was timed is not a search")
 

@@ -1,4 +1,8 @@
-"""Beside the chain: ENROLMENTS -> the gallery and the ledger. Needs blobs, a whole model pack, gallery, ledger."""
+"""Beside the chain: ENROLMENTS, DISPOSALS -> the gallery and the ledger.
+
+Needs blobs, a whole model pack, gallery, ledger. What became of a case has a reader of its own: it must count within
+a second, and a bulk load may take hours.
+"""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -10,15 +14,18 @@ import topics
 from consumers._envelope import Result
 from consumers._pipeline import Pipeline, Stage, mount_stage
 from consumers._runtime import serve
-from rfr_stream import stages
+from rfr_stream import stages, telemetry
 from rfr_stream.adapters import opening
-from rfr_stream.events import ReferenceErased, ReferenceSubmitted
-from rfr_stream.ports import BlobStore, Gallery, References, Standing, Vision
+from rfr_stream.events import CaseDisposed, ReferenceErased, ReferenceSubmitted
+from rfr_stream.ports import BlobStore, Conflict, Gallery, References, Standing, Vision
 from rfr_stream.settings import Settings
 from topics import access
 from topics.bus import Bus
 
+log = telemetry.logger(__name__)
+
 (GROUP,) = topics.ENROLMENTS.groups
+(DISPOSAL_GROUP,) = topics.DISPOSALS.groups
 
 
 def mount(
@@ -30,8 +37,8 @@ def mount(
     gallery: Gallery,
     references: References,
     standing: Standing,
-) -> Pipeline:
-    """Wire the stage to its topic; its own group, so that a bulk load never delays a search."""
+) -> list[Pipeline]:
+    """Wire the stage to its topics; its own group, so that a bulk load never delays a search."""
     lookout = stages.Lookout(blobs, standing)
 
     async def enrol(batch: Sequence[ReferenceSubmitted | ReferenceErased]) -> Sequence[Result]:
@@ -52,12 +59,32 @@ def mount(
             standing=rules,
             min_score=settings.detection.min_score,
             max_image_bytes=settings.vision.max_image_bytes,
+            conflict_threshold=settings.gallery.conflict_threshold or vision.conflict_threshold,
+            notice=_notice,
             clock=partial(datetime.now, UTC),
         )
 
+    async def dispose(batch: Sequence[CaseDisposed]) -> Sequence[Result]:
+        return await stages.dispose(batch, references=references)
+
     # One batch at a time: a hold record, its restriction and its end must count in the order in which they came.
     in_order = settings.pipeline.model_copy(update={"depth": 1})
-    return mount_stage(bus, Stage(GROUP, topics.ENROLMENTS, enrol), settings.model_copy(update={"pipeline": in_order}))
+    return [
+        mount_stage(bus, Stage(GROUP, topics.ENROLMENTS, enrol), settings.model_copy(update={"pipeline": in_order})),
+        mount_stage(bus, Stage(DISPOSAL_GROUP, topics.DISPOSALS, dispose), settings),
+    ]
+
+
+def _notice(conflicts: Sequence[Conflict]) -> None:
+    for conflict in conflicts:
+        telemetry.CONFLICTS.labels(conflict.gallery, conflict.likeness).inc()
+        log.event(
+            "reference.conflicted",
+            gallery=conflict.gallery,
+            likeness=conflict.likeness,
+            reference=str(conflict.reference_id),
+            other=str(conflict.other_id),
+        )
 
 
 def create_app() -> FastStream:
@@ -67,5 +94,5 @@ def create_app() -> FastStream:
     blobs, ledger = opening.blobs(settings), opening.ledger(settings)
     vision = opening.vision(settings)
     gallery = opening.gallery(settings, vision)
-    stage = mount(bus, settings, blobs=blobs, vision=vision, gallery=gallery, references=ledger, standing=ledger)
-    return serve(bus, blobs, ledger, vision, gallery, tasks=[stage], metrics_port=settings.metrics_port)
+    tasks = mount(bus, settings, blobs=blobs, vision=vision, gallery=gallery, references=ledger, standing=ledger)
+    return serve(bus, blobs, ledger, vision, gallery, tasks=tasks, metrics_port=settings.metrics_port)

@@ -1,12 +1,11 @@
 """All stages in one process, on one connection: the embedded default, and the smallest house there is."""
 
 from collections.abc import Collection
-from functools import partial
 from typing import Final
 
 from faststream import FastStream
 
-from consumers import detection, embedding, enrolment, review, search
+from consumers import appeals, detection, embedding, enrolment, review, search
 from consumers._runtime import Resource, Task, serve
 from rfr_stream.adapters import opening
 from rfr_stream.errors import RfrError
@@ -16,6 +15,7 @@ from topics import access
 from topics.bus import Bus
 
 _PRINCIPALS: Final = {
+    "appeals": access.APPEAL,
     "detection": access.DETECTION,
     "embedding": access.EMBEDDING,
     "search": access.SEARCH,
@@ -52,6 +52,8 @@ def create_app(settings: Settings | None = None, only: Collection[str] = STAGES)
     vision = opening.vision(settings, load=_models(only))
     resources: list[Resource] = [blobs, ledger, vision]
     tasks: list[Task] = []
+    if "appeals" in only:
+        tasks.append(appeals.mount(bus, settings, blobs=blobs, vision=vision, appeals=ledger))
     if "detection" in only:
         tasks.append(detection.mount(bus, settings, blobs=blobs, vision=vision))
     if "embedding" in only:
@@ -59,10 +61,11 @@ def create_app(settings: Settings | None = None, only: Collection[str] = STAGES)
     if {"search", "enrolment"} & set(only):
         gallery = opening.gallery(settings, vision)
         resources.append(gallery)
-        for name, stage in (("search", search), ("enrolment", enrolment)):
-            if name in only:
-                mount = partial(stage.mount, bus, settings, blobs=blobs, vision=vision, gallery=gallery)
-                tasks.append(mount(references=ledger, standing=ledger))
+        known = {"references": ledger, "standing": ledger}
+        if "search" in only:
+            tasks.append(search.mount(bus, settings, blobs=blobs, vision=vision, gallery=gallery, **known))
+        if "enrolment" in only:
+            tasks += enrolment.mount(bus, settings, blobs=blobs, vision=vision, gallery=gallery, **known)
     if "review" in only:
         tasks += review.mount(bus, settings, ledger=ledger, verifier=opening.verifier(settings))
     return serve(bus, *resources, tasks=tasks, metrics_port=settings.metrics_port)

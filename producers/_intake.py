@@ -45,6 +45,8 @@ class Report:
     derived_id: UUID | None = None
     """Of the submission or reference; None where it was rejected unread."""
     reason: str | None = None
+    line: int | None = None
+    """Of the manifest that named it."""
 
 
 class Form(Protocol):
@@ -70,11 +72,17 @@ class Arrival:
 
     file: Path | bytes
     form: Form
+    line: int | None = None
+    """Of the manifest that named it."""
 
     @property
     def path(self) -> Path | None:
         """Where it came from, if it has a name."""
         return self.file if isinstance(self.file, Path) else None
+
+    def report(self, verdict: Verdict, derived_id: UUID | None = None, reason: str | None = None) -> Report:
+        """Return how it fared."""
+        return Report(self.path, verdict, derived_id, reason, self.line)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +95,7 @@ class _Admitted:
 
 
 async def take_in(
-    arrivals: Iterable[Arrival],
+    arrivals: Iterable[Arrival | Report],
     *,
     blobs: BlobStore,
     publish: Publish,
@@ -97,7 +105,8 @@ async def take_in(
     """Yield one report for each arrival as its chunk is done, in order; what is refused does not hold up the others.
 
     Args:
-        arrivals: drawn lazily, from a thread of its own; a `Rejected` that it raises ends the run.
+        arrivals: drawn lazily, from a thread of its own; a `Rejected` that it raises ends the run, and a report in
+            an arrival's place stands for what was refused before its file was looked for.
 
         blobs: where originals are kept, under their digest.
 
@@ -122,7 +131,7 @@ async def take_in(
                 yield item if isinstance(item, Report) else _accepted(item)
 
 
-def _draw(waiting: Iterator[Arrival], journal: HandedIn, max_bytes: int) -> list[_Admitted | Report]:
+def _draw(waiting: Iterator[Arrival | Report], journal: HandedIn, max_bytes: int) -> list[_Admitted | Report]:
     """Return the next chunk, empty at the end."""
     chunk: list[_Admitted | Report] = []
     said: dict[UUID, UUID] = {}
@@ -131,10 +140,10 @@ def _draw(waiting: Iterator[Arrival], journal: HandedIn, max_bytes: int) -> list
         arrival = next(waiting, None)
         if arrival is None:
             break
-        item = _look_at(arrival, max_bytes)
+        item = arrival if isinstance(arrival, Report) else _look_at(arrival, max_bytes)
         if isinstance(item, _Admitted):
             if _is_known(item, said, journal):
-                item = Report(arrival.path, Verdict.SKIPPED, item.derived_id, "handed in before")
+                item = item.arrival.report(Verdict.SKIPPED, item.derived_id, "handed in before")
             else:
                 said[item.derived_id] = item.mark
                 size += len(item.original.data) if isinstance(item.original.data, bytes) else 0
@@ -146,7 +155,7 @@ def _look_at(arrival: Arrival, max_bytes: int) -> _Admitted | Report:
     try:
         original = admit(arrival.file, max_bytes=max_bytes)
     except Rejected as refusal:
-        return Report(arrival.path, Verdict.REJECTED, reason=str(refusal))
+        return arrival.report(Verdict.REJECTED, reason=str(refusal))
     mark = derive_id("intake", original.sha256, *arrival.form.statement)
     return _Admitted(arrival, original, arrival.form.derive(original.sha256), mark)
 
@@ -159,7 +168,7 @@ def _is_known(item: _Admitted, said: dict[UUID, UUID], journal: HandedIn) -> boo
 
 
 def _accepted(item: _Admitted) -> Report:
-    return Report(item.arrival.path, Verdict.ACCEPTED, item.derived_id)
+    return item.arrival.report(Verdict.ACCEPTED, item.derived_id)
 
 
 async def hand_in(said: Sequence[tuple[Form, Original]], *, blobs: BlobStore, publish: Publish) -> None:

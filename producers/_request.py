@@ -27,6 +27,7 @@ from rfr_stream.events import (
     Still,
     Submission,
     Value,
+    Variants,
     VideoFrame,
 )
 from rfr_stream.faces import Box, Point
@@ -61,6 +62,7 @@ class Request(Value):
     media: Still | VideoFrame = Field(Still(), discriminator="kind")
     age_at_capture: Annotated[int | None, Field(ge=0, le=130, description="years, as far as anybody knows")] = None
     found: Annotated[Found | None, Field(validate_default=True, description="of the deceased alone")] = None
+    variants: Variants = ()
     demo: bool = False
 
     @field_validator("found")
@@ -100,6 +102,7 @@ class ProbeForm:
             subject=asked.subject,
             media=asked.media,
             galleries=asked.galleries,
+            variants=asked.variants,
         )
 
     def key(self, image_sha256: str) -> str:
@@ -153,12 +156,13 @@ async def submit(
     """
     form = request.form()
     require_permitted(form)
-    arrivals = (Arrival(file, form) for file in _expanded(files))
+    arrivals = (Arrival(file, form) for file in expanded(files))
     async for report in take_in(arrivals, blobs=blobs, publish=publish, journal=journal, max_bytes=max_bytes):
         yield report
 
 
-def _expanded(files: Iterable[Path | bytes]) -> Iterable[Path | bytes]:
+def expanded(files: Iterable[Path | bytes]) -> Iterable[Path | bytes]:
+    """Yield the files, and in the place of a folder those that lie in it."""
     for file in files:
         if isinstance(file, bytes):
             yield file

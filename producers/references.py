@@ -1,6 +1,6 @@
 """How lawfully held images of known people come into a gallery, change their hold record, and leave."""
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +13,7 @@ from producers._intake import MAX_IMAGE_BYTES, Arrival, Publish, Report, take_in
 from rfr_stream.errors import NotPermitted
 from rfr_stream.events import (
     BlobRef,
+    CaseDisposed,
     GalleryName,
     HoldRecord,
     Prose,
@@ -22,11 +23,11 @@ from rfr_stream.events import (
     Value,
 )
 from rfr_stream.faces import Box, Point
-from rfr_stream.policy import ineligibility
+from rfr_stream.policy import ineligibility, require_enrollable
 from rfr_stream.ports import BlobStore
 from rfr_stream.stages import as_held
 
-__all__ = ["Enrolment", "Erasure", "enrol", "erase"]
+__all__ = ["Enrolment", "Erasure", "dispose", "enrol", "erase", "holdable"]
 
 _ANY_IMAGE = BlobRef(uri="memory://any/any", sha256="0" * 64, media_type="image/png", bytes=0)
 
@@ -87,7 +88,7 @@ async def enrol(
         Unavailable: store, bus or journal are away; run it again later.
 
     """
-    arrivals = (Arrival(file, _holdable(enrolment)) for file, enrolment in entries)
+    arrivals = (Arrival(file, holdable(enrolment)) for file, enrolment in entries)
     async for report in take_in(arrivals, blobs=blobs, publish=publish, journal=journal, max_bytes=max_bytes):
         yield report
 
@@ -100,8 +101,21 @@ async def erase(erasures: Iterable[Erasure], *, publish: Publish) -> int:
     return len(events)
 
 
-def _holdable(enrolment: Enrolment) -> Enrolment:
-    """Refuse a hold record that is void from the start. A restriction may be put on record: it is lifted later."""
+async def dispose(disposals: Sequence[CaseDisposed], *, publish: Publish) -> None:
+    """Publish what became of cases; from then on their images are found only where policy still allows it."""
+    await publish(disposals)
+
+
+def holdable(enrolment: Enrolment) -> Enrolment:
+    """Refuse a door that leads elsewhere, and a hold record that is void from the start.
+
+    A restriction may be put on record: it is lifted later.
+
+    Raises:
+        NotPermitted: no search could ever find it.
+
+    """
+    require_enrollable(enrolment.gallery, enrolment.hold.door)
     now = datetime.now(UTC)
     held = as_held(enrolment.event(_ANY_IMAGE, now))
     if reason := ineligibility(replace(held, restricted=False), now):

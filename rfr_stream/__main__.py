@@ -14,6 +14,7 @@ from rfr_stream.commands import (
     deciding,
     demo,
     disclosing,
+    footage,
     house,
     intake,
     known_answers,
@@ -57,8 +58,10 @@ def options(
 app.command()(house.up)
 app.command()(house.down)
 app.command()(demo.demo)
+app.command()(footage.frames)
 app.command()(intake.submit)
 app.command()(intake.enrol)
+app.command()(intake.dispose)
 app.command()(intake.erase)
 app.add_typer(accounts.accounts, name="accounts")
 app.add_typer(clients.clients, name="clients")

@@ -30,6 +30,7 @@ from rfr_stream.events import (
     canonical,
 )
 from rfr_stream.policy import Role
+from rfr_stream.ports import Contribution
 
 
 # --- people ---------------------------------------------------------------------------------------------------------
@@ -175,6 +176,31 @@ def in_order(found: CandidatesReady, seed: str) -> tuple[Candidate, ...]:
         return hashlib.sha256(f"{seed} {candidate.person_id}".encode()).digest()
 
     return tuple(sorted(found.candidates, key=place))
+
+
+# --- what the public sent in ----------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A picture that the public sent in to an appeal, and all copies of it: one thing for an officer to decide."""
+
+    group_id: UUID
+    appeal_ref: str
+    began_at: datetime
+    """When the first picture of the appeal came."""
+    sequence: int
+    contributions_n: int
+    best: Contribution
+    """The largest of the copies: what is shown, and searched with."""
+    endorsed_by: str | None = None
+    """Somebody has endorsed it, and it is not handed in yet: the bus or the store was away."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endorsed:
+    """What was endorsed: which of the copies, and the request in JSON. What was said first stands."""
+
+    contribution: Contribution
+    request: str
 
 
 # --- the log --------------------------------------------------------------------------------------------------------

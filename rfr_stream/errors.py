@@ -41,6 +41,12 @@ class BadImage(Rejected):
     reason = "bad_image"
 
 
+class BadVideo(Rejected):
+    """The file is not a video that may be opened, or is damaged where it is needed."""
+
+    reason = "bad_video"
+
+
 class MissingBlob(Rejected):
     """The blob that the event refers to does not exist, or is not the one that was referred to."""
 

@@ -19,6 +19,9 @@ ImageHwc: TypeAlias = NDArray[np.uint8]
 
 Matrix: TypeAlias = NDArray[np.float32]
 
+Affine: TypeAlias = NDArray[np.float64]
+"""float64 [2, 3]: `moved = affine[:, :2] @ place + affine[:, 2]`."""
+
 SUBJECT_MIN_IOU = 0.3
 """A box drawn by hand round a face is looser than a detector's; below this it points at something else."""
 
@@ -41,6 +44,11 @@ class Point:
     def scaled(self, factor: float) -> "Point":
         """The same place in an image `factor` times as large."""
         return Point(self.x * factor, self.y * factor)
+
+    def moved(self, affine: Affine) -> "Point":
+        """The same place in an image that the transform leads to."""
+        x, y = affine[:, :2] @ (self.x, self.y) + affine[:, 2]
+        return Point(float(x), float(y))
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +74,12 @@ class Box:
     def scaled(self, factor: float) -> "Box":
         """The same box in an image `factor` times as large."""
         return Box(self.x1 * factor, self.y1 * factor, self.x2 * factor, self.y2 * factor)
+
+    def moved(self, affine: Affine) -> "Box":
+        """The box round this one's corners in an image that the transform leads to."""
+        corners = [Point(x, y).moved(affine) for x in (self.x1, self.x2) for y in (self.y1, self.y2)]
+        across, down = [corner.x for corner in corners], [corner.y for corner in corners]
+        return Box(min(across), min(down), max(across), max(down))
 
     @property
     def area(self) -> float:
@@ -116,6 +130,11 @@ class Landmarks:
         points = (self.left_eye, self.right_eye, self.nose, self.left_mouth, self.right_mouth)
         return Landmarks(*(point.scaled(factor) for point in points))
 
+    def moved(self, affine: Affine) -> "Landmarks":
+        """The same points in an image that the transform leads to."""
+        points = (self.left_eye, self.right_eye, self.nose, self.left_mouth, self.right_mouth)
+        return Landmarks(*(point.moved(affine) for point in points))
+
     @property
     def interocular_px(self) -> float:
         """Distance between the eyes' centres, in pixels."""
@@ -151,6 +170,15 @@ class Face:
     def scaled(self, factor: float) -> "Face":
         """The same face in an image `factor` times as large."""
         return Face(self.box.scaled(factor), self.landmarks.scaled(factor), self.score)
+
+    def moved(self, affine: Affine) -> "Face":
+        """The same face in an image that the transform leads to."""
+        return Face(self.box.moved(affine), self.landmarks.moved(affine), self.score)
+
+
+def scaling(factor: float) -> Affine:
+    """Return the transform that leads into an image `factor` times as large."""
+    return np.array([[factor, 0, 0], [0, factor, 0]], dtype=np.float64)
 
 
 def similarity_transform(source: Matrix, target: Matrix) -> Matrix:

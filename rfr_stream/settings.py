@@ -60,6 +60,9 @@ class GallerySettings(Section):
     prefer_grpc: bool = True
     grpc_port: Annotated[int, Field(ge=1, le=65_535)] = 6334
     timeout_s: Annotated[int, Field(ge=1, le=600)] = 10
+    conflict_threshold: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        None, description="cosine similarity from which one face under two persons is reported; none: the pack's own"
+    )
     shards: Annotated[int, Field(ge=1, le=256)] = Field(1, description="of a collection, when it is made")
     replicas: Annotated[int, Field(ge=1, le=9)] = Field(
         1, description="of a collection, when it is made; a majority must answer"
@@ -85,6 +88,11 @@ class VisionSettings(Section):
     weights_dir: Path | None = Field(None, description="none: the data directory's `models`")
     max_image_bytes: Annotated[int, Field(ge=1)] = 64 * 2**20
     max_image_pixels: Annotated[int, Field(ge=1)] = 120_000_000
+    max_video_pixels: Annotated[int, Field(ge=1)] = Field(40_000_000, description="of one frame; 8K has 33 million")
+    max_video_frames: Annotated[int, Field(ge=1)] = Field(
+        1_000_000, description="decoded for one request; 11 hours at 25 a second"
+    )
+    max_video_s: Annotated[float, Field(gt=0)] = 7 * 86_400.0
 
 
 class DetectionSettings(Section):
@@ -183,13 +191,16 @@ class IntakeSettings(Section):
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65_535)] = 8471
     doors: tuple[Door, ...] = Field(
-        (Door.OFFICER, Door.UNIT), min_length=1, description="that this process opens; in JSON"
+        (Door.OFFICER, Door.UNIT, Door.APPEAL), min_length=1, description="that this process opens; in JSON"
     )
     key_file: Path | None = Field(
         None, description="what clients' tokens are made with; none: `intake.key` of the data directory"
     )
     connections: Annotated[int, Field(ge=1)] = 256
     uploads: Annotated[int, Field(ge=1, le=1_000)] = Field(8, description="at once through one door")
+    appeal_uploads: Annotated[int, Field(ge=1, le=1_000)] = Field(
+        2, description="at once through the public's door: a burst waits in its portals, and not in front of officers"
+    )
     max_images: Annotated[int, Field(ge=1, le=1_000)] = Field(20, description="of one request")
     max_upload_bytes: Annotated[int, Field(ge=1)] = Field(256 * 2**20, description="of one request, all told")
     stall_s: Annotated[float, Field(gt=0, le=300)] = Field(

@@ -27,6 +27,7 @@ LogName: TypeAlias = Literal[
     "stage.waiting",  # a dependency is away; the same messages are tried again
     "stage.resumed",  # it is back
     "message.rejected",  # to the dead letters
+    "reference.conflicted",  # one face under two persons; `rfr gallery conflicts` lists them
     "message.killed",  # was in flight when the process died; runs alone from now on
     "partitions.assigned",  # by the group's coordinator
     "partitions.revoked",  # drained, or abandoned after the time for that
@@ -48,6 +49,9 @@ MESSAGES: Final = Counter("rfr_messages_received", "Messages taken from a topic"
 EVENTS: Final = Counter("rfr_events_published", "Events acknowledged by the cluster", ["group"])
 REJECTIONS: Final = Counter("rfr_messages_rejected", "Messages sent to the dead letters", ["group", "reason"])
 OUTAGES: Final = Counter("rfr_outage_waits", "Times a stage waited for a dependency that was away", ["group"])
+CONFLICTS: Final = Counter(
+    "rfr_gallery_conflicts", "Times one face was found under two persons of a gallery", ["gallery", "likeness"]
+)
 BATCH: Final = Histogram(
     "rfr_batch_messages", "Messages of one batch", ["group"], buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 )

@@ -14,13 +14,18 @@ from producers.console import signing
 from rfr_stream.adapters import keys
 from rfr_stream.events import (
     UNSIGNED,
+    AppealImageReceived,
     BlobRef,
     Candidate,
     CandidatesReady,
+    CaseDisposed,
     CompetenceCertified,
     Component,
+    Derivation,
+    Disposal,
     Event,
     Examination,
+    Exposure,
     FaceDetected,
     FaceEmbedded,
     Feature,
@@ -31,6 +36,7 @@ from rfr_stream.events import (
     IdentificationConfirmed,
     IdentificationWithdrawn,
     ImageSubmitted,
+    ImageVariant,
     LeadAcknowledged,
     ModelIdentity,
     Origin,
@@ -38,12 +44,16 @@ from rfr_stream.events import (
     Provenance,
     Purpose,
     Quality,
+    Recipe,
+    RecipeVariant,
     ReferenceErased,
     ReferenceSubmitted,
     ReviewDecided,
     ReviewSummary,
     SearchEnded,
+    Sharpen,
     Signed,
+    Skip,
     Source,
     SubjectChosen,
     SubjectFace,
@@ -52,6 +62,8 @@ from rfr_stream.events import (
     Submission,
     SubmissionClosed,
     Support,
+    Tried,
+    Variant,
     WithdrawalOrdered,
 )
 from rfr_stream.faces import Box, Landmarks, Point
@@ -108,7 +120,7 @@ def submission(name: str = "probe", **fields: Any) -> Submission:  # noqa: ANN40
         "image": blob(name),
         **fields,
     }
-    part = {key: asked[key] for key in ("subject", "media", "galleries") if key in asked}
+    part = {key: asked[key] for key in ("subject", "media", "galleries", "variants") if key in asked}
     derived = Submission.derive(
         image_sha256=asked["image"].sha256,
         source=asked["source"],
@@ -153,6 +165,20 @@ def template(*, embedder: ModelIdentity | None = None) -> SubjectTemplate:
     return SubjectTemplate(
         template=blob("template", media_type="application/octet-stream"), embedder=embedder or identity()
     )
+
+
+def appeal_image_received(name: str = "sent-in", **fields: Any) -> AppealImageReceived:  # noqa: ANN401
+    """Return what a portal passed on: the picture of this name, in a message of its own."""
+    said: dict[str, Any] = {
+        "occurred_at": NOW,
+        "appeal_ref": "appeal-1",
+        "portal": "portal-1",
+        "image": blob(name),
+        "demo": False,
+        **fields,
+    }
+    derived = AppealImageReceived.derive(said["portal"], UUID(int=1), said["image"].sha256)
+    return AppealImageReceived(**{"contribution_id": derived, **said})
 
 
 def image_submitted(about: Submission | None = None, *, demo: bool = False) -> ImageSubmitted:
@@ -201,6 +227,33 @@ def candidates_ready(
         gallery_sizes={GalleryName.CUSTODY: 1_000},
         list_digest=CandidatesReady.digest(about.submission_id, about.image.sha256, listed),
         demo=demo,
+    )
+
+
+def variants() -> tuple[Variant, ...]:
+    """Return a copy to be made of the original, and another image of its subject."""
+    brighter = Recipe(steps=(Exposure(gain=2, gamma=1.8), Sharpen()))
+    return RecipeVariant(recipe=brighter), ImageVariant(image=blob("second-image"), subject=IN_THE_FIRST_FACE)
+
+
+def candidates_of_variants(about: Submission | None = None) -> CandidatesReady:
+    """Return a list that the original and its copy made together; another image of the subject shows no face."""
+    about = about or submission(variants=variants())
+    made = Derivation(pixels_sha256=sha256("copy"), width_px=640, height_px=480, scale=1, tool="a-tool-1")
+    copied = Tried(number=1, derivation=made, face=face(crop=blob("copys-crop")), template=template())
+    listed = tuple(
+        each.model_copy(update={"found_by": numbers})
+        for each, numbers in zip(candidates(), ((0, 1), (1,), (0,)), strict=True)
+    )
+    return CandidatesReady(
+        **{
+            **dict(candidates_ready()),
+            "submission": about,
+            "variants": (copied, Tried(number=2, skipped=Skip.NO_FACE)),
+            "fusion": "a-rule",
+            "candidates": listed,
+            "list_digest": CandidatesReady.digest(about.submission_id, about.image.sha256, listed),
+        }
     )
 
 
@@ -446,6 +499,19 @@ def reference_erased(person_id: str = "person-1", *, demo: bool = False) -> Refe
         erased_by="records-office",
         demo=demo,
     )
+
+
+def case_disposed(
+    person_id: str = "person-1",
+    disposal: Disposal = Disposal.ACQUITTED,
+    *,
+    case_ref: str = "arrest-1",
+    **fields: Any,  # noqa: ANN401
+) -> CaseDisposed:
+    """Return what became of the case that this person's image was taken in."""
+    said: dict[str, Any] = {"occurred_at": LATER, "reason": "the court's register", "decided_by": "records-office"}
+    about = {"person_id": person_id, "disposal": disposal, "case_ref": case_ref}
+    return CaseDisposed(**{**said, **about, **fields})
 
 
 def reference(person_id: str = "person-1", **fields: Any) -> Reference:  # noqa: ANN401

@@ -9,18 +9,22 @@ from dataclasses import dataclass
 from html import unescape
 from io import BytesIO
 from typing import Any, Final, TypeAlias
+from uuid import UUID
 
 import builders
 import desk_house
 import httpx
+import numpy as np
+import pictures
 import pytest
 from desk_house import DeskHouse
 from PIL import Image
 
 from rfr_stream.adapters import keys
 from rfr_stream.desk import Suitability, Visibility
-from rfr_stream.events import BlobRef, CandidatesReady, Component, Finding, SubjectUnclear, Support
-from rfr_stream.ports import NewBlob
+from rfr_stream.events import AppealImageReceived, BlobRef, CandidatesReady, Component, Finding, SubjectUnclear, Support
+from rfr_stream.ports import Contribution, NewBlob
+from rfr_stream.vision.fingerprint import fingerprint
 
 Form: TypeAlias = dict[str, str]
 
@@ -159,6 +163,15 @@ def listed(name: str = "probe", *, people: int = 8, **asked: Any) -> CandidatesR
     return found.model_copy(update={"candidates": candidates, "list_digest": digest})
 
 
+def listed_by_variants(name: str = "probe") -> CandidatesReady:
+    """Return such a list that several images made together."""
+    about = builders.submission(name, image=_ref(name), variants=builders.variants())
+    found = builders.candidates_of_variants(about)
+    candidates = tuple(each.model_copy(update={"reference": _ref(each.person_id)}) for each in found.candidates)
+    digest = CandidatesReady.digest(about.submission_id, about.image.sha256, candidates)
+    return found.model_copy(update={"candidates": candidates, "list_digest": digest})
+
+
 def picture(name: str) -> bytes:
     """Return a small picture of this name's own."""
     out = BytesIO()
@@ -176,3 +189,49 @@ def _ref(name: str) -> BlobRef:
 def _blob(ref: BlobRef) -> NewBlob:
     name = ref.uri.rpartition("/")[2]
     return NewBlob(name, picture(name), ref.media_type)
+
+
+# --- what the public sent in ----------------------------------------------------------------------------------------
+def endorsement(**fields: str) -> Form:
+    """Return the form of an officer who endorses a picture."""
+    asked = {
+        "purpose": "missing",
+        "harm": "life_at_risk",
+        "legal_basis": "to find who is missing",
+        "regime": "dpa_2018_part_3",
+        "necessity": "no name is known, and the hospitals and the family were asked without result",
+        "exhibit_ref": "EX-1",
+    }
+    return {**asked, **fields}
+
+
+async def contributed(
+    house: DeskHouse,
+    name: str = "sent-in",
+    *,
+    copies: int = 1,
+    smaller: int = 1,
+    **fields: Any,  # noqa: ANN401 - of a contribution
+) -> Contribution:
+    """Let a picture come to an appeal, so many times and so much smaller; return the first."""
+    shown = pictures.picture(name).reduce(smaller)
+    file = pictures.jpeg(shown)
+    (image,) = await house.desk.blobs.put([NewBlob(f"appeals/{name}-{smaller}", file, "image/jpeg")])
+    said: dict[str, Any] = {
+        "appeal_ref": "appeal-1",
+        "portal": "portal-1",
+        "received_at": house.clock(),
+        "fingerprint": fingerprint(np.asarray(shown)),
+        "pixels": shown.width * shown.height,
+        **fields,
+    }
+    sent = [
+        Contribution(
+            contribution_id=AppealImageReceived.derive(said["portal"], UUID(int=n), image.sha256),
+            image=image,
+            **said,
+        )
+        for n in range(copies)
+    ]
+    await house.ledger.contribute(sent)
+    return sent[0]

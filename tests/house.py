@@ -20,6 +20,7 @@ from rfr_stream.adapters.memory.vision import (
     FakeDetector,
     FakeEmbedder,
     MemoryCodec,
+    MemoryFingerprinter,
     PlantedFace,
     plant_file,
 )
@@ -27,6 +28,7 @@ from rfr_stream.errors import Unavailable
 from rfr_stream.events import (
     BlobRef,
     CandidatesReady,
+    CaseDisposed,
     FaceDetected,
     FaceEmbedded,
     GalleryName,
@@ -37,7 +39,7 @@ from rfr_stream.events import (
     Signed,
 )
 from rfr_stream.faces import Box, Point
-from rfr_stream.ports import Aligner, Codec, Detector, Embedder, NewBlob
+from rfr_stream.ports import Aligner, Codec, Conflict, Detector, Embedder, Fingerprinter, NewBlob
 from rfr_stream.stages._batch import Settled
 
 T = TypeVar("T")
@@ -85,10 +87,12 @@ class FakeVision:
     """One model pack of fakes."""
 
     codec: Codec = field(default_factory=MemoryCodec)
+    fingerprinter: Fingerprinter = field(default_factory=MemoryFingerprinter)
     detector: Detector = field(default_factory=FakeDetector)
     aligner: Aligner = field(default_factory=FakeAligner)
     embedder: Embedder = field(default_factory=FakeEmbedder)
     threshold: float = THRESHOLD
+    conflict_threshold: float = 0.95
 
 
 @dataclass
@@ -99,6 +103,7 @@ class House:
     vision: FakeVision = field(default_factory=FakeVision)
     gallery: MemoryGallery = field(default_factory=lambda: MemoryGallery(embedder=FakeEmbedder.identity))
     ledger: MemoryLedger = field(default_factory=MemoryLedger)
+    noticed: list[Conflict] = field(default_factory=list)
     lookout: stages.Lookout = field(init=False)
 
     def __post_init__(self) -> None:
@@ -189,8 +194,13 @@ class House:
             standing=STANDING,
             min_score=min_score,
             max_image_bytes=max_image_bytes,
+            conflict_threshold=self.vision.conflict_threshold,
+            notice=self.noticed.extend,
             clock=lambda: now,
         )
+
+    async def dispose(self, *batch: CaseDisposed) -> list[None]:
+        return await stages.dispose(batch, references=self.ledger)
 
     async def decide(self, said: Signed, *, now: datetime = builders.NOW) -> None:
         await stages.decide(said, ledger=self.ledger, verifier=KeyVerifier(), now=now)

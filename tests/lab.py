@@ -134,7 +134,7 @@ class Lab:
         finally:
             await consumer.stop()
 
-    async def settle(self, n: int, *, within_s: float = 10.0) -> None:
+    async def settle(self, n: int, *, within_s: float = 60.0) -> None:
         """Wait until so many messages are committed."""
         await until(self.committed, lambda committed: committed >= n, within_s)
 

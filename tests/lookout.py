@@ -115,8 +115,8 @@ async def at_work(servers: str, folder: Path) -> AsyncIterator[Lookout]:
             "references": ledger,
             "standing": ledger,
         }
-        pipelines = [search.mount(bus, settings, **ports), enrolment.mount(bus, settings, **ports)]
-        tasks: list[Task] = [*pipelines, *review.mount(bus, settings, ledger=ledger, verifier=KeyVerifier())]
+        tasks: list[Task] = [search.mount(bus, settings, **ports), *enrolment.mount(bus, settings, **ports)]
+        tasks += review.mount(bus, settings, ledger=ledger, verifier=KeyVerifier())
         await bus.broker.start()
         stack.push_async_callback(bus.broker.stop)
         here = Lookout(settings, bus, blobs, ledger, gallery)

@@ -14,7 +14,7 @@ from faststream.kafka import TestKafkaBroker
 from house import House
 
 import topics
-from consumers import detection, embedding, enrolment, review, search
+from consumers import appeals, detection, embedding, enrolment, review, search
 from consumers._pipeline import Pipeline, Stage
 from consumers._relay import Relay
 from rfr_stream.adapters.keys import KeyVerifier
@@ -45,10 +45,11 @@ class Mounted:
         ports: dict[str, Any] = {"blobs": blobs, "vision": vision, "gallery": self.here.gallery}
         ports |= {"references": ledger, "standing": ledger}
         pipelines: list[Pipeline] = [
+            appeals.mount(self.bus, self.settings, blobs=blobs, vision=vision, appeals=ledger),
             detection.mount(self.bus, self.settings, blobs=blobs, vision=vision),
             embedding.mount(self.bus, self.settings, blobs=blobs, vision=vision),
             search.mount(self.bus, self.settings, **ports),
-            enrolment.mount(self.bus, self.settings, **ports),
+            *enrolment.mount(self.bus, self.settings, **ports),
         ]
         self.tasks = review.mount(self.bus, self.settings, ledger=ledger, verifier=KeyVerifier())
         pipelines += [task for task in self.tasks if isinstance(task, Pipeline)]

@@ -7,7 +7,9 @@ Only IDENTIFICATIONS, OUTCOMES and STANDING are for subscribers outside, who ans
 from typing import Final
 
 from rfr_stream.events import (
+    AppealImageReceived,
     CandidatesReady,
+    CaseDisposed,
     CompetenceCertified,
     Event,
     FaceDetected,
@@ -30,8 +32,10 @@ from topics._topic import FAULT, Record, Topic
 __all__ = [
     "ACKNOWLEDGEMENTS",
     "ALL",
+    "APPEALS",
     "CANDIDATES",
     "DECISIONS",
+    "DISPOSALS",
     "ENROLMENTS",
     "FACES",
     "FAULT",
@@ -45,6 +49,13 @@ __all__ = [
     "topic_of",
 ]
 
+APPEALS: Final = Topic(
+    "appeals",
+    (AppealImageReceived,),
+    key="contribution_id",
+    purpose="what the public sent in to an appeal; nobody is searched for by it",
+    groups=("rfr-appeal",),
+)
 SUBMISSIONS: Final = Topic(
     "submissions",
     (ImageSubmitted,),
@@ -120,8 +131,18 @@ ENROLMENTS: Final = Topic(
     purpose="lawfully held references, and their end",
     groups=("rfr-enrolment",),
 )
+DISPOSALS: Final = Topic(
+    "disposals",
+    (CaseDisposed,),
+    key="person_id",
+    purpose="what became of cases, and so of the images taken in them",
+    partitions=6,
+    retention_days=30,
+    groups=("rfr-disposal",),
+)
 
 ALL: Final = (
+    APPEALS,
     SUBMISSIONS,
     FACES,
     TEMPLATES,
@@ -132,6 +153,7 @@ ALL: Final = (
     STANDING,
     ACKNOWLEDGEMENTS,
     ENROLMENTS,
+    DISPOSALS,
 )
 
 

@@ -109,7 +109,7 @@ class Topic:
         try:
             event = contract.model_validate_json(record.value)
         except ValidationError as error:
-            raise Malformed(_explain(error)) from None
+            raise Malformed(explain(error)) from None
         if ce_type != wire_type(event):
             msg = "ce_type: does not agree with the field demo of the value"
             raise Malformed(msg)
@@ -171,7 +171,7 @@ _SAYS_NO_VALUE: Final = frozenset(
 _FIELD_NAME: Final = re.compile(r"[A-Za-z0-9_\[\]-]{1,40}")
 
 
-def _explain(error: ValidationError) -> str:
+def explain(error: ValidationError) -> str:
     """Say which fields are wrong and why, without their values: they may identify a person."""
     faults = error.errors(include_url=False, include_context=False, include_input=False)[:8]
     return "; ".join(f"{_place(fault['loc'])}: {_reason(fault['type'], fault['msg'])}" for fault in faults)

@@ -11,8 +11,10 @@ from typing import Final
 
 from topics import (
     ACKNOWLEDGEMENTS,
+    APPEALS,
     CANDIDATES,
     DECISIONS,
+    DISPOSALS,
     ENROLMENTS,
     FACES,
     IDENTIFICATIONS,
@@ -155,7 +157,7 @@ def _words(member: IntEnum) -> str:
 
 OFFICER: Final = Principal("rfr-officer", "the officers' door", writes=(SUBMISSIONS,), watches=(SUBMISSIONS,))
 PUBLIC_APPEAL: Final = Principal(
-    "rfr-public-appeal", "the door for what the public sent in", writes=(SUBMISSIONS,), watches=(SUBMISSIONS,)
+    "rfr-public-appeal", "the door for what the public sent in", writes=(APPEALS,), watches=(SUBMISSIONS,)
 )
 MISSING_PERSONS: Final = Principal(
     "rfr-missing-persons",
@@ -163,8 +165,16 @@ MISSING_PERSONS: Final = Principal(
     writes=(SUBMISSIONS,),
     watches=(SUBMISSIONS,),
 )
-GALLERY_ADMIN: Final = Principal("rfr-gallery-admin", "brings references in, and erases them", writes=(ENROLMENTS,))
+GALLERY_ADMIN: Final = Principal(
+    "rfr-gallery-admin",
+    "brings references in, says what became of their cases, and erases them",
+    writes=(ENROLMENTS, DISPOSALS),
+)
+CASE_REGISTER: Final = Principal(
+    "rfr-case-register", "custody and court systems: what became of cases", writes=(DISPOSALS,)
+)
 
+APPEAL: Final = Principal("rfr-appeal", "groups what the public sent in", works_on=(APPEALS,))
 DETECTION: Final = Principal(
     "rfr-detection", "finds the subject's face", works_on=(SUBMISSIONS,), writes=(FACES, CANDIDATES, OUTCOMES)
 )
@@ -172,7 +182,7 @@ EMBEDDING: Final = Principal(
     "rfr-embedding", "makes the subject's template", works_on=(FACES,), writes=(TEMPLATES, OUTCOMES)
 )
 SEARCH: Final = Principal("rfr-search", "lists candidates", works_on=(TEMPLATES,), writes=(CANDIDATES, OUTCOMES))
-ENROLMENT: Final = Principal("rfr-enrolment", "keeps the gallery", works_on=(ENROLMENTS,))
+ENROLMENT: Final = Principal("rfr-enrolment", "keeps the gallery", works_on=(ENROLMENTS, DISPOSALS))
 
 REVIEW: Final = Principal(
     "rfr-review",
@@ -185,7 +195,11 @@ REVIEW: Final = Principal(
         DECISIONS.dead("rfr-review"),
     ),
 )
-CONSOLE: Final = Principal("rfr-console", "the reviewers' desk: what they sign", writes=(DECISIONS,))
+CONSOLE: Final = Principal(
+    "rfr-console",
+    "the desk: what reviewers sign, and what officers endorse of what the public sent in",
+    writes=(DECISIONS, SUBMISSIONS),
+)
 
 CASE_SYSTEM: Final = Principal(
     "rfr-case-system",
@@ -198,11 +212,11 @@ ADMIN: Final = Principal("rfr-admin", "lays out the topics: `rfr topics apply`",
 REPLAY: Final = Principal(
     "rfr-replay",
     "puts dead letters back after a fix, but never a person's decision: `rfr replay`",
-    puts_back=(SUBMISSIONS, FACES, TEMPLATES, CANDIDATES, ENROLMENTS),
+    puts_back=(APPEALS, SUBMISSIONS, FACES, TEMPLATES, CANDIDATES, ENROLMENTS, DISPOSALS),
 )
 
 ALL: Final = (
-    *(OFFICER, PUBLIC_APPEAL, MISSING_PERSONS, GALLERY_ADMIN),
-    *(DETECTION, EMBEDDING, SEARCH, ENROLMENT, REVIEW, CONSOLE),
+    *(OFFICER, PUBLIC_APPEAL, MISSING_PERSONS, GALLERY_ADMIN, CASE_REGISTER),
+    *(APPEAL, DETECTION, EMBEDDING, SEARCH, ENROLMENT, REVIEW, CONSOLE),
     *(CASE_SYSTEM, ADMIN, REPLAY),
 )

@@ -17,7 +17,7 @@ DECLARE
     sequence regclass;
 BEGIN
     EXECUTE format('REVOKE CREATE ON SCHEMA %I FROM PUBLIC', here);
-    FOREACH role IN ARRAY ARRAY['rfr_review', 'rfr_console', 'rfr_reception', 'rfr_stage'] LOOP
+    FOREACH role IN ARRAY ARRAY['rfr_review', 'rfr_console', 'rfr_reception', 'rfr_appeal', 'rfr_stage'] LOOP
         IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = role) THEN
             EXECUTE format('CREATE ROLE %I NOLOGIN', role);
         END IF;
@@ -32,24 +32,34 @@ BEGIN
             -- The review stage writes what people have decided, and what the world is owed for it.
             ('rfr_review', 'SELECT, INSERT, UPDATE, DELETE', ARRAY[
                 'cases', 'decisions', 'inbox', 'outbox', 'reviewers', 'held_references', 'erased_references',
-                'leads', 'seeds', 'acknowledgements', 'subscribers', 'standing_probes', 'standing_meetings'
+                'leads', 'seeds', 'acknowledgements', 'subscribers', 'disposals', 'conflicts', 'standing_probes',
+                'standing_meetings'
             ]),
             -- The console shows cases; what people decide reaches the ledger by Kafka alone.
             ('rfr_console', 'SELECT', ARRAY[
                 'cases', 'decisions', 'inbox', 'outbox', 'reviewers', 'held_references', 'erased_references',
-                'leads', 'acknowledgements', 'subscribers', 'seeds'
+                'leads', 'acknowledgements', 'subscribers', 'seeds', 'disposals', 'conflicts'
             ]),
             -- Its own tables it writes; what was seen, analysed and reported is never changed.
             ('rfr_console', 'SELECT, INSERT, UPDATE, DELETE', ARRAY[
                 'accounts', 'sessions', 'claims', 'examinations'
             ]),
             ('rfr_console', 'SELECT, INSERT', ARRAY['analyses', 'access_log', 'alerts']),
+            -- Of what the public sent in, the console writes what an officer said of it, and nothing else.
+            ('rfr_console', 'SELECT', ARRAY['contributions']),
+            ('rfr_console', 'SELECT, UPDATE (waits, decided_by, decided_at, request, contribution_id, reason)', ARRAY[
+                'appeal_groups'
+            ]),
+            ('rfr_console', 'SELECT, INSERT, DELETE', ARRAY['necessities']),
+            ('rfr_appeal', 'SELECT, INSERT', ARRAY['contributions', 'appeal_groups']),
             -- The reception says how cases stand; of machines that hand in, it knows what `rfr clients` says.
             ('rfr_reception', 'SELECT', ARRAY['cases', 'decisions', 'clients']),
             ('rfr_reception', 'SELECT, INSERT', ARRAY['received']),
             ('rfr_reception', 'SELECT, INSERT, DELETE', ARRAY['receipts', 'necessities']),
             -- Search and enrolment know references, and no case.
-            ('rfr_stage', 'SELECT, INSERT, UPDATE, DELETE', ARRAY['held_references', 'erased_references']),
+            ('rfr_stage', 'SELECT, INSERT, UPDATE, DELETE', ARRAY[
+                'held_references', 'erased_references', 'disposals', 'conflicts'
+            ]),
             -- Who stands and who met whom, they put on record; what comes of it is not theirs to say.
             ('rfr_stage', 'SELECT, INSERT', ARRAY['standing_probes']),
             ('rfr_stage', 'SELECT, INSERT, DELETE', ARRAY['standing_meetings']),
@@ -57,6 +67,7 @@ BEGIN
             ('rfr_review', 'SELECT', ARRAY['alembic_version']),
             ('rfr_console', 'SELECT', ARRAY['alembic_version']),
             ('rfr_reception', 'SELECT', ARRAY['alembic_version']),
+            ('rfr_appeal', 'SELECT', ARRAY['alembic_version']),
             ('rfr_stage', 'SELECT', ARRAY['alembic_version'])
         ) AS rule (role, may, tables)
     LOOP

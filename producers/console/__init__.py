@@ -1,5 +1,7 @@
 """The review desk: where people decide, each alone and by signature. It reads the ledger and writes DECISIONS.
 
+Officers also endorse here what the public sent in to appeals; that alone goes to SUBMISSIONS.
+
 It never writes IDENTIFICATIONS: only the review stage's principal may, and the broker holds everybody to that.
 """
 

@@ -30,7 +30,7 @@ def utc_now() -> datetime:
 
 @dataclass(frozen=True)
 class Desk:
-    """The ports that pages use. `publish` reaches DECISIONS; nothing here can write anything else."""
+    """The ports that pages use. `publish` reaches DECISIONS and, for endorsed appeals, SUBMISSIONS; nothing else."""
 
     settings: DeskSettings
     ledger: Ledger
@@ -140,6 +140,7 @@ def holding(*roles: Role) -> Callable[[Account], Account]:
 
 
 Reviewing: TypeAlias = Annotated[Account, Depends(holding(Role.REVIEWER))]
+Submitting: TypeAlias = Annotated[Account, Depends(holding(Role.SUBMITTER))]
 Supervising: TypeAlias = Annotated[Account, Depends(holding(Role.SUPERVISOR))]
 
 

@@ -15,6 +15,7 @@ from producers.console import _refusals as refusals
 from producers.console import (
     account,
     analysis,
+    appeals,
     auditing,
     comparison,
     decision,
@@ -41,7 +42,7 @@ from topics.bus import Bus
 _ROOMS: Final = (
     *(entrance, oidc, account, people),
     *(queue, subject, analysis, comparison, decision, images),
-    *(supervision, leads, auditing),
+    *(appeals, supervision, leads, auditing),
 )
 
 log = telemetry.logger(__name__)

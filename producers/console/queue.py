@@ -37,6 +37,8 @@ async def home(account: SignedIn) -> RedirectResponse:
     """Send everybody to where their work is."""
     if Role.REVIEWER in account.roles:
         return RedirectResponse("/queue", HTTPStatus.SEE_OTHER)
+    if Role.SUBMITTER in account.roles:
+        return RedirectResponse("/appeals", HTTPStatus.SEE_OTHER)
     return RedirectResponse("/account", HTTPStatus.SEE_OTHER)
 
 

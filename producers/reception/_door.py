@@ -1,11 +1,11 @@
 """How a door is made: its route, its place in the documentation, and what it shares with all the others."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeVar
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Header
@@ -24,6 +24,7 @@ from rfr_stream.reception import Client, Door
 from topics.access import Principal
 
 log = telemetry.logger(__name__)
+T = TypeVar("T")
 
 _LINGER_S: Final = 1.0
 IDEMPOTENCY_KEY: Final = Header(
@@ -74,7 +75,7 @@ def says(*statuses: HTTPStatus) -> dict[int | str, dict[str, Any]]:
     return {status.value: {"description": status.phrase, **said} for status in statuses}
 
 
-_REFUSALS: Final = says(
+REFUSALS: Final = says(
     HTTPStatus.BAD_REQUEST,
     HTTPStatus.UNAUTHORIZED,
     HTTPStatus.FORBIDDEN,
@@ -92,7 +93,7 @@ class Opening:
     """A door as the application needs it."""
 
     router: APIRouter
-    asks: type[Request]
+    asks: type[BaseModel]
     principal: Principal
     """Whom the cluster must let in, to write what comes through it."""
 
@@ -116,8 +117,8 @@ def door(which: Door, asks: type[Request], *, principal: Principal, example: dic
         "/submissions",
         status_code=HTTPStatus.ACCEPTED,
         summary=(asks.__doc__ or "").splitlines()[0],
-        responses=_REFUSALS,
-        openapi_extra={"requestBody": _body(asks, example)},
+        responses=REFUSALS,
+        openapi_extra={"requestBody": body_of(asks, example)},
         operation_id=f"submit_at_{which}",
     )
     async def submit(
@@ -126,24 +127,49 @@ def door(which: Door, asks: type[Request], *, principal: Principal, example: dic
         client: Annotated[Client, Depends(client_at(which))],
         key: Annotated[str | None, IDEMPOTENCY_KEY] = None,
     ) -> Receipt:
-        ids = await _received(http, here, client=client, asks=asks, key=key)
+        def take(parts: Parts) -> Awaitable[list[UUID]]:
+            return take_in(Upload(client, parts, asks, key), here)
+
+        ids = await received(http, here, client.door, take)
         log.event("upload.taken", client=client.name, images=len(ids))
         return Receipt(submissions=[Accepted(submission_id=id_, status_url=f"/submissions/{id_}") for id_ in ids])
 
     return Opening(router, asks, principal)
 
 
-async def _received(
-    http: HttpRequest, here: Reception, *, client: Client, asks: type[Request], key: str | None
-) -> list[UUID]:
+async def received(
+    http: HttpRequest,
+    here: Reception,
+    door: Door,
+    take: Callable[[Parts], Awaitable[T]],
+    *,
+    through: Callable[[AsyncIterator[bytes]], AsyncIterator[bytes]] = lambda body: body,
+) -> T:
+    """Return what comes of the parts of a body, if there is a place at the door.
+
+    Args:
+        http: what came.
+
+        here: the reception.
+
+        door: at which it came.
+
+        take: makes it of the parts.
+
+        through: looks at the bytes on their way.
+
+    Raises:
+        Refused: its sender can mend it.
+
+    """
     body = http.stream()
     try:
-        with here.place_at(client.door):
+        with here.place_at(door):
             boundary = _boundary(http, here)
-            return await take_in(Upload(client, Parts(patiently(body, here.settings), boundary), asks, key), here)
+            return await take(Parts(through(patiently(body, here.settings)), boundary))
     except Refused as refused:
         if refused.status is not HTTPStatus.REQUEST_TIMEOUT and "expect" not in http.headers:
-            await _hear_out(body)
+            await hear_out(body)
         raise
 
 
@@ -165,7 +191,7 @@ def _boundary(http: HttpRequest, here: Reception) -> bytes:
     return boundary
 
 
-async def _hear_out(body: AsyncIterator[bytes]) -> None:
+async def hear_out(body: AsyncIterator[bytes]) -> None:
     """Read on for a moment: whoever is still sending would find the connection broken, and not read why."""
     with suppress(TimeoutError, ClientDisconnect, RuntimeError):
         async with asyncio.timeout(_LINGER_S):
@@ -173,7 +199,8 @@ async def _hear_out(body: AsyncIterator[bytes]) -> None:
                 pass
 
 
-def _body(asks: type[Request], example: dict[str, Any]) -> dict[str, Any]:
+def body_of(asks: type[BaseModel], example: dict[str, Any]) -> dict[str, Any]:
+    """Return how a form of a request and its images is documented."""
     parts = {
         "request": {"$ref": f"#/components/schemas/{asks.__name__}"},
         "image": {

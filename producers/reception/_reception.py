@@ -13,6 +13,7 @@ from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from producers._intake import Publish
+from producers.reception._answered import Answered
 from producers.reception._refusals import RETRY_AFTER_S, Refused
 from rfr_stream.ports import BlobStore, Ledger
 from rfr_stream.reception import Client, Door, is_name, is_token_of, named_in
@@ -38,7 +39,7 @@ class Backlog(Protocol):
 
 @dataclass(frozen=True)
 class Reception:
-    """The ports that doors use. `publish` reaches SUBMISSIONS; nothing here can write anything else."""
+    """The ports that doors use. `publish` reaches SUBMISSIONS and APPEALS; nothing here can write anything else."""
 
     settings: IntakeSettings
     ledger: Ledger
@@ -56,6 +57,8 @@ class Reception:
     max_image_bytes: int = 64 * 2**20
     max_image_pixels: int = 120_000_000
     inside: Counter[Door] = field(default_factory=Counter)
+    answered: Answered = field(default_factory=Answered)
+    """Of requests that were signed."""
 
     @contextmanager
     def place_at(self, door: Door) -> Iterator[None]:
@@ -67,7 +70,7 @@ class Reception:
             Unavailable: the bus does not say what waits.
 
         """
-        if self.inside[door] >= self.settings.uploads or self.backlog.messages() > self.settings.backlog:
+        if self.inside[door] >= self._places(door) or self._is_too_much(door):
             status = HTTPStatus.TOO_MANY_REQUESTS
             raise Refused(status, "request", "send the same again later", retry_after=str(RETRY_AFTER_S))
         self.inside[door] += 1
@@ -75,6 +78,13 @@ class Reception:
             yield
         finally:
             self.inside[door] -= 1
+
+    def _places(self, door: Door) -> int:
+        return self.settings.appeal_uploads if door is Door.APPEAL else self.settings.uploads
+
+    def _is_too_much(self, door: Door) -> bool:
+        """Whether too much waits behind a door; what the public sent in waits for people, on a topic of its own."""
+        return door is not Door.APPEAL and self.backlog.messages() > self.settings.backlog
 
 
 def reception_of(request: Request) -> Reception:

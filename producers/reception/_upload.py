@@ -55,25 +55,19 @@ async def take_in(upload: Upload, here: Reception) -> list[UUID]:
     """
     names = aiter(upload.parts)
     form = await _form(upload, names, here)
-    with _disk(), TemporaryDirectory(dir=here.spool) as folder:
-        originals = [each async for each in _originals(upload, names, Path(folder), here)]
-        _require_images(form.request, len(originals))
-        await _require_own_key(upload, form, originals, here)
-        said = {form.derive(each.sha256): (form, each) for each in originals}
+    with disk_named(), TemporaryDirectory(dir=here.spool) as folder:
+        files = [each async for each in originals(upload.parts, names, Path(folder), here)]
+        _require_images(form.request, len(files))
+        await _require_own_key(upload, form, files, here)
+        said = {form.derive(each.sha256): (form, each) for each in files}
         await hand_in(list(said.values()), blobs=here.blobs, publish=here.publish)
     await here.store.note(upload.client.name, list(said), here.clock())
-    return [form.derive(each.sha256) for each in originals]
+    return [form.derive(each.sha256) for each in files]
 
 
 async def _form(upload: Upload, names: AsyncIterator[str], here: Reception) -> ProbeForm:
     """Return what is asked, as policy permits it, before the first image has come."""
-    if await anext(names, None) != "request":
-        raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, "request", "the first part; JSON that says what is asked")
-    said = b""
-    async for piece in upload.parts.data():
-        said += piece
-        if len(said) > MAX_REQUEST_BYTES:
-            raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "request", f"at most {MAX_REQUEST_BYTES} bytes")
+    said = await request_in(upload.parts, names)
     try:
         form = upload.asks.model_validate_json(said).form()
         require_permitted(form)
@@ -88,9 +82,20 @@ async def _form(upload: Upload, names: AsyncIterator[str], here: Reception) -> P
     return form
 
 
-async def _originals(
-    upload: Upload, names: AsyncIterator[str], folder: Path, here: Reception
-) -> AsyncIterator[Original]:
+async def request_in(parts: Parts, names: AsyncIterator[str]) -> bytes:
+    """Return the first part, which says what the others are for."""
+    if await anext(names, None) != "request":
+        raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, "request", "the first part; JSON that says what is asked")
+    said = b""
+    async for piece in parts.data():
+        said += piece
+        if len(said) > MAX_REQUEST_BYTES:
+            raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "request", f"at most {MAX_REQUEST_BYTES} bytes")
+    return said
+
+
+async def originals(parts: Parts, names: AsyncIterator[str], folder: Path, here: Reception) -> AsyncIterator[Original]:
+    """Yield the images of a body, each as it lies in the folder; to the end of the body."""
     number = 0
     async for name in names:
         if name != "image":
@@ -99,7 +104,7 @@ async def _originals(
         if number == here.settings.max_images:
             fix = f"at most {number}; send the others in another request"
             raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "image", fix)
-        yield await _original(upload.parts.data(), folder / str(number), f"image[{number}]", here)
+        yield await _original(parts.data(), folder / str(number), f"image[{number}]", here)
         number += 1
 
 
@@ -155,11 +160,11 @@ def _require_images(asked: Request, images_n: int) -> None:
         raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, "image", fix)
 
 
-async def _require_own_key(upload: Upload, form: ProbeForm, originals: list[Original], here: Reception) -> None:
+async def _require_own_key(upload: Upload, form: ProbeForm, files: list[Original], here: Reception) -> None:
     """Refuse a key that this client has used for something else."""
     if upload.key is None:
         return
-    said = [*map(str, form.statement), *(each.sha256 for each in originals)]
+    said = [*map(str, form.statement), *(each.sha256 for each in files)]
     digest = sha256(canonical(said)).hexdigest()
     if not await here.store.reserve(upload.client.name, upload.key, digest, here.clock()):
         fix = "a key of its own for every request; this one was used with another body"
@@ -167,7 +172,7 @@ async def _require_own_key(upload: Upload, form: ProbeForm, originals: list[Orig
 
 
 @contextmanager
-def _disk() -> Iterator[None]:
+def disk_named() -> Iterator[None]:
     try:
         yield
     except OSError as error:

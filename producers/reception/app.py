@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from producers._publishing import publishing
 from producers.reception import _refusals as refusals
-from producers.reception import officer, status, unit
+from producers.reception import appeal, officer, status, unit
 from producers.reception._backlog import BacklogOnKafka
 from producers.reception._door import Opening
 from producers.reception._reception import Backlog, Reception
@@ -28,7 +28,11 @@ from rfr_stream.reception import Door
 from rfr_stream.settings import Settings
 from topics.bus import Bus
 
-_DOORS: Final[Mapping[Door, Opening]] = {Door.OFFICER: officer.OPENING, Door.UNIT: unit.OPENING}
+_DOORS: Final[Mapping[Door, Opening]] = {
+    Door.OFFICER: officer.OPENING,
+    Door.UNIT: unit.OPENING,
+    Door.APPEAL: appeal.OPENING,
+}
 _HEADERS: Final = {"x-content-type-options": "nosniff", "cache-control": "no-store"}
 
 log = telemetry.logger(__name__)

@@ -16,11 +16,11 @@ import numpy as np
 
 from rfr_stream.adapters._threads import SMALL_BYTES, each
 from rfr_stream.errors import Rejected, settle
-from rfr_stream.events import ModelIdentity
+from rfr_stream.events import ModelIdentity, Recipe
 from rfr_stream.faces import Face, ImageHwc, Landmarks
-from rfr_stream.ports import Chip, Picture, Templates
+from rfr_stream.ports import Chip, Copy, Fingerprint, Picture, Templates
 from rfr_stream.settings import VisionSettings
-from rfr_stream.vision import decode, loading, packs, quality
+from rfr_stream.vision import decode, fingerprint, loading, packs, quality, recipes
 from rfr_stream.vision.packs import Pack, Part, Role
 from rfr_stream.vision.weights import identity_sha256
 
@@ -64,6 +64,7 @@ class Vision:
         self._device = ThreadPoolExecutor(1, thread_name_prefix="rfr-device")
         limits = decode.Limits(settings.max_image_bytes, settings.max_image_pixels, NEEDED_PX)
         self.codec = PillowCodec(limits, self._threads)
+        self.fingerprinter = HashFingerprinter(self._threads)
         self.aligner = PackAligner(pack.aligner, loading.aligner(pack), self._threads)
         self.detector = PackDetector(pack.detector, weights_dir, self._device)
         self.embedder = PackEmbedder(pack.embedder, weights_dir, self._device, aligner=pack.aligner)
@@ -72,6 +73,11 @@ class Vision:
     def threshold(self) -> float:
         """Cosine similarity from which this pack calls a reference a lead."""
         return self._pack.threshold
+
+    @property
+    def conflict_threshold(self) -> float:
+        """Cosine similarity from which two references are taken for one face."""
+        return self._pack.conflict_threshold
 
     async def __aenter__(self) -> Self:
         """Load what is to run here, and prove it on one picture.
@@ -139,12 +145,27 @@ class PillowCodec:
         """Open image files that nobody vouches for; a bad one's place holds `BadImage`."""
         return await each(self._decode, files, threads=self._threads, bytes_of=_bytes_opened)
 
+    async def follow(self, asked: Sequence[tuple[Recipe, Picture]]) -> list[Copy | Rejected]:
+        """Return the copy that each recipe makes; one that leaves nothing has `BadImage` in its place."""
+        return await each(_followed, asked, threads=self._threads, bytes_of=lambda pair: _bytes_of(pair[1].pixels))
+
     async def encode(self, images: Sequence[ImageHwc]) -> list[bytes]:
         """Return BMP files without metadata."""
         return await each(decode.encode, images, threads=self._threads, bytes_of=_bytes_of)
 
     def _decode(self, file: bytes) -> Picture | Rejected:
         return settle(lambda: Picture(*decode.decode(file, self._limits)))
+
+
+class HashFingerprinter:
+    """Sees that two files hold one picture."""
+
+    def __init__(self, threads: ThreadPoolExecutor) -> None:
+        self._threads = threads
+
+    async def fingerprint(self, images: Sequence[ImageHwc]) -> list[Fingerprint]:
+        """Return the fingerprint of each picture."""
+        return await each(fingerprint.fingerprint, images, threads=self._threads, bytes_of=_bytes_of)
 
 
 class PackAligner:
@@ -210,6 +231,11 @@ def _identity(part: Part, weights_dir: Path) -> ModelIdentity:
 
 async def _call(threads: ThreadPoolExecutor, function: Callable[[], R]) -> R:
     return await asyncio.get_running_loop().run_in_executor(threads, function)
+
+
+def _followed(pair: tuple[Recipe, Picture]) -> Copy | Rejected:
+    recipe, picture = pair
+    return settle(lambda: Copy(*recipes.follow(recipe, picture.pixels, picture.scale)))
 
 
 def _bytes_opened(file: bytes) -> int:

@@ -17,6 +17,8 @@ OPTIONS: Final = {
     "submitted_by": "--by",
     "endorsed_by": "--by",
     "erased_by": "--by",
+    "decided_by": "--by",
+    "exceptional_reason": "--keep-because",
     "ordered_by": "--by",
     "person_id": "--person",
     "reviewer_id": "--reviewer",
@@ -26,6 +28,8 @@ OPTIONS: Final = {
     "provenance": "--origin, --obtained, --exhibit",
     "age_at_capture": "--age",
     "found": "--found-where, --found-at",
+    "steps": "--recipe-file",
+    "variants": "--recipe, --recipe-file",
 }
 """Fields of the contracts whose options are called otherwise."""
 

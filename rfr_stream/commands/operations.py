@@ -1,9 +1,10 @@
 """`rfr topics`, `rfr models` and `rfr replay`: for whoever operates the house."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
+from uuid import UUID
 
 import typer
 from rich.table import Table
@@ -11,9 +12,12 @@ from rich.text import Text
 
 import topics
 from producers import replay as replaying
+from rfr_stream import policy
 from rfr_stream.adapters import opening
-from rfr_stream.commands._context import CONSOLE, open_bus, printable, reachable, run, say, settings_of
+from rfr_stream.commands._context import CONSOLE, open_bus, open_ledger, printable, reachable, run, say, settings_of
 from rfr_stream.errors import RfrError
+from rfr_stream.events import Disposal
+from rfr_stream.ports import Conflict, Reference
 from rfr_stream.settings import Settings
 from rfr_stream.vision import packs, weights
 from topics import acls, admin
@@ -120,12 +124,12 @@ def pull(
             say(str(path))
 
 
-gallery_app = typer.Typer(help="The embedded gallery.", no_args_is_help=True)
+gallery_app = typer.Typer(help="The gallery.", no_args_is_help=True)
 
 
 @gallery_app.command("compact")
 def compact(context: typer.Context) -> None:
-    """Remove the bytes of erased templates from the embedded gallery's files; the house must be down."""
+    """Remove the bytes of erased references from the files of gallery and ledger; the house must be down."""
     settings = settings_of(context)
     if settings.gallery.url:
         msg = "RFR_GALLERY__URL: a Qdrant server removes erased bytes by itself (its optimizer)"
@@ -134,7 +138,55 @@ def compact(context: typer.Context) -> None:
         msg = f"{settings.data_dir}: holds no gallery"
         raise RfrError(msg)
     run(_compact(settings))
-    say("Nothing of erased references is left in the gallery's files.")
+    say("Nothing of erased references is left in the files of gallery and ledger.")
+
+
+@gallery_app.command("unsearched")
+def unsearched(context: typer.Context, limit: Annotated[int, typer.Option(min=1, max=100_000)] = 1_000) -> None:
+    """List what is held and not searched, and why: whatever is to be deleted or looked at again stands here."""
+    found = run(_unsearched(settings_of(context), limit))
+    table = Table("reference", "person", "gallery", "not searched", "what is to become of it")
+    for reference, why in found:
+        effect = policy.EFFECTS[Disposal(why)].value if why in set(Disposal) else "correct or renew its hold record"
+        table.add_row(str(reference.reference_id), Text(reference.person_id), reference.gallery, why, effect)
+    CONSOLE.print(table)
+    say(f"{len(found)} held and not searched." + (" There may be more: --limit." if len(found) == limit else ""))
+
+
+async def _unsearched(settings: Settings, limit: int) -> list[tuple[Reference, str]]:
+    now, found, page = datetime.now(UTC), list[tuple[Reference, str]](), list[Reference]()
+    async with open_ledger(settings) as ledger:
+        while len(found) < limit and (page := await ledger.page(after=page[-1].reference_id if page else None)):
+            found += [(each, why) for each in page if (why := policy.ineligibility(each, now))]
+    return found[:limit]
+
+
+@gallery_app.command("conflicts")
+def conflicts(context: typer.Context, limit: Annotated[int, typer.Option(min=1, max=10_000)] = 100) -> None:
+    """List where one face, or the very same image, is held under two persons, the nearest first.
+
+    Nothing was merged and nobody was kept out: look at both records, and erase or correct the one that is wrong.
+    """
+    found, held = run(_conflicts(settings_of(context), limit))
+    CONSOLE.print(conflicts_table(found, held))
+    say(f"{len(found)} to be looked at." + (" There may be more: --limit." if len(found) == limit else ""))
+
+
+def conflicts_table(found: Sequence[Conflict], held: Mapping[UUID, Reference]) -> Table:
+    """Draw conflicts, each with its two persons."""
+    table = Table("gallery", "alike", "similarity", "person", "reference", "other person", "other reference")
+    for conflict in found:
+        pair = (conflict.reference_id, conflict.other_id)
+        sides = [cell for id_ in pair for cell in (held[id_].person_id if id_ in held else "erased", str(id_))]
+        alike = conflict.likeness.replace("_", " ")
+        table.add_row(conflict.gallery, alike, f"{conflict.similarity:.3f}", *map(Text, sides))
+    return table
+
+
+async def _conflicts(settings: Settings, limit: int) -> tuple[list[Conflict], dict[UUID, Reference]]:
+    async with open_ledger(settings) as ledger:
+        found = await ledger.conflicts(limit=limit)
+        return found, await ledger.held([id_ for each in found for id_ in (each.reference_id, each.other_id)])
 
 
 async def _compact(settings: Settings) -> None:
@@ -143,6 +195,11 @@ async def _compact(settings: Settings) -> None:
     embedder = opening.vision(settings, load=()).embedder.identity
     async with EdgeGallery(settings.gallery_dir, embedder=embedder) as gallery:
         await gallery.compact()
+    if settings.ledger.url is None:
+        # Its log of writes keeps what was erased until the last to close the database puts it away, and whoever was
+        # killed has not.
+        async with opening.ledger(settings):
+            pass
 
 
 def _pack(context: typer.Context, name: str) -> packs.Pack:

@@ -2,11 +2,12 @@
 
 import hashlib
 from collections.abc import Iterable
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Self
 from uuid import UUID
 
 from pydantic import Field, ModelWrapValidatorHandler, model_validator
 
+from rfr_stream.events.face import SubjectFace, SubjectTemplate
 from rfr_stream.events.values import (
     CAVEAT,
     BlobRef,
@@ -23,7 +24,6 @@ from rfr_stream.events.values import (
     Ref,
     Regime,
     Sha256,
-    Share,
     Similarity,
     Source,
     Value,
@@ -31,24 +31,20 @@ from rfr_stream.events.values import (
     derive_event_id,
     derive_id,
 )
-from rfr_stream.faces import Box, Landmarks, Point
-
-
-class Still(Value):
-    """A photograph."""
-
-    kind: Literal["still"] = "still"
-
+from rfr_stream.events.variants import (
+    NAMED_BY,
+    ImageVariant,
+    Media,
+    Still,
+    Tried,
+    Variant,
+    Variants,
+    VideoFrame,
+    place_of,
+)
+from rfr_stream.faces import Box, Point
 
 _STILL: Final = Still().model_dump_json()
-
-
-class VideoFrame(Value):
-    """One frame of a stored video, named so that it can be taken again."""
-
-    kind: Literal["video_frame"] = "video_frame"
-    video_sha256: Sha256
-    frame_time_s: Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class Provenance(Value):
@@ -92,7 +88,7 @@ class Submission(Value):
         tuple[GalleryName, ...], Field(description="galleries asked for; empty: all the purpose permits")
     ] = ()
     subject: Box | Point | None = None
-    media: Annotated[Still | VideoFrame, Field(discriminator="kind")] = Still()
+    media: Media = Still()
     submitted_by: Ref
     submitted_at: Instant
     image: BlobRef
@@ -102,6 +98,7 @@ class Submission(Value):
     provenance: Provenance | None = None
     age_at_capture: Annotated[int | None, Field(ge=0, le=130, description="years, as far as anybody knows")] = None
     found: Annotated[Found | None, Field(description="of somebody deceased")] = None
+    variants: Variants = ()
     renewal: Annotated[Renewal | None, Field(description="of what a standing search asks again")] = None
 
     @staticmethod
@@ -115,16 +112,17 @@ class Submission(Value):
         subject: Box | Point | None = None,
         media: Still | VideoFrame | None = None,
         galleries: tuple[GalleryName, ...] = (),
+        variants: tuple[Variant, ...] = (),
     ) -> UUID:
         """Return the id of this person asking this of this image: the same request again is the same submission.
 
         Who asks is part of it: whoever asked may not review, and must not vanish behind somebody who asked before.
         """
-        # As numbers that survive the wire: 125 comes back as 125.0.
-        place = ",".join(str(float(getattr(subject, name))) for name in subject.__slots__) if subject else ""
-        frame = media.model_dump_json() if isinstance(media, VideoFrame) else _STILL
+        place = place_of(subject)
+        frame = media.model_dump_json(include=NAMED_BY) if isinstance(media, VideoFrame) else _STILL
         names = ",".join(sorted(galleries))
-        return derive_id("submission", image_sha256, source, purpose, case_ref, submitted_by, place, frame, names)
+        asked = ("submission", image_sha256, source, purpose, case_ref, submitted_by, place, frame, names)
+        return derive_id(*asked, *(variant.statement for variant in variants))
 
     @model_validator(mode="wrap")
     @classmethod
@@ -142,11 +140,18 @@ class Submission(Value):
             subject=submission.subject,
             media=submission.media,
             galleries=submission.galleries,
+            variants=submission.variants,
         )
         renewal = submission.renewal
         own = (renewal.of, renewal.submission_id) if renewal else (derived, derived)
         if (derived, submission.submission_id) != own:
             msg = "submission_id: not the id that this request derives; a foreign id could end in another case"
+            raise ValueError(msg)
+        if any(
+            isinstance(each, ImageVariant) and each.image.sha256 == submission.image.sha256
+            for each in submission.variants
+        ):
+            msg = "variants: the original again; it would count twice"
             raise ValueError(msg)
         return submission
 
@@ -154,45 +159,6 @@ class Submission(Value):
         """Return the same question once more, about these references alone."""
         renewal = Renewal(of=self.submission_id, references=tuple(sorted(references)))
         return self.model_copy(update={"submission_id": renewal.submission_id, "renewal": renewal})
-
-
-class Quality(Value):
-    """Measures of the subject's face; each is higher for a better probe unless it says otherwise."""
-
-    interocular_px: Annotated[float, Field(ge=0, allow_inf_nan=False)]
-    sharpness: Annotated[
-        float, Field(ge=0, allow_inf_nan=False, description="variance of the chip's Laplacian, grey levels squared")
-    ]
-    brightness: Annotated[float, Field(ge=0, le=255, allow_inf_nan=False, description="mean grey level of the chip")]
-    contrast: Annotated[
-        float, Field(ge=0, le=128, allow_inf_nan=False, description="standard deviation of the chip's grey levels")
-    ]
-    roll_deg: Annotated[float, Field(ge=-180, le=180, allow_inf_nan=False, description="0 is upright")]
-    yaw_ratio: Annotated[float, Field(allow_inf_nan=False, description="0 is frontal")]
-
-
-class SubjectFace(Value):
-    """The one face a submission is about."""
-
-    box: Box
-    landmarks: Landmarks
-    score: Share
-    quality: Quality
-    crop: BlobRef
-    aligner: Annotated[
-        Ref, Field(description="how the crop was brought upright; an embedder takes the chips of one aligner")
-    ]
-    detector: ModelIdentity
-    masks: Annotated[
-        tuple[Box, ...], Field(max_length=256, description="where other people are, so that nobody is shown them")
-    ] = ()
-
-
-class SubjectTemplate(Value):
-    """Where the template lies, and which embedder made it."""
-
-    template: BlobRef
-    embedder: ModelIdentity
 
 
 class Candidate(Value):
@@ -204,6 +170,15 @@ class Candidate(Value):
     gallery: GalleryName
     reference: BlobRef
     similarity: Similarity
+    found_by: Annotated[
+        tuple[Annotated[int, Field(ge=0)], ...],
+        Field(description="which of several found this person on its own: 0 the original, 1 the first variant ..."),
+    ] = ()
+
+
+def _as_listed(candidate: Candidate) -> dict[str, Any]:
+    """Return what a list's digest is taken of; a field that came later counts once it says something."""
+    return candidate.model_dump(mode="json", exclude=None if candidate.found_by else {"found_by"})
 
 
 class SubmissionEvent(Event):
@@ -259,27 +234,45 @@ class SubjectUnclear(SubmissionEvent):
     detector: ModelIdentity
 
 
-class FaceDetected(SubmissionEvent):
+class FaceEvent(SubmissionEvent):
+    """A step once the subject's face was found: in the original, or else in the first variant that shows it."""
+
+    face: SubjectFace
+    face_in: Annotated[int, Field(ge=0, description="0: the original; else the number of a variant")] = 0
+    variants: Annotated[tuple[Tried, ...], Field(description="what became of each, in order")] = ()
+
+    @model_validator(mode="after")
+    def _tells_of_each_variant(self) -> Self:
+        if not (self.submission.variants or self.variants or self.face_in):
+            return self
+        if [each.number for each in self.variants] != list(range(1, len(self.submission.variants) + 1)):
+            msg = "variants: what became of each variant of the submission"
+            raise ValueError(msg)
+        if self.face_in not in {0, next((each.number for each in self.variants if each.face), 0)}:
+            msg = "face_in: not the first variant with a face"
+            raise ValueError(msg)
+        return self
+
+
+class FaceDetected(FaceEvent):
     """The subject's face was found, brought upright and measured."""
 
     ce_type = "rfr.face-detected.v1"
-    face: SubjectFace
 
 
-class FaceEmbedded(SubmissionEvent):
+class FaceEmbedded(FaceEvent):
     """The subject's face has a template."""
 
     ce_type = "rfr.face-embedded.v1"
-    face: SubjectFace
     template: SubjectTemplate
 
 
-class CandidatesReady(SubmissionEvent):
+class CandidatesReady(FaceEvent):
     """The machine's last word: leads for people to look at, best first; an empty list is an honest blank."""
 
     ce_type = "rfr.candidates-ready.v1"
-    face: SubjectFace
     template: SubjectTemplate
+    fusion: Annotated[Ref | None, Field(description="the rule by which several templates became one search")] = None
     candidates: tuple[Candidate, ...]
     threshold: Annotated[float, Field(gt=0, le=1)]
     list_length: Annotated[int, Field(ge=1)]
@@ -289,7 +282,7 @@ class CandidatesReady(SubmissionEvent):
     @staticmethod
     def digest(submission_id: UUID, probe_sha256: str, candidates: tuple[Candidate, ...]) -> str:
         """Return the SHA-256 of the list as a reviewer judges it: which probe, which candidates, in which order."""
-        listed = [candidate.model_dump(mode="json") for candidate in candidates]
+        listed = [_as_listed(candidate) for candidate in candidates]
         return hashlib.sha256(canonical([str(submission_id), probe_sha256, listed])).hexdigest()
 
     @model_validator(mode="after")

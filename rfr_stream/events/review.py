@@ -7,7 +7,7 @@ from uuid import UUID
 
 from pydantic import Field, StringConstraints, model_validator
 
-from rfr_stream.events.probe import Quality
+from rfr_stream.events.face import Quality
 from rfr_stream.events.values import (
     CAVEAT,
     Caveat,

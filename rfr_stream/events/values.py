@@ -121,6 +121,20 @@ class GalleryName(StrEnum):
     DECEASED = "deceased"
 
 
+class Disposal(StrEnum):
+    """How the case stands that an image was taken in; the policy table says what that does to the image."""
+
+    UNDER_INVESTIGATION = "under_investigation"
+    CHARGED = "charged"
+    CONVICTED = "convicted"
+    OUT_OF_COURT = "out_of_court"
+    NO_FURTHER_ACTION = "no_further_action"
+    DISCONTINUED = "discontinued"
+    ACQUITTED = "acquitted"
+    QUASHED = "quashed"
+    DELETION_ACCEPTED = "deletion_accepted"
+
+
 class Outcome(StrEnum):
     """What became of a submission."""
 

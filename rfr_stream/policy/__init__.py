@@ -14,12 +14,15 @@ from rfr_stream.policy.deciding import (
     standing,
     verdict,
 )
+from rfr_stream.policy.holding import EFFECTS, ENROLS, Effect, ineligibility, require_enrollable
 from rfr_stream.policy.people import CONFLICTS, Role, require_compatible
-from rfr_stream.policy.searching import RULES, Rule, ineligibility, regime_of, searchable, seeds_due, stands, urgency
+from rfr_stream.policy.searching import RULES, Rule, regime_of, searchable, seeds_due, stands, urgency
 from rfr_stream.policy.stating import MIN_NECESSITY_CHARS, RECENT_STATEMENTS, Stated, is_boilerplate, stated
 
 __all__ = [
     "CONFLICTS",
+    "EFFECTS",
+    "ENROLS",
     "LEAD_SUPPORT",
     "MIN_COMPARED_S",
     "MIN_NECESSITY_CHARS",
@@ -28,6 +31,7 @@ __all__ = [
     "RULES",
     "SAME_SUPPORT",
     "UNDECIDED_SUPPORT",
+    "Effect",
     "Role",
     "Rule",
     "Stated",
@@ -37,6 +41,7 @@ __all__ = [
     "regime_of",
     "require_compatible",
     "require_competent",
+    "require_enrollable",
     "searchable",
     "seeds_due",
     "standing",

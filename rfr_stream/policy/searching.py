@@ -1,14 +1,12 @@
-"""Who may be sought where, what may be found, what comes first, and what is mixed in."""
+"""Who may be sought where, what comes first, and what is mixed in."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Final
 from uuid import UUID
 
 from rfr_stream.errors import NotPermitted
 from rfr_stream.events import GalleryName, Harm, Purpose, Regime, Source, Submission
-from rfr_stream.ports import Reference
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,22 +114,6 @@ def regime_of(purpose: Purpose, said: Regime | None) -> Regime:
         return next(iter(allowed))
     msg = f"regime: for purpose {purpose}, say {' or '.join(sorted(allowed))}"
     raise NotPermitted(msg)
-
-
-def ineligibility(reference: Reference | None, now: datetime) -> str | None:
-    """Return why this reference may not be found now, or None. Whatever is missing fails closed; so does all of it."""
-    if reference is None:
-        return "not_held"
-    for field in ("legal_basis", "source", "captured_at", "review_due", "restricted"):
-        if getattr(reference, field) in (None, ""):
-            return f"{field}_missing"
-    if reference.restricted:
-        return "restricted"
-    if reference.captured_at > now:  # type: ignore[operator]  # the loop above has shown that it is there
-        return "captured_in_the_future"
-    if reference.review_due <= now:  # type: ignore[operator]  # as above
-        return "review_overdue"
-    return None
 
 
 _BY_HARM: Final = {Harm.CHILD_AT_RISK: 0, Harm.LIFE_AT_RISK: 1, Harm.SERIOUS: 3, Harm.OTHER: 4}

@@ -11,6 +11,8 @@ from rfr_stream.errors import Rejected
 from rfr_stream.events import (
     BlobRef,
     CandidatesReady,
+    CaseDisposed,
+    Disposal,
     Event,
     GalleryName,
     ImageSubmitted,
@@ -18,10 +20,12 @@ from rfr_stream.events import (
     Outcome,
     ReviewDecided,
     Signed,
+    Source,
     SubjectChosen,
     SubjectUnclear,
     WithdrawalOrdered,
 )
+from rfr_stream.ports.machines import Fingerprint
 from rfr_stream.ports.standing import Renewals, Standing
 
 
@@ -41,6 +45,38 @@ class Reference:
     restricted: bool | None
     recorded_at: datetime
     """When this was said; what was said earlier never replaces it, in whichever order the two come."""
+    age_at_capture: int | None = None
+    case_ref: str | None = None
+    disposal: Disposal | None = None
+    door: Source | None = Source.OFFICER
+    disposed: tuple[CaseDisposed, ...] = ()
+    """What was last said of each of the person's cases; the ledger adds it, whichever of the two came first."""
+
+
+class Likeness(StrEnum):
+    """Why two persons' references may be of one person."""
+
+    SAME_IMAGE = "same_image"
+    SAME_FACE = "same_face"
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """One face under two persons of one gallery: one of the two records is wrong, and only people can say which."""
+
+    reference_id: UUID
+    other_id: UUID
+    """The greater of the two ids, so that a pair is one conflict whichever was enrolled first."""
+    gallery: GalleryName
+    likeness: Likeness
+    similarity: float
+
+    @classmethod
+    def between(cls, one: Reference, other: Reference, similarity: float) -> Self:
+        """Return the conflict of these two."""
+        first, second = sorted((one.reference_id, other.reference_id))
+        same = one.image.sha256 == other.image.sha256
+        return cls(first, second, one.gallery, Likeness.SAME_IMAGE if same else Likeness.SAME_FACE, similarity)
 
 
 class References(Protocol):
@@ -52,11 +88,26 @@ class References(Protocol):
     async def held(self, ids: Sequence[UUID]) -> dict[UUID, Reference]:
         """Return what is known of these references now; unknown and erased ones are absent."""
 
+    async def page(self, *, after: UUID | None = None, limit: int = 1_000) -> list[Reference]:
+        """Return the next of all that are held, in the order of their ids."""
+
+    async def doors(self, images: Sequence[str]) -> dict[str, set[Source]]:
+        """Return through which doors these images (SHA-256) came, as far as references of them are held."""
+
     async def erased(self, ids: Sequence[UUID]) -> set[UUID]:
         """Return which of these were erased; they may never be enrolled again."""
 
+    async def dispose(self, said: Sequence[CaseDisposed]) -> None:
+        """Remember what became of cases; of two words on one case the later one stands, whichever comes first."""
+
+    async def report(self, conflicts: Sequence[Conflict]) -> list[Conflict]:
+        """Remember these, and return those that are new."""
+
+    async def conflicts(self, *, limit: int = 100) -> list[Conflict]:
+        """Return those that stand, nearest first; one ends when either of its references is erased."""
+
     async def erase(self, ids: Sequence[UUID]) -> None:
-        """Forget the references and remember only that these ids were erased."""
+        """Forget the references, and their conflicts; remember only that these ids were erased."""
 
 
 # --- reviewers ----------------------------------------------------------------------------------------------
@@ -272,5 +323,35 @@ class Subscribers(Protocol):
         """
 
 
-class Ledger(References, Reviewers, Cases, Outbox, Seeds, Standing, Renewals, Subscribers, Protocol):
+# --- what the public sent in ----------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class Contribution:
+    """A picture that somebody sent in to an appeal; of one that cannot be opened, why."""
+
+    contribution_id: UUID
+    appeal_ref: str
+    portal: str
+    image: BlobRef
+    received_at: datetime
+    fingerprint: Fingerprint | None = None
+    pixels: int = 0
+    """Of the original: of several copies, the largest is the one to search with."""
+    flaw: str | None = None
+    demo: bool = False
+
+
+class Appeals(Protocol):
+    """What the public sent in: copies of one picture to one appeal are one group, and wait for an officer as one."""
+
+    async def contribute(self, contributions: Sequence[Contribution]) -> None:
+        """Keep them, each in the group of the picture that it is a copy of, or in a new one; again changes nothing.
+
+        One that cannot be opened belongs to no group.
+        """
+
+    async def grouped(self, ids: Sequence[UUID]) -> dict[UUID, UUID | None]:
+        """Return the group of each of these contributions; unknown ones are absent."""
+
+
+class Ledger(References, Reviewers, Cases, Outbox, Seeds, Standing, Renewals, Subscribers, Appeals, Protocol):
     """The database of record."""

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rfr_stream.errors import Rejected
-from rfr_stream.events import BlobRef, GalleryName, ModelIdentity
-from rfr_stream.faces import Face, ImageHwc, Landmarks
+from rfr_stream.events import BlobRef, Derivation, GalleryName, ModelIdentity, Recipe
+from rfr_stream.faces import Affine, Face, ImageHwc, Landmarks
 
 Templates: TypeAlias = NDArray[np.float32]
 """float32 [N, D], each row of L2 norm 1."""
@@ -67,6 +67,15 @@ class Picture:
 
 
 @dataclass(frozen=True, slots=True)
+class Copy:
+    """What a recipe made of a picture, where its pixels lie in the original, and what proves it."""
+
+    pixels: ImageHwc
+    to_original: Affine
+    derivation: Derivation
+
+
+@dataclass(frozen=True, slots=True)
 class Chip:
     """One face brought upright, as an embedder wants it, with what was measured on it.
 
@@ -86,12 +95,29 @@ class Codec(Protocol):
     async def decode(self, files: Sequence[bytes]) -> list[Picture | Rejected]:
         """Open image files that nobody vouches for: allow-listed formats, bounded bytes and pixels, EXIF applied."""
 
+    async def follow(self, asked: Sequence[tuple[Recipe, Picture]]) -> list[Copy | Rejected]:
+        """Return the copy that each recipe makes of its picture: the same two, the same pixels, every time."""
+
     async def encode(self, images: Sequence[ImageHwc]) -> list[bytes]:
         """Return lossless files (`media_type`) without metadata."""
 
     @property
     def media_type(self) -> str:
         """Of what `encode` returns."""
+
+
+Fingerprint: TypeAlias = NDArray[np.uint8]
+"""What copies of one picture share: uint8 [W, 32], a hash of 256 bits of the whole frame, then of each window of it.
+
+Of a picture, never of a face: two photographs of one person have nothing in common in it.
+"""
+
+
+class Fingerprinter(Protocol):
+    """Sees that two files hold one picture."""
+
+    async def fingerprint(self, images: Sequence[ImageHwc]) -> list[Fingerprint]:
+        """Return the fingerprint of each picture."""
 
 
 class Detector(Protocol):
@@ -139,7 +165,14 @@ class Vision(Protocol):
         """Cosine similarity from which this pack calls a reference a lead."""
 
     @property
+    def conflict_threshold(self) -> float:
+        """Cosine similarity from which two references are taken for one face; much stricter: each meets all others."""
+
+    @property
     def codec(self) -> Codec: ...
+
+    @property
+    def fingerprinter(self) -> Fingerprinter: ...
 
     @property
     def detector(self) -> Detector: ...

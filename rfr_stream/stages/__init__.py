@@ -9,10 +9,12 @@ follows, `None` where the effect is the result, or the `Rejected` that says why 
 through: the whole batch comes again. Every effect is idempotent and every id derived, so that again is harmless.
 """
 
+from rfr_stream.stages._faces import ProbeRules
 from rfr_stream.stages._outcomes import closed_by
-from rfr_stream.stages.detection import ProbeRules, detect
+from rfr_stream.stages.appeals import gather
+from rfr_stream.stages.detection import detect
 from rfr_stream.stages.embedding import TEMPLATE_MEDIA_TYPE, embed
-from rfr_stream.stages.enrolment import as_held, enrol
+from rfr_stream.stages.enrolment import as_held, dispose, enrol
 from rfr_stream.stages.reviewing import acknowledge, decide, expire, hold, lapsed_among, note
 from rfr_stream.stages.searching import SearchRules, search
 from rfr_stream.stages.standing import Lookout, StandingRules
@@ -28,9 +30,11 @@ __all__ = [
     "closed_by",
     "decide",
     "detect",
+    "dispose",
     "embed",
     "enrol",
     "expire",
+    "gather",
     "hold",
     "lapsed_among",
     "note",

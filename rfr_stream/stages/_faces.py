@@ -8,7 +8,7 @@ from typing import Final
 from uuid import UUID
 
 from rfr_stream.errors import BadImage
-from rfr_stream.events import BlobRef
+from rfr_stream.events import BlobRef, Quality, SubjectFace
 from rfr_stream.faces import Box, Face, Point, subject_of
 from rfr_stream.ports import Aligner, BlobStore, Chip, Codec, Detector, NewBlob, Picture
 from rfr_stream.stages._batch import Settled, in_batch, one_by_one
@@ -17,6 +17,17 @@ _BLANK_CONTRAST: Final = 1.0
 """Grey levels; a chip that varies less is black, or as good as black."""
 BYTES_IN_HAND: Final = 256 * 2**20
 """Of originals that a batch holds at once; a single one may be larger if the settings allow it."""
+MAX_FACES: Final = 256
+"""Of one image, highest score first, that a person is asked about or not shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeRules:
+    """What a probe must be before anybody is searched for."""
+
+    min_interocular_px: float
+    min_score: float
+    max_image_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +96,48 @@ def is_blank(chip: Chip) -> bool:
     return chip.contrast < _BLANK_CONTRAST
 
 
-def derived_blob(kind: str, media_type: str, submission_id: UUID, data: bytes) -> NewBlob:
-    """Name a blob by submission and content.
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A subject's face in the pixels of the image that its event speaks of, its stored chip, and who stands beside."""
+
+    face: Face
+    chip: Chip
+    crop: BlobRef
+    others: Sequence[Box]
+
+
+def described(measured: Measured, detector: Detector, aligner: Aligner) -> SubjectFace:
+    """Return the face as events tell of it."""
+    face, chip = measured.face, measured.chip
+    quality = Quality(
+        interocular_px=face.landmarks.interocular_px,
+        sharpness=chip.sharpness,
+        brightness=chip.brightness,
+        contrast=chip.contrast,
+        roll_deg=face.landmarks.roll_deg,
+        yaw_ratio=face.landmarks.yaw_ratio,
+    )
+    return SubjectFace(
+        box=face.box,
+        landmarks=face.landmarks,
+        score=min(1.0, max(0.0, face.score)),  # a sigmoid in float32 may end a hair beside its range
+        quality=quality,
+        crop=measured.crop,
+        aligner=aligner.name,
+        detector=detector.identity,
+        masks=as_many_as_fit(measured.others),
+    )
+
+
+def as_many_as_fit(boxes: Sequence[Box]) -> tuple[Box, ...]:
+    """Return what goes into an event."""
+    return tuple(boxes[:MAX_FACES])
+
+
+def derived_blob(kind: str, media_type: str, submission_id: UUID, data: bytes, *, variant: int = 0) -> NewBlob:
+    """Name a blob by submission, variant (0: the original) and content.
 
     A redelivery that differs in the last bit must not pull a blob from under the event that refers to it.
     """
-    digest = hashlib.sha256(data).hexdigest()
-    return NewBlob(f"{kind}/{submission_id.hex[0]}/{submission_id}-{digest[:16]}", data, media_type)
+    digest, which = hashlib.sha256(data).hexdigest(), f"-{variant}" if variant else ""
+    return NewBlob(f"{kind}/{submission_id.hex[0]}/{submission_id}{which}-{digest[:16]}", data, media_type)

@@ -4,19 +4,21 @@ from typing import Final
 
 import numpy as np
 
-from rfr_stream.errors import Malformed
+from rfr_stream.errors import Malformed, Rejected
 from rfr_stream.ports import Templates
 
 _NORM_TOLERANCE: Final = 1e-3
 
 
-def read_template(dimension: int, data: bytes) -> Templates:
+def read_template(dimension: int, data: bytes | Rejected) -> Templates:
     """Read float32 [D] back, L2 norm 1.
 
     Raises:
-        Malformed: the bytes are no template of this dimension.
+        Rejected: there were no bytes to read, or they are no template of this dimension.
 
     """
+    if isinstance(data, Rejected):
+        raise data
     if len(data) != 4 * dimension:
         msg = f"template: must be {dimension} float32 values"
         raise Malformed(msg)

@@ -1,10 +1,8 @@
 """Stage 1: find the one face a submission is about."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Final
 
 from rfr_stream import policy
 from rfr_stream.events import (
@@ -13,28 +11,29 @@ from rfr_stream.events import (
     ImageSubmitted,
     ModelIdentity,
     Outcome,
-    Quality,
     SubjectFace,
     SubjectUnclear,
     SubmissionClosed,
+    Tried,
 )
 from rfr_stream.faces import Box, Face
 from rfr_stream.ports import Aligner, BlobStore, Chip, Codec, Detector, Picture
 from rfr_stream.stages._batch import Settled, in_batch, one_by_one, paired
-from rfr_stream.stages._faces import Opening, Subject, bring_upright, derived_blob, find_faces, is_blank, wanted_face
+from rfr_stream.stages._faces import (
+    Measured,
+    Opening,
+    ProbeRules,
+    Subject,
+    as_many_as_fit,
+    bring_upright,
+    derived_blob,
+    described,
+    find_faces,
+    is_blank,
+    wanted_face,
+)
 from rfr_stream.stages._outcomes import close
-
-MAX_FACES: Final = 256
-"""Of one image, highest score first, that a person is asked about or not shown."""
-
-
-@dataclass(frozen=True, slots=True)
-class ProbeRules:
-    """What a probe must be before anybody is searched for."""
-
-    min_interocular_px: float
-    min_score: float
-    max_image_bytes: int
+from rfr_stream.stages._variants import Probe, Trials
 
 
 async def detect(
@@ -50,6 +49,7 @@ async def detect(
     """Find the subject's face, bring it upright, measure and store it. Bystanders are never cropped or stored.
 
     Of an image with several people and no word on who is meant, it says where faces are, and that somebody must choose.
+    The original decides what comes of it; where it shows no face at all, the first variant that does stands for it.
     """
     images = one_by_one(_permitted_image, batch)
     pictures = await Opening(blobs, codec, rules.max_image_bytes).pictures(images)
@@ -58,8 +58,15 @@ async def detect(
     upright = await in_batch(partial(bring_upright, aligner), subjects)
     chips = one_by_one(partial(_measured, now), paired(batch, upright))
     crops = await in_batch(partial(_store_crops, blobs, codec), paired(batch, chips))
-    describe = partial(_face_detected, detector.identity, aligner.name, now)
-    return one_by_one(describe, paired(paired(batch, subjects), paired(chips, crops)))
+    whole = one_by_one(partial(_described, detector, aligner), paired(subjects, paired(chips, crops)))
+    trials = Trials(blobs, codec, detector, aligner, rules)
+    tried = [
+        await _tried(trials, Probe(event, picture, face if isinstance(face, SubjectFace) else None), seen)
+        if event.submission.variants and isinstance(picture, Picture)
+        else ()
+        for event, picture, seen, face in zip(batch, pictures, faces, whole, strict=True)
+    ]
+    return [_face_detected(*row, now) for row in zip(batch, whole, tried, strict=True)]
 
 
 def _permitted_image(event: ImageSubmitted) -> BlobRef:
@@ -86,7 +93,7 @@ def _choose(
 
 
 def _ask_which(event: ImageSubmitted, boxes: Sequence[Box], detector: ModelIdentity, now: datetime) -> SubjectUnclear:
-    faces = tuple(boxes[:MAX_FACES])
+    faces = as_many_as_fit(boxes)
     return SubjectUnclear(submission=event.submission, faces=faces, detector=detector, occurred_at=now, demo=event.demo)
 
 
@@ -107,30 +114,27 @@ async def _store_crops(blobs: BlobStore, codec: Codec, rows: Sequence[tuple[Imag
     return await blobs.put(list(map(partial(derived_blob, "crops", codec.media_type), ids, files)))
 
 
+def _described(detector: Detector, aligner: Aligner, row: tuple[Subject, tuple[Chip, BlobRef]]) -> SubjectFace:
+    subject, (chip, crop) = row
+    scale = subject.picture.scale  # events speak of the original's pixels
+    others = [other.box.scaled(scale) for other in subject.others]
+    return described(Measured(subject.face.scaled(scale), chip, crop, others), detector, aligner)
+
+
+async def _tried(trials: Trials, probe: Probe, faces: list[Face] | Settled) -> tuple[Tried, ...]:
+    """Try the variants of an original that shows the subject's face, or nobody's."""
+    return await trials.of(probe) if probe.face or faces == [] else ()
+
+
 def _face_detected(
-    detector: ModelIdentity,
-    aligner: str,
-    now: datetime,
-    row: tuple[tuple[ImageSubmitted, Subject], tuple[Chip, BlobRef]],
-) -> FaceDetected:
-    (event, subject), (chip, crop) = row
-    face = subject.face.scaled(subject.picture.scale)  # events speak of the original's pixels
-    quality = Quality(
-        interocular_px=face.landmarks.interocular_px,
-        sharpness=chip.sharpness,
-        brightness=chip.brightness,
-        contrast=chip.contrast,
-        roll_deg=face.landmarks.roll_deg,
-        yaw_ratio=face.landmarks.yaw_ratio,
+    event: ImageSubmitted, whole: SubjectFace | Settled, tried: tuple[Tried, ...], now: datetime
+) -> FaceDetected | Settled:
+    number, face = 0, whole
+    if not isinstance(face, SubjectFace):
+        found = [(each.number, each.face) for each in tried if each.face]
+        if not found:
+            return face
+        number, face = found[0]
+    return FaceDetected(
+        submission=event.submission, face=face, face_in=number, variants=tried, occurred_at=now, demo=event.demo
     )
-    described = SubjectFace(
-        box=face.box,
-        landmarks=face.landmarks,
-        score=min(1.0, max(0.0, face.score)),  # a sigmoid in float32 may end a hair beside its range
-        quality=quality,
-        crop=crop,
-        aligner=aligner,
-        detector=detector,
-        masks=tuple(other.box.scaled(subject.picture.scale) for other in subject.others[:MAX_FACES]),
-    )
-    return FaceDetected(submission=event.submission, face=described, occurred_at=now, demo=event.demo)

@@ -1,24 +1,28 @@
 """The gallery's own way in and out."""
 
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from typing import Final
 from uuid import UUID
 
 from rfr_stream import policy
 from rfr_stream.errors import BadImage, Malformed, NotPermitted, Rejected, settle
-from rfr_stream.events import BlobRef, GalleryName, ReferenceErased, ReferenceSubmitted
+from rfr_stream.events import BlobRef, CaseDisposed, GalleryName, ReferenceErased, ReferenceSubmitted, Source
 from rfr_stream.faces import Face
 from rfr_stream.ports import (
     Aligner,
     BlobStore,
     Chip,
     Codec,
+    Conflict,
     Detector,
     Embedder,
     Gallery,
+    Hit,
     Picture,
     Reference,
     References,
@@ -27,6 +31,9 @@ from rfr_stream.ports import (
 from rfr_stream.stages._batch import Settled, in_batch, one_by_one, paired
 from rfr_stream.stages._faces import Opening, Subject, bring_upright, find_faces, is_blank, wanted_face
 from rfr_stream.stages.standing import Lookout, StandingRules
+
+_LIKE: Final = 64
+"""How many of the nearest are looked at for each reference: more images than one person should have."""
 
 
 async def enrol(
@@ -43,17 +50,22 @@ async def enrol(
     standing: StandingRules,
     min_score: float,
     max_image_bytes: int,
+    conflict_threshold: float,
+    notice: Callable[[Sequence[Conflict]], None],
     clock: Callable[[], datetime],
 ) -> list[Settled | None]:
     """Bring references into the gallery with their hold records, and erase them for good.
 
-    Whoever comes in is compared with the probes that stand, once every search can find them.
+    One face under two persons is reported, and given to `notice` the first time; it stops nobody, and nothing is
+    merged: which of the two records is wrong is for people to find out. Whoever comes in is compared with the probes
+    that stand, once every search can find them.
 
     Erasures of a batch come last: what was erased stays erased, so that order between the two cannot matter. Order
     between batches does: they must not run at the same time.
     """
     submitted = [event for event in batch if isinstance(event, ReferenceSubmitted)]
-    register = _Register(embedder, gallery, references, blobs, partial(lookout.meet, rules=standing), clock)
+    look_out = partial(lookout.meet, rules=standing)
+    register = _Register(embedder, gallery, references, blobs, conflict_threshold, notice, look_out, clock)
     permitted = await register.admit(submitted)
     pictures = await Opening(blobs, codec, max_image_bytes).pictures(one_by_one(_image, permitted))
     faces = await in_batch(partial(find_faces, detector, min_score), pictures)
@@ -92,6 +104,8 @@ class _Register:
     gallery: Gallery
     references: References
     blobs: BlobStore
+    conflict_threshold: float
+    notice: Callable[[Sequence[Conflict]], None]
     meet: Callable[..., Awaitable[None]]
     clock: Callable[[], datetime]
 
@@ -102,7 +116,8 @@ class _Register:
         """
         ids = [event.reference_id for event in events]
         erased, held = await self.references.erased(ids), await self.references.held(ids)
-        admitted = one_by_one(partial(_permitted, erased), events)
+        doors = defaultdict(set, await self.references.doors([event.image.sha256 for event in events]))
+        admitted = one_by_one(partial(_permitted, erased, doors), events)
         strays = [event.image for event in events if event.reference_id in erased and _is_its_own(event)]
         if strays:  # whoever hands in an erased image again has stored it already
             await self.blobs.delete(strays)
@@ -120,12 +135,35 @@ class _Register:
             ids = [events[i].reference_id for i in mine]
             await self.gallery.enrol(name, ids, templates[mine], embedder=self.embedder.identity)
         await self.references.hold(list(map(as_held, events)))
+        if new := await self.references.report(await self._conflicts(events, templates)):
+            self.notice(new)
         # A process that has lost its partition can still be at work here while the next owner erases.
         late = await self.references.erased([event.reference_id for event in events])
         if late:
             await self._remove(late, [event.image for event in events if event.reference_id in late])
         await self._look_out(events, templates)
         return [None for _ in rows]
+
+    async def _conflicts(self, events: Sequence[ReferenceSubmitted], templates: Templates) -> list[Conflict]:
+        """Return where these meet a face that another person of the same gallery has; those of one batch meet too."""
+        found: list[tuple[ReferenceSubmitted, list[Hit]]] = []
+        for name in sorted({event.gallery for event in events}):
+            mine = [i for i, event in enumerate(events) if event.gallery == name]
+            hits = await self.gallery.search(
+                name,
+                templates[mine],
+                embedder=self.embedder.identity,
+                limit=_LIKE,
+                threshold=self.conflict_threshold,
+            )
+            found += zip([events[i] for i in mine], hits, strict=True)
+        known = await self.references.held(list({hit.reference_id for _, hits in found for hit in hits}))
+        return [
+            Conflict.between(as_held(event), other, round(hit.similarity, 6))
+            for event, hits in found
+            for hit in hits
+            if (other := known.get(hit.reference_id)) and other.person_id != event.person_id
+        ]
 
     async def _look_out(self, events: Sequence[ReferenceSubmitted], templates: Templates) -> None:
         """Compare what may be found now, by its newest hold record, with the probes that stand."""
@@ -152,7 +190,9 @@ class _Register:
         await self.blobs.delete(images)
 
 
-def _permitted(erased: AbstractSet[UUID], event: ReferenceSubmitted) -> ReferenceSubmitted:
+def _permitted(
+    erased: AbstractSet[UUID], doors: defaultdict[str, set[Source]], event: ReferenceSubmitted
+) -> ReferenceSubmitted:
     if event.reference_id in erased:
         msg = "reference_id: was erased and may not be enrolled again"
         raise NotPermitted(msg)
@@ -162,6 +202,9 @@ def _permitted(erased: AbstractSet[UUID], event: ReferenceSubmitted) -> Referenc
     if not _is_its_own(event):
         msg = "image: must be kept under its reference's own id, so that erasing it takes nothing else away"
         raise Malformed(msg)
+    came_by = doors[event.image.sha256]
+    policy.require_enrollable(event.gallery, event.hold.door, came_by)
+    came_by.add(event.hold.door)  # for the rest of the batch
     return event
 
 
@@ -189,4 +232,14 @@ def as_held(event: ReferenceSubmitted) -> Reference:
         review_due=event.hold.review_due,
         restricted=event.hold.restricted,
         recorded_at=event.occurred_at,
+        age_at_capture=event.hold.age_at_capture,
+        case_ref=event.hold.case_ref,
+        disposal=event.hold.disposal,
+        door=event.hold.door,
     )
+
+
+async def dispose(batch: Sequence[CaseDisposed], *, references: References) -> list[None]:
+    """Put on record what became of cases; every search from here on asks policy what that does to their images."""
+    await references.dispose(batch)
+    return [None for _ in batch]

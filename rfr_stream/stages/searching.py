@@ -1,7 +1,7 @@
 """Stage 3: who may this be? Leads from the galleries that the purpose opens, each lawfully held now."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Final, TypeAlias
@@ -10,17 +10,15 @@ from uuid import UUID
 import numpy as np
 
 from rfr_stream import policy
-from rfr_stream.errors import NotPermitted
+from rfr_stream.errors import NotPermitted, Rejected
 from rfr_stream.events import BlobRef, Candidate, CandidatesReady, FaceEmbedded, GalleryName, ModelIdentity
 from rfr_stream.ports import BlobStore, Gallery, Hit, Reference, References, Standing, Templates
 from rfr_stream.stages._batch import Settled, in_batch, one_by_one, paired
+from rfr_stream.stages._fusion import RULE, Fused, fuse
 from rfr_stream.stages._template import read_template
 
 _GROWTH: Final = 4
 """How many times more hits are fetched in each further round."""
-
-_Probe: TypeAlias = tuple[Templates, tuple[GalleryName, ...], frozenset[UUID] | None]
-"""A template, the galleries to search, and the references that alone are asked about; None: all."""
 
 _Hits: TypeAlias = dict[GalleryName, list[Hit]]
 """What one probe found in each gallery, best first."""
@@ -51,31 +49,63 @@ async def search(
     """Search the galleries that the purpose opens; list at most L people at or above T, each lawfully held now."""
     searcher = _Searcher(gallery, references, embedder, rules, now)
     permitted = one_by_one(partial(_permitted_search, embedder), batch)
-    files = await in_batch(blobs.get, one_by_one(_template_ref, paired(batch, permitted)))
-    templates = one_by_one(partial(read_template, embedder.dimension), files)
-    readable = [row[0] for row in paired(batch, templates) if not isinstance(row, Settled)]
+    parts = [_template_refs(*row) for row in zip(batch, permitted, strict=True)]
+    files = iter(await _fetched(blobs, [ref for each in parts for ref in each.values()]))
+    templates = [{number: next(files) for number in each} for each in parts]
+    probes = one_by_one(partial(_probe, embedder.dimension), paired(paired(batch, permitted), templates))
+    readable = [row[0] for row in paired(batch, probes) if not isinstance(row, Settled)]
     # They stand before they are searched with: whatever comes after this search has looked finds them standing.
     await standing.stand([each for each in readable if policy.stands(each.submission)], now + rules.stand_for)
-    found = await in_batch(searcher.search, one_by_one(_probe, paired(paired(batch, permitted), templates)))
+    found = await in_batch(searcher.search, probes)
     sizes = {name: await gallery.size(name, embedder=embedder) for name in _wanted(permitted)}
     return one_by_one(partial(_candidates_ready, rules, sizes, now), paired(paired(batch, permitted), found))
 
 
+async def _fetched(blobs: BlobStore, refs: Sequence[BlobRef]) -> list[bytes | Rejected]:
+    return await blobs.get(refs) if refs else []
+
+
 def _permitted_search(embedder: ModelIdentity, event: FaceEmbedded) -> tuple[GalleryName, ...]:
-    if event.template.embedder != embedder:
+    made = [event.template, *(each.template for each in event.variants if each.template)]
+    if any(template.embedder != embedder for template in made):
         msg = "template.embedder: not the embedder of this gallery; templates of two models are never compared"
         raise NotPermitted(msg)
     return policy.searchable(event.submission)
 
 
-def _template_ref(row: tuple[FaceEmbedded, tuple[GalleryName, ...]]) -> BlobRef:
-    return row[0].template.template
+def _template_refs(event: FaceEmbedded, permitted: tuple[GalleryName, ...] | Settled) -> dict[int, BlobRef]:
+    """Return where each template lies: of the original (0) and of its variants, by their numbers."""
+    if isinstance(permitted, Settled):
+        return {}
+    own = {event.face_in: event.template.template}
+    return own | {each.number: each.template.template for each in event.variants if each.template}
 
 
-def _probe(row: tuple[tuple[FaceEmbedded, tuple[GalleryName, ...]], Templates]) -> _Probe:
-    (event, names), template = row
+@dataclass(frozen=True, slots=True)
+class _Probe:
+    """What is searched, where, and the templates that it was made of, by the numbers of their variants."""
+
+    fused: Fused
+    galleries: tuple[GalleryName, ...]
+    made_of: dict[int, Templates] = field(default_factory=dict)
+    only: frozenset[UUID] | None = None
+    """The references that alone are asked about; None: all."""
+
+    @property
+    def alone(self) -> dict[int, "_Probe"]:
+        """Return each template by itself, where there are several."""
+        several = self.made_of if len(self.made_of) > 1 else {}
+        return {number: _Probe(Fused(template), self.galleries) for number, template in several.items()}
+
+
+def _probe(
+    dimension: int, row: tuple[tuple[FaceEmbedded, tuple[GalleryName, ...]], dict[int, bytes | Rejected]]
+) -> _Probe:
+    (event, galleries), files = row
+    made_of = {number: read_template(dimension, file) for number, file in files.items()}
     renewal = event.submission.renewal
-    return template, names, frozenset(renewal.references) if renewal else None
+    only = frozenset(renewal.references) if renewal else None
+    return _Probe(fuse(list(made_of.values())), galleries, made_of, only)
 
 
 def _wanted(permitted: Iterable[tuple[GalleryName, ...] | Settled]) -> list[GalleryName]:
@@ -88,6 +118,28 @@ class _Lead:
 
     reference: Reference
     similarity: float
+    found_by: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Alone:
+    """Which of several templates find which reference by themselves; `is_whole`: as far as there are any."""
+
+    found_by: dict[UUID, tuple[int, ...]]
+    is_whole: bool
+
+    def may_add(self, hits: _Hits) -> bool:
+        """Whether somebody found together may be found alone, too, once more hits are fetched."""
+        return not self.is_whole and any(id_ not in self.found_by for id_ in _ids([hits]))
+
+
+def _alone(found: dict[int, _Hits], limit: int) -> _Alone:
+    found_by: dict[UUID, tuple[int, ...]] = {}
+    for number, hits in sorted(found.items()):
+        for id_ in _ids([hits]):
+            found_by[id_] = (*found_by.get(id_, ()), number)
+    full = [len(rows) >= limit for hits in found.values() for rows in hits.values()]
+    return _Alone(found_by, not any(full))
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,32 +162,49 @@ class _Searcher:
         pending = list(range(len(probes)))
         limit = self.rules.list_length * self.rules.head_room
         while pending:
-            found = await self._hits([probes[i] for i in pending], limit)
+            asked = [probes[i] for i in pending]
+            found, alone = await self._hits(asked, limit), await self._alone(asked, limit)
             known = await self.references.held(_ids(found))
-            for i, hits in zip(pending, found, strict=True):
-                leads[i] = self._leads(hits, _asked_about(known, probes[i]))
+            rows = list(zip(pending, found, alone, strict=True))
+            for i, hits, by_itself in rows:
+                leads[i] = self._leads(hits, _asked_about(known, probes[i]), by_itself)
             pending = [
-                i for i, hits in zip(pending, found, strict=True) if self._may_improve(leads[i], hits, limit=limit)
+                i
+                for i, hits, by_itself in rows
+                if self._may_improve(leads[i], hits, limit=limit) or (by_itself and by_itself.may_add(hits))
             ]
             limit *= _GROWTH
         return leads
 
+    async def _alone(self, probes: Sequence[_Probe], limit: int) -> list[_Alone | None]:
+        """Return what each template of a probe finds by itself; None: there is only one."""
+        parts = [probe.alone for probe in probes]
+        found = iter(await self._hits([single for each in parts for single in each.values()], limit))
+        return [_alone({number: next(found) for number in each}, limit) if each else None for each in parts]
+
     async def _hits(self, probes: Sequence[_Probe], limit: int) -> list[_Hits]:
         hits: list[_Hits] = [{} for _ in probes]
-        for name in _wanted(names for _, names, _ in probes):
-            asking = [i for i, (_, names, _) in enumerate(probes) if name in names]
+        for name in _wanted(probe.galleries for probe in probes):
+            asking = [i for i, probe in enumerate(probes) if name in probe.galleries]
             found = await self.gallery.search(
                 name,
-                np.stack([probes[i][0] for i in asking]),
+                np.stack([probes[i].fused.template for i in asking]),
                 embedder=self.embedder,
                 limit=limit,
                 threshold=self.rules.threshold,
             )
             for i, rows in zip(asking, found, strict=True):
-                hits[i][name] = rows
+                hits[i][name] = self._weighed(rows, probes[i].fused.weight)
         return hits
 
-    def _leads(self, hits: _Hits, known: dict[UUID, Reference]) -> list[_Lead]:
+    def _weighed(self, rows: list[Hit], weight: float) -> list[Hit]:
+        """Weigh what was found; whoever no longer reaches the threshold was not found."""
+        if weight == 1:
+            return rows
+        weighed = [Hit(hit.reference_id, hit.similarity * weight) for hit in rows]
+        return [hit for hit in weighed if hit.similarity >= self.rules.threshold]
+
+    def _leads(self, hits: _Hits, known: dict[UUID, Reference], alone: _Alone | None) -> list[_Lead]:
         flat = [(name, hit) for name, rows in hits.items() for hit in rows]
         best: dict[str, _Lead] = {}
         for name, hit in sorted(flat, key=lambda row: (-row[1].similarity, row[1].reference_id)):
@@ -144,7 +213,10 @@ class _Searcher:
             reference = known.get(hit.reference_id)
             if reference is None or reference.gallery != name or policy.ineligibility(reference, self.now):
                 continue  # fail closed: what the ledger does not vouch for now is not found
-            best.setdefault(reference.person_id, _Lead(reference, hit.similarity))
+            if alone and hit.reference_id not in alone.found_by:
+                continue  # together they would let in strangers whom no image brings
+            found_by = alone.found_by[hit.reference_id] if alone else ()
+            best.setdefault(reference.person_id, _Lead(reference, hit.similarity, found_by))
         return list(best.values())
 
     def _may_improve(self, leads: Sequence[_Lead], hits: _Hits, *, limit: int) -> bool:
@@ -160,8 +232,7 @@ class _Searcher:
 
 def _asked_about(known: dict[UUID, Reference], probe: _Probe) -> dict[UUID, Reference]:
     """Return what counts for this probe: of what a standing search asks again, only what came since."""
-    _, _, only = probe
-    return known if only is None else {id_: reference for id_, reference in known.items() if id_ in only}
+    return known if probe.only is None else {id_: held for id_, held in known.items() if id_ in probe.only}
 
 
 def _ids(found: Iterable[_Hits]) -> list[UUID]:
@@ -180,7 +251,10 @@ def _candidates_ready(
     return CandidatesReady(
         submission=submission,
         face=event.face,
+        face_in=event.face_in,
+        variants=event.variants,
         template=event.template,
+        fusion=RULE if len(_template_refs(event, names)) > 1 else None,
         candidates=candidates,
         threshold=rules.threshold,
         list_length=rules.list_length,
@@ -199,4 +273,5 @@ def _candidate(rank: int, lead: _Lead) -> Candidate:
         gallery=lead.reference.gallery,
         reference=lead.reference.image,
         similarity=round(lead.similarity, 6),  # float32 has no more to say
+        found_by=lead.found_by,
     )

@@ -36,6 +36,9 @@ class Lookout:
 
     They lie in the blob store and in the memory of whoever enrols; no gallery ever has one. Each batch asks the ledger
     anew who stands, after its references can be found: a probe that begins to stand later, searches later.
+
+    Of a probe with variants, the main template alone is compared here; who is asked about is for the renewed search to
+    say, which searches with all of them. A reference that only a variant would find goes unmet.
     """
 
     def __init__(self, blobs: BlobStore, standing: Standing) -> None:
@@ -75,10 +78,10 @@ class Lookout:
         new = await self._standing.probes(standing - self._watched.keys())
         files = await self._blobs.get([probe.template.template for probe in new.values()])
         for (id_, probe), file in zip(new.items(), files, strict=True):
-            self._watched[id_] = None if isinstance(file, Rejected) else _watch(probe, file, embedder.dimension)
+            self._watched[id_] = _watch(probe, file, embedder.dimension)
 
 
-def _watch(probe: FaceEmbedded, file: bytes, dimension: int) -> _Watched | None:
+def _watch(probe: FaceEmbedded, file: bytes | Rejected, dimension: int) -> _Watched | None:
     template = settle(read_template, dimension, file)
     galleries = settle(policy.searchable, probe.submission)
     if isinstance(template, Rejected) or isinstance(galleries, Rejected):

@@ -4,6 +4,7 @@ Nothing is guessed from the models: whoever brings them says what they expect an
 
     aligner = "arcface-112"      # a template of rfr_stream/vision/align.py
     threshold = 0.42             # cosine similarity of a lead
+    conflict_threshold = 0.6     # of two references taken for one face; without it, halfway between threshold and 1
 
     [detector]
     name = "yunet-n"
@@ -90,6 +91,7 @@ class _PackFile(BaseModel):
 
     aligner: Annotated[str, AfterValidator(_known)]
     threshold: Annotated[float, Field(gt=0, lt=1)]
+    conflict_threshold: Annotated[float, Field(gt=0, lt=1)] | None = None
     detector: _Detector
     embedder: _Embedder
 
@@ -113,7 +115,8 @@ def read_pack(path: Path) -> Pack:
     detector = _part("detector", said.detector, path.parent, decoder=said.detector.decoder)
     version = f"{said.embedder.version}+{_fingerprint(said.embedder, said.aligner)}"
     embedder = _part("embedder", said.embedder, path.parent, version=version, dimension=said.embedder.dimension)
-    return Pack("onnx", detector, said.aligner, embedder, said.threshold)
+    stricter = said.conflict_threshold or (1 + said.threshold) / 2
+    return Pack("onnx", detector, said.aligner, embedder, said.threshold, stricter)
 
 
 def _part(

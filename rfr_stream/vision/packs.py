@@ -58,13 +58,17 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Pack:
-    """Detector, aligner and embedder that were measured together. `threshold`: cosine similarity of a lead."""
+    """Detector, aligner and embedder that were measured together.
+
+    threshold: cosine similarity of a lead. conflict_threshold: of two references that are taken for one face.
+    """
 
     name: str
     detector: Part
     aligner: str
     embedder: Part
     threshold: float
+    conflict_threshold: float
 
     def part(self, role: Role) -> Part:
         """Return the detector or the embedder."""
@@ -149,19 +153,36 @@ _NULL = MappingProxyType(
 # Thresholds: a false match rate of 1e-4 or better. Measured by `benches/accuracy.py` on all 1.2 million pairs of
 # different people of an LFW subset: dlib's ResNet reaches 1e-4 at 0.938, MobileFaceNet at 0.403. LFW is neither a
 # custody gallery nor a demographic mix: whoever operates this measures on their own images, and sets their own.
+# Conflict thresholds: 1e-5 or better on the same pairs (0.951 and 0.663), where each finds half of those of one person.
+# A new reference meets all others: of 100,000, one in 1e-5 is still a false alarm for each that is enrolled.
 PACKS: Final = MappingProxyType(
     {
         pack.name: pack
         for pack in (
-            Pack("baseline", _MTCNN, "dlib-150-mtcnn", _DLIB_RESNET, threshold=0.94),
-            Pack("retinaface", _RETINAFACE_RESNET50, "arcface-112", _MOBILEFACENET, threshold=0.41),
-            Pack("retinaface-mobilenet", _RETINAFACE_MOBILENET, "arcface-112", _MOBILEFACENET, threshold=0.41),
+            Pack("baseline", _MTCNN, "dlib-150-mtcnn", _DLIB_RESNET, threshold=0.94, conflict_threshold=0.955),
+            Pack(
+                "retinaface",
+                _RETINAFACE_RESNET50,
+                "arcface-112",
+                _MOBILEFACENET,
+                threshold=0.41,
+                conflict_threshold=0.67,
+            ),
+            Pack(
+                "retinaface-mobilenet",
+                _RETINAFACE_MOBILENET,
+                "arcface-112",
+                _MOBILEFACENET,
+                threshold=0.41,
+                conflict_threshold=0.67,
+            ),
             Pack(
                 "null",
                 Part(architecture="null", input_px=0, **_NULL),  # type: ignore[arg-type]  # one mapping of unlike values
                 "null-16",
                 Part(architecture="null", input_px=16, dimension=128, **_NULL),  # type: ignore[arg-type]  # one mapping of unlike values
                 threshold=0.99,
+                conflict_threshold=0.999,
             ),
         )
     }

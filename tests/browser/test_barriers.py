@@ -104,6 +104,10 @@ PLACES: Final = {
     "signature without a key": Place("reviewer-keyless", "{keyless}/signature"),
     "record, on its way": Place("reviewer-a", "{sent}/record"),
     "record, revealed": Place("reviewer-a", "{decided}/record"),
+    "appeals": Place("officer-1", "/appeals", everything_open),
+    "picture sent in": Place("officer-1", "{sent}"),
+    "picture sent in, refused": Place("officer-1", "{sent}", press("Endorse", "#flaws")),
+    "picture sent in, endorsed and not handed in": Place("officer-1", "{endorsed}"),
     "supervision": Place("supervisor-1", "/supervision"),
     "leads": Place("supervisor-1", "/leads"),
     "withdrawal": Place("supervisor-1", "/leads", withdraw),
@@ -187,6 +191,7 @@ async def cases(desk: BrowserDesk) -> dict[str, str]:
         **await given_out(desk),
         **await under_review(desk),
         **await of_others(desk),
+        **await from_the_public(desk),
     }
 
 
@@ -232,6 +237,18 @@ async def of_others(desk: BrowserDesk) -> dict[str, str]:
     house.clock.forward(seconds=30)
     await client.post(f"{paths['keyless']}/decision", data=desk_pages.lead(1))
     return paths
+
+
+async def from_the_public(desk: BrowserDesk) -> dict[str, str]:
+    """Let pictures come to an appeal: one with a copy, one that was endorsed while the bus was away, one broken."""
+    house = desk.house
+    await house.account("officer-1", Role.SUBMITTER)
+    sent = await desk_pages.contributed(house, "sent", copies=3)
+    await desk_pages.contributed(house, "sent", smaller=2)
+    await desk_pages.contributed(house, "broken", flaw="image: truncated or corrupt", fingerprint=None)
+    endorsed = await desk_pages.contributed(house, "endorsed")
+    await house.desk.store.sendings.endorse(endorsed, "{}", "officer-1", house.clock())
+    return {"sent": f"/appeals/{sent.contribution_id}", "endorsed": f"/appeals/{endorsed.contribution_id}"}
 
 
 async def given_out(desk: BrowserDesk) -> dict[str, str]:

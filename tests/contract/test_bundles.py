@@ -282,6 +282,25 @@ def test_what_people_wrote_is_no_markup_and_breaks_no_page() -> None:
     assert "<b>bold</b> & <img src='file:///etc/passwd'/>" in drawn
 
 
+def test_every_step_of_every_copy_and_what_found_whom_is_on_paper() -> None:
+    search = DOCUMENT.searches[0]
+    varied = builders.candidates_of_variants()
+    case = replace(search.case, candidates=varied, decisions=(), submission_id=varied.submission.submission_id)
+    found = DOCUMENT.model_copy(update={"searches": (search.model_copy(update={"case": case, "told": ()}),)})
+
+    drawn = " ".join(re.findall(r"\((.*?)\) Tj", "".join(pages(paper.render(found))).replace("\\", "")))
+
+    for said in ("exposure (gain 2, gamma 1.8)", "sharpen (radius px 1.5, amount 1)", "Passed over: no face"):
+        assert said in re.sub(r"\s+", " ", drawn)
+    for digest in (builders.sha256("copy"), builders.sha256("copys-crop"), builders.sha256("second-image")):
+        assert digest in drawn.replace(" ", "")
+    assert "original, 1" in drawn
+
+
+def test_without_variants_paper_says_nothing_of_them() -> None:
+    assert "beside the original" not in "".join(pages(paper.render(DOCUMENT)))
+
+
 def test_a_demonstration_says_so_on_its_cover() -> None:
     search = DOCUMENT.searches[0]
     demo = search.model_copy(update={"case": replace(search.case, demo=True)})

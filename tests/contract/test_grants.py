@@ -26,7 +26,7 @@ from rfr_stream.ports import CaseState, Ending, Meeting
 from rfr_stream.reception import Client, Door
 
 GRANTS: Final = Path(__file__).parents[2] / "deploy" / "postgresql" / "grants.sql"
-ROLES: Final = ("rfr_review", "rfr_console", "rfr_reception", "rfr_stage")
+ROLES: Final = ("rfr_review", "rfr_console", "rfr_reception", "rfr_appeal", "rfr_stage")
 REFUSED: Final = "permission denied for table"
 
 

@@ -1,5 +1,6 @@
 """One law for every ledger: in memory, on SQLite and on PostgreSQL."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -8,6 +9,8 @@ from pathlib import Path
 from uuid import UUID, uuid4
 
 import builders
+import numpy as np
+import pictures
 import pytest
 from builders import LATER, NOW
 
@@ -17,15 +20,20 @@ from rfr_stream.adapters.memory.ledger import MemoryLedger
 from rfr_stream.errors import NotPermitted, Rejected
 from rfr_stream.events import (
     CandidatesReady,
+    CaseDisposed,
+    Disposal,
     Event,
+    GalleryName,
     IdentificationConfirmed,
     IdentificationWithdrawn,
     Outcome,
     ReviewDecided,
+    Source,
     SubmissionClosed,
     Support,
 )
-from rfr_stream.ports import Case, CaseState, Change, Duty, Ledger, Step, Transition
+from rfr_stream.ports import Case, CaseState, Change, Conflict, Contribution, Duty, Ledger, Step, Transition
+from rfr_stream.vision.fingerprint import fingerprint
 
 
 @pytest.fixture(params=["memory", "sqlite", "postgresql"])
@@ -455,6 +463,117 @@ class TestReferences:
         assert await ledger.erased([]) == set()
 
 
+class TestDisposals:
+    async def heard(self, ledger: Ledger) -> tuple[CaseDisposed, ...]:
+        reference = builders.reference()
+        return (await ledger.held([reference.reference_id]))[reference.reference_id].disposed
+
+    @pytest.mark.parametrize("enrolled_first", [True, False])
+    async def test_what_became_of_a_case_stands_beside_its_references_whichever_comes_first(
+        self, ledger: Ledger, *, enrolled_first: bool
+    ) -> None:
+        said = builders.case_disposed()
+        if enrolled_first:
+            await ledger.hold([builders.reference()])
+            await ledger.dispose([said])
+        else:
+            await ledger.dispose([said])
+            await ledger.hold([builders.reference()])
+
+        assert await self.heard(ledger) == (said,)
+
+    async def test_the_later_word_on_a_case_stands_in_whichever_order_the_two_come(self, ledger: Ledger) -> None:
+        first = builders.case_disposed(disposal=Disposal.ACQUITTED, occurred_at=NOW)
+        last = builders.case_disposed(disposal=Disposal.CONVICTED, occurred_at=LATER)
+        await ledger.hold([builders.reference()])
+
+        for words in ([first, last], [last, first], [first], [last]):
+            await ledger.dispose(words)
+            if last in words:
+                assert await self.heard(ledger) == (last,)
+        await ledger.dispose([first])
+        assert await self.heard(ledger) == (last,)
+
+    async def test_each_case_of_a_person_has_its_own_word(self, ledger: Ledger) -> None:
+        await ledger.hold([builders.reference(), builders.reference("person-2")])
+        words = [builders.case_disposed(case_ref=f"arrest-{number}") for number in range(3)]
+        for word in words:
+            await ledger.dispose([word])
+
+        assert {said.case_ref for said in await self.heard(ledger)} == {"arrest-0", "arrest-1", "arrest-2"}
+        other = builders.reference("person-2").reference_id
+        assert (await ledger.held([other]))[other].disposed == ()
+
+    async def test_a_renewed_hold_record_does_not_forget_what_became_of_the_case(self, ledger: Ledger) -> None:
+        await ledger.hold([builders.reference()])
+        await ledger.dispose([builders.case_disposed()])
+        await ledger.hold([builders.reference(recorded_at=LATER, restricted=True)])
+
+        assert len(await self.heard(ledger)) == 1
+
+    async def test_all_that_a_hold_record_says_is_kept(self, ledger: Ledger) -> None:
+        said = builders.reference(
+            age_at_capture=17, case_ref="arrest-1", disposal=Disposal.CHARGED, door=Source.PUBLIC_APPEAL
+        )
+        await ledger.hold([said])
+
+        assert await ledger.held([said.reference_id]) == {said.reference_id: said}
+
+    async def test_nothing_to_dispose_of_is_no_error(self, ledger: Ledger) -> None:
+        await ledger.dispose([])
+
+
+class TestConflicts:
+    def between(self, one: str, other: str, similarity: float = 0.9) -> Conflict:
+        return Conflict.between(builders.reference(one), builders.reference(other), similarity)
+
+    async def test_a_conflict_is_new_once_and_the_nearest_comes_first(self, ledger: Ledger) -> None:
+        near, far = self.between("a", "b", 0.99), self.between("a", "c", 0.7)
+
+        assert sorted(await ledger.report([far, near]), key=lambda each: each.similarity) == [far, near]
+        assert await ledger.report([near, far, self.between("b", "a", 0.99)]) == []
+        assert await ledger.report([]) == []
+
+        assert await ledger.conflicts() == [near, far]
+        assert await ledger.conflicts(limit=1) == [near]
+
+    async def test_a_conflict_ends_when_either_reference_is_erased(self, ledger: Ledger) -> None:
+        stands = self.between("c", "d")
+        await ledger.report([self.between("a", "b"), self.between("b", "c"), stands])
+
+        await ledger.erase([builders.reference("b").reference_id])
+
+        assert await ledger.conflicts() == [stands]
+
+
+class TestPages:
+    async def test_page_by_page_everybody_comes_once(self, ledger: Ledger) -> None:
+        held = [builders.reference(f"person-{number}") for number in range(7)]
+        await ledger.hold(held)
+        await ledger.dispose([builders.case_disposed("person-3")])
+
+        pages = [page := await ledger.page(limit=3)]
+        while page:
+            pages.append(page := await ledger.page(after=page[-1].reference_id, limit=3))
+
+        assert [len(each) for each in pages] == [3, 3, 1, 0]
+        found = {each.reference_id: each for page in pages for each in page}
+        assert found == await ledger.held([each.reference_id for each in held])
+        assert list(found) == sorted(found)
+
+
+class TestDoors:
+    async def test_an_image_is_known_by_every_door_that_its_references_came_through(self, ledger: Ledger) -> None:
+        one = builders.reference(door=Source.OFFICER)
+        other = builders.reference(reference_id=uuid4(), gallery=GalleryName.MISSING, door=Source.MISSING_PERSON)
+        await ledger.hold([one, other, builders.reference("person-2")])
+
+        found = await ledger.doors([one.image.sha256, builders.sha256("unknown")])
+
+        assert found == {one.image.sha256: {Source.OFFICER, Source.MISSING_PERSON}}
+        assert await ledger.doors([]) == {}
+
+
 class TestReviewers:
     async def test_a_registered_reviewer_is_found(self, ledger: Ledger) -> None:
         reviewer = builders.reviewer()
@@ -614,6 +733,62 @@ class TestSubscribers:
         await ledger.published([stray.acknowledged, uuid4()])
 
         assert await ledger.remind(FAR_AWAY) == 1
+
+
+def sent_in(name: str, picture: str | None = None, **fields: object) -> Contribution:
+    """Return a contribution of this name, with the picture of that name (by default its own; "": none)."""
+    event = builders.appeal_image_received(name)
+    shown = name if picture is None else picture
+    said: dict[str, object] = {
+        "contribution_id": event.contribution_id,
+        "appeal_ref": event.appeal_ref,
+        "portal": event.portal,
+        "image": event.image,
+        "received_at": event.occurred_at,
+        "fingerprint": fingerprint(np.asarray(pictures.picture(shown))) if shown else None,
+        "pixels": 480 * 360 if shown else 0,
+        "flaw": None if shown else "image: truncated",
+    }
+    return Contribution(**{**said, **fields})  # type: ignore[arg-type]
+
+
+async def groups(ledger: Ledger, *said: Contribution) -> list[UUID | None]:
+    found = await ledger.grouped([each.contribution_id for each in said])
+    return [found[each.contribution_id] for each in said]
+
+
+class TestAppeals:
+    async def test_copies_are_one_group_in_one_batch_and_across_batches(self, ledger: Ledger) -> None:
+        first, copy, later, other = sent_in("a"), sent_in("b", "a"), sent_in("c", "a"), sent_in("d")
+        await ledger.contribute([first, copy])
+        await ledger.contribute([other, later])
+        id_ = first.contribution_id
+        assert await groups(ledger, first, copy, later, other) == [id_, id_, id_, other.contribution_id]
+
+    async def test_appeals_and_worlds_share_no_group(self, ledger: Ledger) -> None:
+        said = [sent_in("a"), sent_in("b", "a", appeal_ref="appeal-2"), sent_in("c", "a", demo=True)]
+        await ledger.contribute(said)
+        assert await groups(ledger, *said) == [each.contribution_id for each in said]
+
+    async def test_what_could_not_be_opened_is_kept_and_belongs_to_no_group(self, ledger: Ledger) -> None:
+        await ledger.contribute([sent_in("a", "")])
+        assert await groups(ledger, sent_in("a")) == [None]
+
+    async def test_again_in_any_order_changes_nothing(self, ledger: Ledger) -> None:
+        said = [sent_in("a"), sent_in("b", "a"), sent_in("c"), sent_in("d", "")]
+        await ledger.contribute(said)
+        before = await groups(ledger, *said)
+        await ledger.contribute([*reversed(said), *said])
+        assert await groups(ledger, *said) == before
+
+    async def test_nothing_to_keep_is_no_error_and_an_unknown_one_is_absent(self, ledger: Ledger) -> None:
+        await ledger.contribute([])
+        assert await ledger.grouped([]) == await ledger.grouped([uuid4()]) == {}
+
+    async def test_those_who_write_at_the_same_time_found_one_group(self, ledger: Ledger) -> None:
+        said = [sent_in(f"n{n}", "a") for n in range(8)]
+        await asyncio.gather(*(ledger.contribute([each]) for each in said))
+        assert len(set(await groups(ledger, *said))) == 1
 
 
 class TestOutcomes:

@@ -35,6 +35,12 @@ LATER_FIELDS: Final = {
 """What the events of the first version did not have, beside a decision's version."""
 
 
+HELD_THEN: Final = (
+    *("reference_id", "person_id", "legal_basis", "source", "captured_at", "review_due", "restricted", "recorded_at"),
+)
+"""What of a reference was kept then as it is."""
+
+
 def found(name: str, **fields: Any) -> CandidatesReady:  # noqa: ANN401 - any field of a submission
     return builders.candidates_ready(builders.submission(name, **fields))
 
@@ -141,7 +147,7 @@ def _first_version(connection: Connection) -> None:
     _insert(connection, "erased_references", {"reference_id": ERASED})
     person = {"reviewer_id": REVIEWER.reviewer_id, "public_key": REVIEWER.public_key}
     _insert(connection, "reviewers", person | {"competent_until": REVIEWER.competent_until})
-    held = {name: getattr(REFERENCE, name) for name in tables.held_references.c.keys()}  # noqa: SIM118 - not a dict
+    held = {name: getattr(REFERENCE, name) for name in HELD_THEN}
     image = REFERENCE.image.model_dump_json()
     _insert(connection, "held_references", held | {"image": image, "gallery": REFERENCE.gallery.value})
 
@@ -261,8 +267,8 @@ async def test_a_ledger_is_upgraded_once_however_often_it_is_opened(database: Da
     for _ in range(2):
         async with SqlLedger(database.url) as ledger:
             assert await ledger.case(CASES[0].submission_id) == CASES[0]
-    newest = ScriptDirectory(str(Path(migrations.__file__).parent)).get_current_head()
-    assert await database.rows("SELECT version_num FROM alembic_version") == [(newest,)]
+    head = ScriptDirectory(str(Path(migrations.__file__).parent)).get_current_head()
+    assert await database.rows("SELECT version_num FROM alembic_version") == [(head,)]
 
 
 # --- every guard stands ---------------------------------------------------------------------------------------------

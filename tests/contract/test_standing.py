@@ -18,6 +18,7 @@ from rfr_stream.adapters.memory.ledger import MemoryLedger
 from rfr_stream.errors import NotPermitted
 from rfr_stream.events import (
     CandidatesReady,
+    Disposal,
     FaceEmbedded,
     GalleryName,
     Purpose,
@@ -237,6 +238,16 @@ class TestMeetings:
         assert await renewed(ledger) == []
         await meets(ledger, "person-1")  # by whoever had compared it before it was erased
         assert await renewed(ledger) == []
+
+    async def test_whose_case_has_ended_meanwhile_is_asked_about_once_it_may_be_found(self, ledger: Ledger) -> None:
+        await stands(ledger)
+        met = await meets(ledger, "person-1")
+        ended = builders.case_disposed(disposal=Disposal.NO_FURTHER_ACTION)
+        await ledger.dispose([ended])
+        assert await renewed(ledger) == []
+        kept = {"disposal": Disposal.CHARGED, "occurred_at": ended.occurred_at + timedelta(days=1)}
+        await ledger.dispose([ended.model_copy(update=kept)])
+        assert await about(ledger, AGAIN) == [ids(met)]
 
     async def test_whoever_is_no_longer_sought_is_not_asked_for(self, ledger: Ledger) -> None:
         await stands(ledger)

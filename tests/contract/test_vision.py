@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from hashlib import sha256
 from importlib import import_module
 from io import BytesIO
 
@@ -23,8 +24,9 @@ from rfr_stream.adapters.memory.vision import (
     plant,
 )
 from rfr_stream.errors import BadImage
-from rfr_stream.faces import Box, Face, ImageHwc
-from rfr_stream.ports import Aligner, Chip, Codec, Detector, Embedder, Picture
+from rfr_stream.events import Crop, Recipe
+from rfr_stream.faces import Box, Face, ImageHwc, Point
+from rfr_stream.ports import Aligner, Chip, Codec, Copy, Detector, Embedder, Picture
 from rfr_stream.settings import VisionSettings
 
 
@@ -98,6 +100,20 @@ async def test_what_is_encoded_comes_back_as_it_was(eyes: Eyes) -> None:
         assert picture.scale == 1
 
 
+async def test_a_recipe_is_followed_and_a_bad_one_is_refused_in_its_own_place(eyes: Eyes) -> None:
+    crop = Crop(left=20, top=10, right=120, bottom=90)
+    good, outside = Recipe(steps=(crop,)), Recipe(steps=(crop.model_copy(update={"left": 9_000, "right": 9_100}),))
+    whole, halved = Picture(eyes.portrait), Picture(eyes.portrait[::2, ::2].copy(), 2.0)
+    copies = await eyes.codec.follow([(good, whole), (outside, whole), (good, halved)])
+    assert [type(copy) for copy in copies] == [Copy, BadImage, Copy]
+    for copy, picture in ((copies[0], whole), (copies[2], halved)):
+        assert isinstance(copy, Copy)
+        side = round(1 / picture.scale * 10)
+        np.testing.assert_array_equal(copy.pixels, picture.pixels[side : 9 * side, 2 * side : 12 * side])
+        assert Point(0, 0).moved(copy.to_original) == Point(20, 10)
+        assert copy.derivation.pixels_sha256 == sha256(copy.pixels.tobytes()).hexdigest()
+
+
 async def test_encoded_files_are_what_the_codec_says_they_are(eyes: Eyes) -> None:
     (file,) = await eyes.codec.encode([BLANK])
     with Image.open(BytesIO(file)) as image:
@@ -114,6 +130,7 @@ async def test_a_bad_file_is_refused_in_its_own_place(eyes: Eyes) -> None:
 async def test_empty_batches_have_empty_answers(eyes: Eyes) -> None:
     assert await eyes.codec.decode([]) == []
     assert await eyes.codec.encode([]) == []
+    assert await eyes.codec.follow([]) == []
     assert await eyes.detector.detect([]) == []
     assert await eyes.aligner.align([], []) == []
     assert (await eyes.embedder.embed([])).shape == (0, eyes.embedder.identity.dimension)

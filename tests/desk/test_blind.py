@@ -61,6 +61,25 @@ class TestBlindness:
         assert not [each for each in FOUND.candidates if each is not named and f"{each.person_id}&#34;" in text]
         assert f"{named.similarity}" not in text
 
+    async def test_nothing_says_which_of_several_images_found_whom(self, house: DeskHouse) -> None:
+        varied = await desk_pages.held(house, desk_pages.listed_by_variants())
+        client = await house.client(await house.reviewer())
+
+        served = await everything_served(house, client, varied)
+
+        words = ("found_by", "found by", "variant", "fusion", "a-rule", "recipe", "exposure", "second-image")
+        assert not [(name, word) for name, page in served.items() for word in words if word in page.lower()]
+
+    async def test_whatever_else_was_searched_the_original_is_what_is_compared(self, house: DeskHouse) -> None:
+        plain, varied = await desk_pages.held(house, FOUND), desk_pages.listed_by_variants()
+        await desk_pages.held(house, varied)
+        client = await house.client(await house.reviewer())
+
+        shown = [await client.get(f"/cases/{each.submission.submission_id}/probe") for each in (plain, varied)]
+
+        assert shown[0].status_code == 200
+        assert shown[0].content == shown[1].content
+
     async def test_images_say_nothing_in_their_headers(self, house: DeskHouse) -> None:
         await desk_pages.held(house, FOUND)
         client = await house.client(await house.reviewer())

@@ -11,6 +11,7 @@ from desk_house import DeskHouse
 from desk_pages import lead, nobody
 
 from rfr_stream import stages
+from rfr_stream.adapters import bundles, keys
 from rfr_stream.desk import Look, Suitability
 from rfr_stream.events import (
     Component,
@@ -471,3 +472,21 @@ def _colour(png: bytes) -> object:
 
     with Image.open(BytesIO(png)) as image:
         return image.convert("RGB").getpixel((60, 60))
+
+
+async def test_a_second_word_that_nobody_has_signed_spoils_neither_record_nor_numbers(house: DeskHouse) -> None:
+    found = desk_pages.listed()
+    case = await desk_pages.compared(house, found)
+    await desk_pages.decide(case, nobody(Support.STRONG_DIFFERENT))
+    await house.count()
+    form = nobody(Support.INCONCLUSIVE, reason="on second thoughts")
+    assert (await case.client.post(f"{case.path}/decision", data=form)).status_code == 303
+
+    asked = bundles.Asked(about=case.id, to="cps-1", reason="trial", by="auditor-1")
+    seal = keys.Ed25519PrivateKey.generate()
+    desk_url = house.desk.settings.public_url
+    data = await bundles.bundle(asked, desk=house.desk.store, key=seal, desk_url=desk_url, now=house.clock.now)
+
+    assert bundles.check(data).faults == ()
+    (recent,) = await house.desk.store.statistics.recent("reviewer-a")
+    assert recent.support is Support.STRONG_DIFFERENT

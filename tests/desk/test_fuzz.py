@@ -44,6 +44,7 @@ class Target:
     url: str
     cookies: dict[str, dict[str, str]]
     case_id: str
+    sent_id: str
     document: dict[str, Any]
     writes: tuple[str, ...]
 
@@ -77,6 +78,7 @@ async def _serve(folder: Path, found: "queue.Queue[tuple[_Server, Target]]") -> 
     with socket.create_server(("127.0.0.1", 0)) as listening:
         async with desk_house.opened(folder) as house:
             case = await desk_pages.held(house, desk_pages.listed())
+            sent = await desk_pages.contributed(house)
             sessions: dict[str, dict[str, str]] = {NOBODY: {}}
             for role in Role:
                 account = await (house.reviewer() if role is Role.REVIEWER else house.account(f"a-{role}", role))
@@ -85,8 +87,9 @@ async def _serve(folder: Path, found: "queue.Queue[tuple[_Server, Target]]") -> 
             writes = [each.path for each in routes if "POST" in (each.methods or ())]
             url = f"http://127.0.0.1:{listening.getsockname()[1]}"
             case_id = str(case.submission.submission_id)
+            sent_id = str(sent.contribution_id)
             server = _Server(uvicorn.Config(house.app, log_level="critical", lifespan="off"))
-            found.put((server, Target(url, sessions, case_id, house.app.openapi(), tuple(writes))))
+            found.put((server, Target(url, sessions, case_id, sent_id, house.app.openapi(), tuple(writes))))
             await server.serve(sockets=[listening])
 
 
@@ -137,12 +140,12 @@ HOSTILE: Final = st.text(max_size=200) | st.sampled_from(
 KINDS: Final = ("application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "application/json")
 
 
-@pytest.mark.parametrize("who", [NOBODY, Role.REVIEWER, Role.SUPERVISOR])
+@pytest.mark.parametrize("who", [NOBODY, Role.SUBMITTER, Role.REVIEWER, Role.SUPERVISOR])
 def test_forms(target: Target, who: str) -> None:
     forms = st.dictionaries(st.sampled_from(_fields()) | st.text(max_size=20), HOSTILE, max_size=12)
     with client(target, who) as browser:
         for path in target.writes:
-            there = re.sub(r"{[a-z_]+}", target.case_id, path)
+            there = re.sub(r"{[a-z_]+}", target.sent_id if path.startswith("/appeals/") else target.case_id, path)
 
             @FUZZED
             @given(form=forms, raw=st.none() | st.binary(max_size=300), kind=st.sampled_from(KINDS))

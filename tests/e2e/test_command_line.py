@@ -140,6 +140,31 @@ def test_an_erased_reference_is_found_no_more_and_compacting_waits_for_the_house
     assert "in use by process" in house.rfr("gallery", "compact", status=1)
 
 
+def test_a_manifest_is_enrolled_its_conflicts_are_listed_and_a_case_that_ends_stops_the_search(
+    house: House, tmp_path: Path
+) -> None:
+    image, manifest = house.pictures.references[-1], tmp_path / "gallery.csv"
+    said = "custody,PACE 1984 s.64A,custody-suite-7,2026-02-01,2099-02-01,A-9"
+    manifest.write_text(
+        "path,person,gallery,basis,source,captured_at,review_due,case\n"
+        f"{image},P-2000,{said}\n{image},Jane Doe,{said}\n{image},P-2001,{said}\n"
+    )
+    out = house.rfr("enrol", "--manifest", manifest, status=1)
+    assert "2 accepted, 0 skipped, 1 rejected" in out
+    rejects = (tmp_path / "gallery.csv.rejects.jsonl").read_text()
+    assert '"line": 3' in rejects
+    assert "Jane" not in rejects
+    reference, _ = re.findall(r"accepted: .*: ([0-9a-f-]{36})", out)
+    house.wait_for("enrolled in custody", "status", reference)
+    assert "P-2000" in house.wait_for("P-2001", "gallery", "conflicts")
+    house.rfr(
+        *("dispose", "A-9", "acquitted", "--person", "P-2000"),
+        *("--reason", "register of the court", "--by", "records-office"),
+    )
+    house.wait_for("not searched: acquitted", "status", reference)
+    assert "1 held and not searched" in house.rfr("gallery", "unsearched")
+
+
 def test_topics_dead_letters_and_models_can_be_looked_at(house: House, tmp_path: Path) -> None:
     assert "as the table says" in house.rfr("topics", "plan")
     assert "as the table says" in house.rfr("topics", "apply")

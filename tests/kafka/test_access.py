@@ -24,7 +24,7 @@ from house import House, picture
 from secured import SCRAM_PASSWORD
 
 import topics
-from consumers import detection, embedding, enrolment, review, search
+from consumers import appeals, detection, embedding, enrolment, review, search
 from consumers._pipeline import Pipeline
 from consumers._runtime import Runs, Task
 from producers import officer, references, replay
@@ -49,6 +49,7 @@ from topics.tail import read_tail
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 STAGES: Final[dict[Principal, Any]] = {
+    access.APPEAL: appeals,
     access.DETECTION: detection,
     access.EMBEDDING: embedding,
     access.SEARCH: search,
@@ -56,7 +57,9 @@ STAGES: Final[dict[Principal, Any]] = {
     access.REVIEW: review,
 }
 HAND_MADE: Final[dict[Topic, Event]] = {
+    topics.APPEALS: builders.appeal_image_received(),
     topics.SUBMISSIONS: builders.image_submitted(),
+    topics.DISPOSALS: builders.case_disposed(),
     topics.FACES: builders.face_detected(),
     topics.TEMPLATES: builders.face_embedded(),
     topics.CANDIDATES: builders.candidates_ready(),
@@ -172,15 +175,16 @@ async def test_the_whole_chain_works_with_these_rights_and_no_more(cluster: Guar
 
 def mounted(cluster: Guarded, here: House, folder: Path) -> list[tuple[Bus, Sequence[Task]]]:
     """Mount each stage on the bus of its own principal; their stores are fakes."""
-    detects, embeds, searches, enrols, reviews = (cluster.bus(stage.name, stage.rights) for stage in STAGES)
+    gathers, detects, embeds, searches, enrols, reviews = (cluster.bus(stage.name, stage.rights) for stage in STAGES)
     settings = Settings(data_dir=folder)
     ports: dict[str, Any] = {"blobs": here.blobs, "vision": here.vision}
     more = {**ports, "gallery": here.gallery, "references": here.ledger, "standing": here.ledger}
     return [
+        (gathers, [appeals.mount(gathers, settings, **ports, appeals=here.ledger)]),
         (detects, [detection.mount(detects, settings, **ports)]),
         (embeds, [embedding.mount(embeds, settings, **ports)]),
         (searches, [search.mount(searches, settings, **more)]),
-        (enrols, [enrolment.mount(enrols, settings, **more)]),
+        (enrols, enrolment.mount(enrols, settings, **more)),
         (reviews, review.mount(reviews, settings, ledger=here.ledger, verifier=KeyVerifier())),
     ]
 
@@ -300,10 +304,10 @@ async def test_every_stages_application_asks_for_its_rights_before_it_starts(
             await STAGES[stage].create_app().lifespan_context().__aenter__()
 
 
-async def test_the_desk_does_not_open_where_it_may_not_say_what_people_sign(
-    cluster: Guarded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("right", access.CONSOLE.rights, ids=str)
+async def test_the_desk_does_not_open_where_it_may_not_say_what_people_sign_or_endorse(
+    cluster: Guarded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, right: Right
 ) -> None:
-    (right,) = access.CONSOLE.rights
     for variable in environment(cluster, access.CONSOLE.name, tmp_path):
         monkeypatch.setenv(*variable.split("=", 1))
     desk = console.create_app()
@@ -356,8 +360,8 @@ async def test_a_right_that_is_withdrawn_meanwhile_ends_the_process(cluster: Gua
 
 async def test_whoever_sends_where_they_may_not_is_told_where(cluster: Guarded) -> None:
     async with cluster.bus(access.CONSOLE.name) as unseen, cluster.bus(access.REVIEW.name) as seen:
-        with pytest.raises(NotAllowed, match=f"may not write topic {topics.SUBMISSIONS.name};"):
-            await unseen.publish([HAND_MADE[topics.SUBMISSIONS]])
+        with pytest.raises(NotAllowed, match=f"may not write topic {topics.FACES.name};"):
+            await unseen.publish([HAND_MADE[topics.FACES]])
         with pytest.raises(NotAllowed, match=f"may not write topic {topics.DECISIONS.name};"):
             await seen.publish([HAND_MADE[topics.DECISIONS]])  # it may read there
     with pytest.raises(NotAllowed, match=f"{STRANGER} may not write any topic;"):

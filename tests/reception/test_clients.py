@@ -77,7 +77,7 @@ def test_a_token_is_of_one_name_one_door_and_one_generation() -> None:
 
 
 def test_the_doors_are_open_that_the_settings_say() -> None:
-    assert IntakeSettings().doors == (Door.OFFICER, Door.UNIT)
+    assert IntakeSettings().doors == (Door.OFFICER, Door.UNIT, Door.APPEAL)
     with pytest.raises(ValueError, match="doors"):
         IntakeSettings(doors=())
 

@@ -1,14 +1,14 @@
 """All five stages in one process: an image goes in, two people decide, a lead comes out. And all the other ends."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
 import builders
 import pytest
-from house import House
+from house import House, picture
 from known_answers import sown
 from mounted import Mounted, lawful, running, said
 
@@ -17,11 +17,16 @@ from consumers.review import Renewal
 from rfr_stream.adapters.memory.vision import FakeEmbedder, PlantedFace
 from rfr_stream.events import (
     CandidatesReady,
+    Crop,
     IdentificationConfirmed,
     IdentificationWithdrawn,
     ImageSubmitted,
+    ImageVariant,
     Outcome,
     Purpose,
+    Recipe,
+    RecipeVariant,
+    Skip,
     Source,
     SubjectUnclear,
     SubmissionClosed,
@@ -85,6 +90,23 @@ async def test_each_stage_says_its_own_event_once_and_nothing_goes_to_the_dead_l
         topics.TEMPLATES.name: 1,
         topics.CANDIDATES.name: 1,
     }
+
+
+async def test_several_images_of_one_subject_are_one_event_a_stage_one_list_and_one_case(house: Mounted) -> None:
+    cropped = RecipeVariant(recipe=Recipe(steps=(Crop(left=8, top=8, right=90, bottom=90),)))
+    other = ImageVariant(image=await house.here.keep(picture(replace(ANNA, y=20), BERT)), subject=Point(40, 50))
+    nobody = ImageVariant(image=await house.here.keep(picture()))
+    heard = await house.hears(await house.here.submitted(ANNA, variants=(cropped, other, nobody)))
+    assert [len(events) for events in heard.values()] == [1, 1, 1, 1]
+    (found,) = said(heard, topics.CANDIDATES, CandidatesReady)
+    (lead,) = found.candidates
+    assert (lead.person_id, lead.found_by) == ("person-1", (0, 1, 2))
+    assert [each.skipped for each in found.variants] == [None, None, Skip.NO_FACE]
+    async with house.reviewing():
+        await house.decide(*(builders.decision(found, by=name) for name in ("reviewer-a", "reviewer-b")))
+        (confirmed,) = await house.told(topics.IDENTIFICATIONS, 1)
+    assert isinstance(confirmed, IdentificationConfirmed)
+    assert confirmed.probe_sha256 == found.submission.image.sha256, "the original is what was compared"
 
 
 async def test_nothing_is_released_until_two_people_have_decided(house: Mounted) -> None:

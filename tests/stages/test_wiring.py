@@ -12,6 +12,7 @@ from typing import Final
 import builders
 import pytest
 from mounted import Mounted, lawful, running, said
+from prometheus_client import REGISTRY
 
 import topics
 from consumers.review import Sweep
@@ -22,7 +23,7 @@ from topics import Topic
 
 ANNA = PlantedFace("anna")
 FAR_AWAY = datetime(2999, 1, 1, tzinfo=UTC)
-CONSUMERS: Final = ("detection", "embedding", "search", "enrolment", "review")
+CONSUMERS: Final = ("appeals", "detection", "embedding", "search", "enrolment", "review")
 
 
 @pytest.fixture
@@ -67,6 +68,25 @@ async def test_an_enrolment_says_nothing_and_makes_a_person_findable(house: Moun
     assert set(await house.hears(reference)) == {topics.ENROLMENTS.name}
     (found,) = said(await house.hears(await house.here.embedded(ANNA)), topics.CANDIDATES, CandidatesReady)
     assert [candidate.person_id for candidate in found.candidates] == ["person-1"]
+
+
+async def test_what_became_of_a_case_says_nothing_and_makes_a_person_unfindable(house: Mounted) -> None:
+    await house.hears(await house.here.referenced(ANNA, hold=lawful()))
+    assert set(await house.hears(builders.case_disposed())) == {topics.DISPOSALS.name}
+    (found,) = said(await house.hears(await house.here.embedded(ANNA)), topics.CANDIDATES, CandidatesReady)
+    assert found.candidates == ()
+
+
+async def test_one_face_under_two_persons_is_counted(house: Mounted) -> None:
+    def counted() -> float:
+        likeness = {"gallery": "custody", "likeness": "same_image"}
+        return REGISTRY.get_sample_value("rfr_gallery_conflicts_total", likeness) or 0
+
+    before = counted()
+    for _ in range(2):
+        people = ("person-1", "person-2")
+        await house.hears(*[await house.here.referenced(ANNA, person_id=person, hold=lawful()) for person in people])
+    assert counted() == before + 1
 
 
 async def test_references_are_enrolled_one_batch_at_a_time_so_that_their_order_counts(tmp_path: Path) -> None:

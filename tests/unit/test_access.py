@@ -24,9 +24,20 @@ def test_the_review_stage_alone_says_what_was_confirmed() -> None:
     assert who_may(Operation.WRITE, topics.IDENTIFICATIONS.name) == {"rfr-review"}
 
 
-def test_the_console_alone_says_what_a_reviewer_has_signed_and_does_nothing_else() -> None:
+def test_the_console_alone_says_what_a_reviewer_has_signed() -> None:
     assert who_may(Operation.WRITE, topics.DECISIONS.name) == {"rfr-console"}
-    assert access.CONSOLE.rights == (Right(Operation.WRITE, Resource.TOPIC, topics.DECISIONS.name),)
+
+
+def test_beside_that_the_console_hands_in_what_an_officer_has_endorsed_and_does_nothing_else() -> None:
+    written = (topics.DECISIONS, topics.SUBMISSIONS)
+    assert access.CONSOLE.rights == tuple(Right(Operation.WRITE, Resource.TOPIC, topic.name) for topic in written)
+
+
+def test_what_the_public_sent_in_starts_no_search() -> None:
+    assert list(map(str, access.PUBLIC_APPEAL.rights)) == ["write topic rfr-appeals-v1", "describe group rfr-detection"]
+    assert {right.name for right in access.APPEAL.rights if right.operation is Operation.WRITE} == {
+        topics.APPEALS.dead("rfr-appeal")
+    }
 
 
 def test_a_decision_is_seen_by_the_review_stage_alone_also_when_it_was_refused() -> None:
@@ -35,7 +46,7 @@ def test_a_decision_is_seen_by_the_review_stage_alone_also_when_it_was_refused()
 
 
 def test_a_door_hands_in_and_reads_nothing() -> None:
-    for door in (access.OFFICER, access.PUBLIC_APPEAL, access.MISSING_PERSONS):
+    for door in (access.OFFICER, access.MISSING_PERSONS):
         assert list(map(str, door.rights)) == ["write topic rfr-submissions-v1", "describe group rfr-detection"]
     assert [right.operation for right in access.GALLERY_ADMIN.rights] == [Operation.WRITE]
 
@@ -97,7 +108,7 @@ def test_rights_read_as_sentences_a_lawyer_understands() -> None:
     words = acls.in_words()
     assert f"| rfr-decisions-v1 | {topics.DECISIONS.purpose} | rfr-console | rfr-review |" in words
     assert "- read as any group whose name begins with rfr-case-system" in words
-    assert "## rfr-console\n\nThe reviewers' desk: what they sign.\n\n- write topic rfr-decisions-v1" in words
+    assert "## rfr-gallery-admin\n\nBrings references in, and erases them.\n\n- write topic rfr-enrolments-v1" in words
 
 
 def test_a_difference_reads_as_one_line() -> None:

@@ -1,6 +1,7 @@
 """The wire contracts: closed, frozen, derived, and unable to say what must not be said."""
 
 import json
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta, timezone
 from itertools import combinations
 from typing import Any
@@ -20,21 +21,32 @@ from rfr_stream.events import (
     Candidate,
     CandidatesReady,
     Component,
+    Crop,
+    Derivation,
+    Disposal,
     Event,
     Examination,
+    Exposure,
+    FaceDetected,
     Feature,
     Finding,
     GalleryName,
     Harm,
     IdentificationConfirmed,
     ImageSubmitted,
+    ImageVariant,
     ModelIdentity,
     Outcome,
     Passkey,
     Purpose,
+    Recipe,
+    RecipeVariant,
     ReferenceSubmitted,
     ReviewDecided,
+    Rotate,
+    Sharpen,
     Signed,
+    Skip,
     Source,
     Still,
     SubjectChoice,
@@ -42,6 +54,8 @@ from rfr_stream.events import (
     Submission,
     SubmissionClosed,
     Support,
+    Tried,
+    Variant,
     VideoFrame,
     canonical,
     derive_id,
@@ -65,9 +79,11 @@ EVENTS: dict[str, Event] = {
         builders.identification_withdrawn(),
         builders.acknowledged(builders.identification_confirmed()),
         builders.closed(),
+        builders.appeal_image_received(),
         builders.search_ended(),
         builders.reference_submitted(),
         builders.reference_erased(),
+        builders.case_disposed(),
     )
 }
 every_event = pytest.mark.parametrize("event", EVENTS.values(), ids=EVENTS.keys())
@@ -228,6 +244,16 @@ class TestIds:
 
         assert len({asked.submission_id for asked in different}) == len(different)
 
+    def test_how_a_frame_was_developed_is_told_and_makes_no_other_request_of_it(self) -> None:
+        bare = VideoFrame(video_sha256=builders.sha256("video"), frame_time_s=1.5)
+        told = bare.model_copy(update={"steps": ("hflip", "format=pix_fmts=gbrp"), "tool": "FFmpeg 8.1"})
+
+        asked = builders.submission(media=told)
+
+        assert asked.submission_id == builders.submission(media=bare).submission_id
+        # As it was derived before frames told how they were developed.
+        assert str(asked.submission_id) == "675eabac-ebf0-5bfe-a9c5-65e77344f40d"
+
     def test_nobody_can_give_a_request_the_id_of_another(self) -> None:
         fields = dict(builders.submission()) | {"case_ref": "case-2"}
 
@@ -376,10 +402,135 @@ class TestSubmission:
     def test_prose_is_trimmed(self) -> None:
         assert builders.submission(necessity="  no other way \n").necessity == "no other way"
 
+    def test_what_was_asked_before_there_were_variants_is_still_the_same_submission(self) -> None:
+        frame = VideoFrame(video_sha256="0" * 64, frame_time_s=1)
+        pointed = builders.submission(subject=Point(1, 2), media=frame, galleries=(GalleryName.CUSTODY,))
+
+        assert builders.submission().submission_id == UUID("9f6af51b-feed-59c4-b99d-c4029229d6f7")
+        assert pointed.submission_id == UUID("51403826-c72a-5f99-be44-921bac8e0e20")
+
     def test_a_subject_is_read_back_as_what_it_was(self) -> None:
         for subject in (Box(1, 2, 3, 4), Point(5, 6)):
             asked = builders.submission(subject=subject)
             assert Submission.model_validate_json(asked.model_dump_json()).subject == subject
+
+
+SHARPER = RecipeVariant(recipe=Recipe(steps=(Sharpen(),)))
+CLOSER = RecipeVariant(recipe=Recipe(steps=(Crop(left=1, top=2, right=30, bottom=40), Rotate(degrees=5))))
+OTHER = ImageVariant(image=builders.blob("other"), subject=Box(1, 2, 3, 4))
+
+
+class TestVariants:
+    def test_they_are_part_of_what_is_asked(self) -> None:
+        again = ImageVariant(image=builders.blob("other"), subject=Point(1, 2))
+        asked: list[tuple[Variant, ...]] = [
+            (),
+            (SHARPER,),
+            (CLOSER,),
+            (OTHER,),
+            (again,),
+            (SHARPER, OTHER),
+            (OTHER, SHARPER),
+        ]
+
+        assert len({builders.submission(variants=variants).submission_id for variants in asked}) == len(asked)
+
+    def test_they_survive_the_wire_and_keep_the_submissions_id(self) -> None:
+        asked = builders.submission(variants=(SHARPER, CLOSER, OTHER))
+
+        assert Submission.model_validate_json(asked.model_dump_json()) == asked
+
+    def test_where_the_bytes_lie_is_not_part_of_what_is_asked(self) -> None:
+        elsewhere = OTHER.image.model_copy(update={"uri": "s3://rfr/elsewhere"})
+        moved = OTHER.model_copy(update={"image": elsewhere})
+
+        assert (
+            builders.submission(variants=(OTHER,)).submission_id == builders.submission(variants=(moved,)).submission_id
+        )
+
+    @pytest.mark.parametrize(
+        ("recipes", "images", "allowed"), [(4, 8, True), (5, 0, False), (0, 9, False), (5, 7, False)]
+    )
+    def test_they_are_few(self, recipes: int, images: int, allowed: bool) -> None:  # noqa: FBT001 - parametrised
+        brighter = [RecipeVariant(recipe=Recipe(steps=(Exposure(gain=1 + n / 10),))) for n in range(recipes)]
+        others = [ImageVariant(image=builders.blob(f"other-{n}")) for n in range(images)]
+
+        with nullcontext() if allowed else pytest.raises(ValidationError, match="variants"):
+            builders.submission(variants=(*brighter, *others))
+
+    @pytest.mark.parametrize(
+        "variants",
+        [
+            (SHARPER, SHARPER),
+            (OTHER, OTHER.model_copy(update={"subject": None})),
+            (ImageVariant(image=builders.blob()),),
+        ],
+        ids=["a recipe twice", "an image twice", "the original"],
+    )
+    def test_none_counts_twice(self, variants: tuple[Variant, ...]) -> None:
+        with pytest.raises(ValidationError, match="twice"):
+            builders.submission(variants=variants)
+
+    @pytest.mark.parametrize(
+        "tried",
+        [
+            {},
+            {"face": builders.face(), "skipped": Skip.NO_FACE},
+            {"skipped": Skip.NO_FACE, "template": builders.template()},
+        ],
+        ids=["neither", "both", "a template of no face"],
+    )
+    def test_each_has_a_face_or_a_reason(self, tried: dict[str, Any]) -> None:
+        with pytest.raises(ValidationError, match="variants"):
+            Tried(number=1, **tried)
+
+    @pytest.mark.parametrize(
+        ("numbers", "face_in", "whole"),
+        [
+            ((1, 2), 0, True),
+            ((1, 2), 2, True),
+            ((1, 2), 1, False),
+            ((1,), 0, False),
+            ((2, 1), 0, False),
+            ((1, 2, 3), 0, False),
+        ],
+    )
+    def test_what_became_of_each_is_told_in_order(
+        self,
+        numbers: tuple[int, ...],
+        face_in: int,
+        whole: bool,  # noqa: FBT001 - parametrised
+    ) -> None:
+        about = builders.submission(variants=(SHARPER, OTHER))
+        tried = [
+            Tried(number=n, skipped=Skip.NO_FACE) if n == 1 else Tried(number=n, face=builders.face()) for n in numbers
+        ]
+
+        with nullcontext() if whole else pytest.raises(ValidationError, match=r"variants|face_in"):
+            FaceDetected(
+                occurred_at=NOW, submission=about, face=builders.face(), face_in=face_in, variants=tuple(tried)
+            )
+
+    def test_as_many_as_there_may_be_fit_into_one_event(self) -> None:
+        crowd = (Box(1234.567890123, 1234.567890123, 2345.678901234, 2345.678901234),) * 256
+        recipes = [
+            RecipeVariant(recipe=Recipe(steps=(Exposure(gain=1 + n / 10), *CLOSER.recipe.steps))) for n in range(4)
+        ]
+        about = builders.submission(
+            variants=(*recipes, *(ImageVariant(image=builders.blob(f"other-{n}")) for n in range(8))),
+            legal_basis="न" * 2_000,
+        )
+        made = Derivation(pixels_sha256="0" * 64, width_px=1, height_px=1, scale=1, tool="tool")
+        tried = tuple(
+            Tried(number=n, derivation=made, face=builders.face(), template=builders.template()) for n in range(1, 13)
+        )
+        people = [f"person-{n}" for n in range(100)]
+        listed = tuple(each.model_copy(update={"found_by": tuple(range(13))}) for each in builders.candidates(people))
+        found = builders.candidates_ready(about.model_copy(update={"variants": ()})).model_copy(
+            update={"submission": about, "face": builders.face(masks=crowd), "variants": tried, "candidates": listed}
+        )
+
+        assert topics.CANDIDATES.encode(found).value
 
 
 def chosen(subject: Point | Box | None) -> ImageSubmitted:
@@ -429,6 +580,11 @@ class TestCandidates:
         with pytest.raises(ValidationError, match="ranks run 1, 2, 3"):
             CandidatesReady(**{**dict(found), "candidates": listed, "list_digest": digest})
 
+    def test_the_digest_of_a_list_from_before_there_were_variants_is_still_the_same(self) -> None:
+        assert builders.candidates_ready().list_digest == (
+            "05f65f4bc33fa5488809f46c3827151cd3330c80528f6406567795c146dca0d9"
+        )
+
     def test_a_list_is_what_its_digest_says(self) -> None:
         wire = said(builders.candidates_ready())
         wire["candidates"][0]["similarity"] = 0.1
@@ -446,6 +602,7 @@ class TestCandidates:
             "reference": builders.blob("other"),
             "similarity": 0.1,
             "rank": 9,
+            "found_by": (0, 1),
         }
         assert set(changes) == set(Candidate.model_fields)
         digests = {
@@ -713,3 +870,24 @@ class TestOutcome:
         fields = set(type(EVENTS["SubmissionClosed"]).model_fields)
 
         assert fields == {"occurred_at", "demo", "submission_id", "outcome", "detail", "case_ref", "caveat"}
+
+
+class TestCaseDisposed:
+    def test_whoever_decides_to_keep_a_childs_image_does_not_agree_to_it_as_well(self) -> None:
+        with pytest.raises(ValidationError, match="somebody else than whoever decides"):
+            builders.case_disposed(exceptional_reason="a threat", authorised_by="records-office")
+
+    def test_without_a_reason_there_is_nothing_to_agree_to(self) -> None:
+        with pytest.raises(ValidationError, match="no exceptional_reason"):
+            builders.case_disposed(authorised_by="chief-1")
+
+    def test_each_word_on_a_case_is_an_event_of_its_own_about_the_same_case(self) -> None:
+        acquitted = builders.case_disposed()
+        convicted = builders.case_disposed(disposal=Disposal.CONVICTED)
+        assert acquitted.case_id == convicted.case_id
+        assert acquitted.event_id != convicted.event_id
+        assert (
+            acquitted.case_id
+            != builders.case_disposed("person-2").case_id
+            != builders.case_disposed(case_ref="x").case_id
+        )

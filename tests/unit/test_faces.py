@@ -1,6 +1,7 @@
 """Geometry of faces."""
 
 import math
+from typing import Final
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from rfr_stream.faces import (
     Landmarks,
     Matrix,
     Point,
+    scaling,
     similarity_transform,
     subject_of,
 )
@@ -193,3 +195,23 @@ def test_a_box_that_overlaps_just_enough_counts() -> None:
 def test_overlap_lies_between_nothing_and_all(ax: float, ay: float, bx: float, by: float) -> None:
     overlap = Box(ax, ay, ax + 10, ay + 10).iou(Box(bx, by, bx + 5, by + 20))
     assert 0 <= overlap <= 1
+
+
+class TestMoved:
+    TURN: Final = np.array([[0.0, -2.0, 10.0], [2.0, 0.0, 5.0]])  # a quarter turn, twice as large, and shifted
+
+    def test_a_point_is_led_by_the_transform(self) -> None:
+        assert Point(3, 4).moved(self.TURN) == Point(2, 11)
+
+    def test_a_box_becomes_the_box_round_its_corners(self) -> None:
+        assert Box(1, 2, 3, 5).moved(self.TURN) == Box(0, 7, 6, 11)
+
+    def test_a_face_moves_whole(self) -> None:
+        points = np.arange(10, dtype=np.float32).reshape(5, 2)
+        face = Face(Box(0, 0, 9, 9), Landmarks.from_array(points), 0.5)
+        moved = face.moved(self.TURN)
+        assert moved.landmarks.to_array() == pytest.approx(points @ self.TURN[:, :2].T + self.TURN[:, 2])
+        assert (moved.box, moved.score) == (face.box.moved(self.TURN), 0.5)
+
+    def test_scaling_leads_where_scaled_does(self) -> None:
+        assert Box(1, 2, 3, 4).moved(scaling(2.5)) == Box(1, 2, 3, 4).scaled(2.5)

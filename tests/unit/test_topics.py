@@ -16,6 +16,7 @@ from topics import Record, admin
 from topics._topic import MAX_EVENT_BYTES
 
 EVENTS: Sequence[Callable[..., Event]] = (
+    builders.appeal_image_received,
     builders.image_submitted,
     builders.subject_unclear,
     builders.face_detected,

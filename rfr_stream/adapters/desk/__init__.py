@@ -2,12 +2,14 @@
 
 from rfr_stream.adapters.desk.access import AccessLog
 from rfr_stream.adapters.desk.accounts import Accounts
+from rfr_stream.adapters.desk.appeals import Sendings
 from rfr_stream.adapters.desk.examinations import Examinations
 from rfr_stream.adapters.desk.leads import Leads
 from rfr_stream.adapters.desk.queue import Queue
 from rfr_stream.adapters.desk.records import Records
 from rfr_stream.adapters.desk.statistics import Statistics
 from rfr_stream.adapters.ledger import SqlLedger
+from rfr_stream.adapters.reception import SqlReception
 
 __all__ = ["SqlDesk"]
 
@@ -25,3 +27,5 @@ class SqlDesk:
         self.statistics = Statistics(database)
         self.leads = Leads(database)
         self.records = Records(database)
+        self.sendings = Sendings(database)
+        self.reception = SqlReception(ledger)

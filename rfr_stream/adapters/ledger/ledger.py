@@ -1,9 +1,11 @@
 """`SqlLedger`: the database of record. A batch of changes and all that it promises is one transaction."""
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
-from functools import wraps
+from functools import partial, wraps
 from typing import Any, Final, ParamSpec, Self, TypeVar
 from uuid import UUID
 
@@ -24,14 +26,16 @@ from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_ra
 
 from rfr_stream.adapters import _sowing as sowing
 from rfr_stream.adapters._fold import Folded, fold
+from rfr_stream.adapters._grouping import Founders, copies
 from rfr_stream.adapters._standing import LAPSED, History, ended, weigh
-from rfr_stream.adapters.ledger import records, standing, told
+from rfr_stream.adapters.ledger import appeals, records, standing, told
 from rfr_stream.adapters.ledger.database import Database
 from rfr_stream.adapters.ledger.lookup import among, by_key
 from rfr_stream.adapters.ledger.tables import (
     acknowledgements,
     cases,
     decisions,
+    disposals,
     erased_references,
     held_references,
     inbox,
@@ -43,13 +47,24 @@ from rfr_stream.adapters.ledger.tables import (
     standing_probes,
     subscribers,
 )
+from rfr_stream.adapters.ledger.tables import conflicts as conflict_table
 from rfr_stream.errors import NotPermitted, Rejected, Unavailable
-from rfr_stream.events import FaceEmbedded, GalleryName, LeadAcknowledged, ModelIdentity
+from rfr_stream.events import (
+    CaseDisposed,
+    FaceEmbedded,
+    GalleryName,
+    LeadAcknowledged,
+    ModelIdentity,
+    Source,
+    derive_id,
+)
 from rfr_stream.policy import seeds_due
 from rfr_stream.ports import (
     Case,
     CaseState,
     Change,
+    Conflict,
+    Contribution,
     Ending,
     Meeting,
     Outgoing,
@@ -124,13 +139,16 @@ class SqlLedger:
     @_patiently
     async def hold(self, references: Sequence[Reference]) -> None:
         ids = {reference.reference_id for reference in references}
+        people = {reference.person_id for reference in references}
 
         def replace_older(connection: Connection) -> None:
-            self.database.lock(connection, ids)
+            self.database.lock(connection, {*ids, *map(_person_lock, people)})
             gone = _present(connection, erased_references, ids)
             # The latest of one id is the one that stands: a statement cannot update a row twice.
             latest = {r.reference_id: r for r in sorted(references, key=lambda r: r.recorded_at)}
-            rows = [records.reference_row(r) for r in latest.values() if r.reference_id not in gone]
+            said = _disposed(connection, people)
+            known = [replace(r, disposed=said[r.person_id]) for r in latest.values() if r.reference_id not in gone]
+            rows = [records.reference_row(r) for r in known]
             _upsert(connection, held_references, rows, since=held_references.c.recorded_at)
 
         await self.database.write(replace_older)
@@ -141,8 +159,57 @@ class SqlLedger:
         return {row["reference_id"]: records.to_reference(row) for row in rows}
 
     @_patiently
+    async def page(self, *, after: UUID | None = None, limit: int = 1_000) -> list[Reference]:
+        wanted = select(held_references).order_by(held_references.c.reference_id).limit(limit)
+        if after is not None:
+            wanted = wanted.where(held_references.c.reference_id > after)
+        rows = await self.database.read(lambda connection: connection.execute(wanted).mappings().all())
+        return list(map(records.to_reference, rows))
+
+    @_patiently
+    async def doors(self, images: Sequence[str]) -> dict[str, set[Source]]:
+        held = held_references.c
+        wanted = select(held.image_sha256, held.door).where(held.image_sha256.in_(set(images)), held.door.is_not(None))
+        found = defaultdict[str, set[Source]](set)
+        for image, door in await self.database.read(lambda connection: connection.execute(wanted.distinct()).all()):
+            found[image].add(Source(door))
+        return found
+
+    @_patiently
     async def erased(self, ids: Sequence[UUID]) -> set[UUID]:
         return {row["reference_id"] for row in await self.database.rows(erased_references, ids)}
+
+    @_patiently
+    async def dispose(self, said: Sequence[CaseDisposed]) -> None:
+        people = sorted({each.person_id for each in said})
+
+        def remember(connection: Connection) -> None:
+            self.database.lock(connection, map(_person_lock, people))
+            latest = {each.case_id: each for each in sorted(said, key=lambda each: each.occurred_at)}
+            rows = [records.disposal_row(each) for each in latest.values()]
+            _upsert(connection, disposals, rows, since=disposals.c.recorded_at)
+            for person, disposed in _disposed(connection, people).items():
+                theirs = update(held_references).where(held_references.c.person_id == person)
+                connection.execute(theirs.values(disposed=records.disposed_text(disposed)))
+
+        await self.database.write(remember)
+
+    @_patiently
+    async def report(self, conflicts: Sequence[Conflict]) -> list[Conflict]:
+        rows = {(each.reference_id, each.other_id): records.conflict_row(each) for each in conflicts}
+
+        def remember(connection: Connection) -> list[Conflict]:
+            new = insert_for(connection, conflict_table).on_conflict_do_nothing().returning(conflict_table)
+            return list(map(records.to_conflict, connection.execute(new, list(rows.values())).mappings()))
+
+        return await self.database.write(remember) if rows else []
+
+    @_patiently
+    async def conflicts(self, *, limit: int = 100) -> list[Conflict]:
+        nearest = conflict_table.c.similarity.desc(), conflict_table.c.reference_id
+        wanted = select(conflict_table).order_by(*nearest).limit(limit)
+        rows = await self.database.read(lambda connection: connection.execute(wanted).mappings().all())
+        return list(map(records.to_conflict, rows))
 
     @_patiently
     async def erase(self, ids: Sequence[UUID]) -> None:
@@ -151,6 +218,8 @@ class SqlLedger:
             _add(connection, erased_references, [{"reference_id": id_} for id_ in ids])
             gone = among(held_references.c.reference_id, ids, connection.dialect)
             connection.execute(delete(held_references).where(gone))
+            for column in (conflict_table.c.reference_id, conflict_table.c.other_id):
+                connection.execute(delete(conflict_table).where(among(column, ids, connection.dialect)))
             standing.forget(connection, ids)
 
         await self.database.write(forget)
@@ -385,6 +454,31 @@ class SqlLedger:
 
         return await self.database.write(promise_again)
 
+    # --- what the public sent in ------------------------------------------------------------------------------------
+    @_patiently
+    async def contribute(self, contributions: Sequence[Contribution]) -> None:
+        for appeal, said in appeals.by_appeal(contributions).items():
+            # Thousands of pictures are compared before the write begins, which then looks only at what came meanwhile.
+            before = await self.database.read(partial(appeals.founders, appeal=appeal))
+            copied = await asyncio.to_thread(copies, said, before)
+            await self.database.write(partial(self._contribute, appeal, said, before, copied))
+
+    def _contribute(  # noqa: PLR0917 - one transaction's
+        self,
+        appeal: appeals.Appeal,
+        said: Sequence[Contribution],
+        before: Founders,
+        copied: Mapping[UUID, UUID],
+        connection: Connection,
+    ) -> None:
+        self.database.lock(connection, [appeals.lock_of(appeal)])
+        fresh = appeals.founders(connection, appeal, after=before.sequence)
+        appeals.keep(connection, appeal, said, {**copies(said, fresh), **copied})
+
+    @_patiently
+    async def grouped(self, ids: Sequence[UUID]) -> dict[UUID, UUID | None]:
+        return await self.database.read(lambda connection: appeals.groups_of(connection, ids))
+
 
 def _load(connection: Connection, ids: Collection[UUID]) -> dict[UUID, Case]:
     rows = connection.execute(by_key(cases, ids, connection.dialect)).mappings().all()
@@ -464,6 +558,24 @@ def _renew(connection: Connection, people_n: int, now: datetime) -> int:
 def _sown_among(connection: Connection, ids: Collection[UUID]) -> set[UUID]:
     wanted = select(seeds.c.submission_id).where(among(seeds.c.submission_id, ids, connection.dialect), seeds.c.sown)
     return set(connection.execute(wanted).scalars())
+
+
+def _person_lock(person_id: str) -> UUID:
+    """Return the name of the lock under which a person's references and cases are brought together."""
+    return derive_id("person", person_id)
+
+
+def _disposed(connection: Connection, people: Collection[str]) -> defaultdict[str, tuple[CaseDisposed, ...]]:
+    """Return what is known of these people's cases, in one order whatever came first."""
+    wanted = (
+        select(disposals.c.person_id, disposals.c.event)
+        .where(disposals.c.person_id.in_(people))
+        .order_by(disposals.c.case_id)
+    )
+    found = defaultdict[str, tuple[CaseDisposed, ...]](tuple)
+    for person, event in connection.execute(wanted):
+        found[person] += (CaseDisposed.model_validate_json(event),)
+    return found
 
 
 def _galleries_of(connection: Connection, person_id: str | None) -> set[GalleryName]:

@@ -12,6 +12,8 @@ from rfr_stream.errors import BadImage, Malformed, MissingBlob, NotPermitted, Po
 from rfr_stream.events import (
     BlobRef,
     CandidatesReady,
+    CaseDisposed,
+    Disposal,
     Event,
     FaceEmbedded,
     GalleryName,
@@ -22,18 +24,26 @@ from rfr_stream.events import (
     Outcome,
     ReviewDecided,
     SearchEnded,
+    Source,
     SubjectChosen,
     SubjectUnclear,
     SubmissionClosed,
     WithdrawalOrdered,
 )
 from rfr_stream.policy import urgency
-from rfr_stream.ports import Case, CaseState, Duty, Outgoing, Reference, Reviewer, Seed
+from rfr_stream.ports import Case, CaseState, Conflict, Duty, Likeness, Outgoing, Reference, Reviewer, Seed
 from rfr_stream.review import CAN_EXPIRE as WAITS
 
 Row: TypeAlias = dict[str, Any]
 
+_AS_THEY_ARE: Final = (
+    *("reference_id", "person_id", "legal_basis", "source", "captured_at", "review_due", "restricted", "recorded_at"),
+    *("age_at_capture", "case_ref"),
+)
+"""What of a reference stands in its row as it is."""
 _PARKED: Final = TypeAdapter(tuple[ReviewDecided, ...])
+_DISPOSED: Final = TypeAdapter(tuple[CaseDisposed, ...])
+_NOT_DISPOSED: Final = "[]"
 _PROMISABLE: Final[dict[str, type[Event]]] = {
     contract.ce_type: contract
     for contract in (
@@ -189,10 +199,50 @@ def to_reviewer(row: RowMapping) -> Reviewer:
 
 def reference_row(reference: Reference) -> Row:
     """Return the row of a held reference."""
-    return {**asdict(reference), "gallery": reference.gallery.value, "image": reference.image.model_dump_json()}
+    return {
+        **{name: getattr(reference, name) for name in _AS_THEY_ARE},
+        "gallery": reference.gallery.value,
+        "image": reference.image.model_dump_json(),
+        "image_sha256": reference.image.sha256,
+        "disposal": reference.disposal.value if reference.disposal else None,
+        "door": reference.door.value if reference.door else None,
+        "disposed": disposed_text(reference.disposed),
+    }
 
 
-def to_reference(row: Mapping[str, Any]) -> Reference:
+def to_reference(row: Mapping[str, Any] | RowMapping) -> Reference:
     """Return the held reference of a row."""
-    parsed = {"gallery": GalleryName(row["gallery"]), "image": BlobRef.model_validate_json(row["image"])}
-    return Reference(**{**row, **parsed})
+    disposed = row["disposed"]
+    return Reference(
+        **{name: row[name] for name in _AS_THEY_ARE},
+        gallery=GalleryName(row["gallery"]),
+        image=BlobRef.model_validate_json(row["image"]),
+        disposal=Disposal(row["disposal"]) if row["disposal"] else None,
+        door=Source(row["door"]) if row["door"] else None,
+        disposed=() if disposed == _NOT_DISPOSED else _DISPOSED.validate_json(disposed),
+    )
+
+
+def conflict_row(conflict: Conflict) -> Row:
+    """Return the row of a conflict."""
+    return {**asdict(conflict), "gallery": conflict.gallery.value, "likeness": conflict.likeness.value}
+
+
+def to_conflict(row: RowMapping) -> Conflict:
+    """Return the conflict of a row."""
+    return Conflict(**{**row, "gallery": GalleryName(row["gallery"]), "likeness": Likeness(row["likeness"])})
+
+
+def disposed_text(said: Sequence[CaseDisposed]) -> str:
+    """Return what became of a person's cases as it stands beside each of their references."""
+    return _DISPOSED.dump_json(tuple(said)).decode() if said else _NOT_DISPOSED
+
+
+def disposal_row(said: CaseDisposed) -> Row:
+    """Return the row of what became of a case."""
+    return {
+        "case_id": said.case_id,
+        "person_id": said.person_id,
+        "recorded_at": said.occurred_at,
+        "event": said.model_dump_json(),
+    }

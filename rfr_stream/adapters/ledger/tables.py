@@ -12,6 +12,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
@@ -131,8 +132,33 @@ held_references: Final = Table(
     Column("review_due", Instant),
     Column("restricted", Boolean),
     Column("recorded_at", Instant, nullable=False),
+    Column("age_at_capture", Integer),
+    Column("case_ref", String(128)),
+    Column("disposal", String(32)),
+    Column("door", String(32), server_default="officer"),
+    # What stands in `disposals` about its person, so that a search reads one row for each hit.
+    Column("disposed", Text, nullable=False, server_default="[]"),
+    Column("image_sha256", String(64), nullable=False, server_default="", index=True),
+    Index("held_references_by_person", "person_id"),
+)
+disposals: Final = Table(
+    "disposals",
+    metadata,
+    Column("case_id", Uuid, primary_key=True),
+    Column("person_id", String(128), nullable=False, index=True),
+    Column("recorded_at", Instant, nullable=False),
+    Column("event", Text, nullable=False),
 )
 erased_references: Final = Table("erased_references", metadata, Column("reference_id", Uuid, primary_key=True))
+conflicts: Final = Table(
+    "conflicts",
+    metadata,
+    Column("reference_id", Uuid, primary_key=True),
+    Column("other_id", Uuid, primary_key=True, index=True),
+    Column("gallery", String(32), nullable=False),
+    Column("likeness", String(16), nullable=False),
+    Column("similarity", Double, nullable=False, index=True),
+)
 reviewers: Final = Table(
     "reviewers",
     metadata,
@@ -334,4 +360,39 @@ necessities: Final = Table(
     Column("digest", String(64), nullable=False),
     Column("at", Instant, nullable=False),
     Index("necessities_by_submitter", "submitted_by", "sequence"),
+)
+# --- what the public sent in ------------------------------------------------------------------------------------------
+contributions: Final = Table(
+    "contributions",
+    metadata,
+    Column("contribution_id", Uuid, primary_key=True),
+    Column("appeal_ref", String(64), nullable=False),
+    Column("portal", String(128), nullable=False),
+    Column("image", Text, nullable=False),
+    Column("received_at", Instant, nullable=False),
+    Column("pixels", BigInteger, nullable=False),
+    Column("flaw", Text),
+    Column("group_id", Uuid),
+    Column("demo", Boolean, nullable=False),
+    Index("contributions_by_group", "group_id", "pixels"),
+    Index("contributions_by_appeal", "appeal_ref", "received_at"),
+)
+appeal_groups: Final = Table(
+    "appeal_groups",
+    metadata,
+    Column("sequence", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("group_id", Uuid, nullable=False, unique=True),
+    Column("appeal_ref", String(64), nullable=False),
+    Column("appeal_began_at", Instant, nullable=False),
+    Column("fingerprint", LargeBinary, nullable=False),
+    Column("demo", Boolean, nullable=False),
+    # What an officer said of it: `request` is what was endorsed, and waits until it is handed in.
+    Column("waits", Boolean, nullable=False, server_default=true()),
+    Column("decided_by", String(128)),
+    Column("decided_at", Instant),
+    Column("request", Text),
+    Column("contribution_id", Uuid),
+    Column("reason", Text),
+    Index("appeal_groups_by_appeal", "appeal_ref", "sequence"),
+    Index("appeal_groups_waiting", "waits", "appeal_began_at", "sequence"),
 )

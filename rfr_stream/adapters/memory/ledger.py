@@ -1,5 +1,6 @@
 """`Ledger` in memory: for tests, and for whoever tests against this house. Nothing survives the process."""
 
+from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -8,15 +9,18 @@ from uuid import UUID
 
 from rfr_stream.adapters import _sowing as sowing
 from rfr_stream.adapters._fold import fold
+from rfr_stream.adapters._grouping import grouped
 from rfr_stream.adapters._standing import AGAIN, LAPSED, History, Round, ended, original_of, weigh
 from rfr_stream.errors import NotPermitted, Rejected
 from rfr_stream.events import (
+    CaseDisposed,
     Event,
     FaceEmbedded,
     IdentificationConfirmed,
     IdentificationWithdrawn,
     LeadAcknowledged,
     ModelIdentity,
+    Source,
     derive_id,
 )
 from rfr_stream.policy import seeds_due
@@ -24,6 +28,8 @@ from rfr_stream.ports import (
     Case,
     CaseState,
     Change,
+    Conflict,
+    Contribution,
     Ending,
     Meeting,
     Outgoing,
@@ -68,6 +74,8 @@ class MemoryLedger:
         """Start empty."""
         self._references: dict[UUID, Reference] = {}
         self._erased: set[UUID] = set()
+        self._disposed: dict[UUID, CaseDisposed] = {}
+        self._conflicts: dict[tuple[UUID, UUID], Conflict] = {}
         self._reviewers: dict[str, Reviewer] = {}
         self._cases: dict[UUID, Case] = {}
         self._inbox: set[UUID] = set()
@@ -79,6 +87,8 @@ class MemoryLedger:
         self._turn = MemoryTurn()
         self._subscribers: dict[str, datetime] = {}
         self._acknowledged: dict[tuple[UUID, str], LeadAcknowledged] = {}
+        self._contributions: dict[UUID, Contribution] = {}
+        self._groups: dict[UUID, UUID] = {}
         self._stood: dict[UUID, StandingProbe] = {}
         self._met: dict[tuple[UUID, UUID], _Met] = {}
 
@@ -90,13 +100,43 @@ class MemoryLedger:
                 self._references[reference.reference_id] = reference
 
     async def held(self, ids: Sequence[UUID]) -> dict[UUID, Reference]:
-        return {id_: self._references[id_] for id_ in ids if id_ in self._references}
+        return {id_: self._with_cases(self._references[id_]) for id_ in ids if id_ in self._references}
+
+    async def page(self, *, after: UUID | None = None, limit: int = 1_000) -> list[Reference]:
+        ids = sorted(id_ for id_ in self._references if after is None or id_ > after)[:limit]
+        return list((await self.held(ids)).values())
+
+    async def doors(self, images: Sequence[str]) -> dict[str, set[Source]]:
+        found = defaultdict[str, set[Source]](set)
+        for reference in self._references.values():
+            if reference.image.sha256 in images and reference.door:
+                found[reference.image.sha256].add(reference.door)
+        return found
+
+    def _with_cases(self, reference: Reference) -> Reference:
+        said = [each for _, each in sorted(self._disposed.items()) if each.person_id == reference.person_id]
+        return replace(reference, disposed=tuple(said))
 
     async def erased(self, ids: Sequence[UUID]) -> set[UUID]:
         return self._erased.intersection(ids)
 
+    async def dispose(self, said: Sequence[CaseDisposed]) -> None:
+        for each in said:
+            if each.occurred_at >= self._disposed.get(each.case_id, each).occurred_at:
+                self._disposed[each.case_id] = each
+
+    async def report(self, conflicts: Sequence[Conflict]) -> list[Conflict]:
+        known = len(self._conflicts)
+        for conflict in conflicts:
+            self._conflicts.setdefault((conflict.reference_id, conflict.other_id), conflict)
+        return list(self._conflicts.values())[known:]
+
+    async def conflicts(self, *, limit: int = 100) -> list[Conflict]:
+        return sorted(self._conflicts.values(), key=lambda each: (-each.similarity, each.reference_id))[:limit]
+
     async def erase(self, ids: Sequence[UUID]) -> None:
         self._erased.update(ids)
+        self._conflicts = {pair: each for pair, each in self._conflicts.items() if not set(ids) & set(pair)}
         for id_ in ids:
             self._references.pop(id_, None)
         self._forget(lambda met: met.meeting.reference_id in ids)
@@ -200,7 +240,7 @@ class MemoryLedger:
     async def renew(self, *, people_n: int, now: datetime) -> int:
         waiting = [met for met in self._met.values() if met.renewal is None]
         due = {met.meeting.submission_id for met in waiting if met.due_at <= now} & self._standing(now).keys()
-        return sum(self._renew(id_, people_n, now) for id_ in sorted(due))
+        return sum([await self._renew(id_, people_n, now) for id_ in sorted(due)])
 
     async def stood(self) -> list[StandingProbe]:
         return sorted(self._stood.values(), key=lambda each: (each.until, each.probe.submission.submission_id))
@@ -231,11 +271,12 @@ class MemoryLedger:
         stood = self._stood.items()
         return {id_: each for id_, each in stood if not each.ending and not each.resolved and each.until > now}
 
-    def _renew(self, id_: UUID, people_n: int, now: datetime) -> bool:
+    async def _renew(self, id_: UUID, people_n: int, now: datetime) -> bool:
         mine = [met for met in self._met.values() if met.meeting.submission_id == id_]
         waiting = [met.meeting for met in mine if met.renewal is None]
         history = History(self._cases.get(id_), [self._cases.get(each) for each in self._renewals_of(id_)])
-        come = weigh(self._stood[id_].probe, waiting, history, self._references, people_n=people_n, now=now)
+        held = await self.held([each.reference_id for each in waiting])
+        come = weigh(self._stood[id_].probe, waiting, history, held, people_n=people_n, now=now)
         self._note(mine, come, now)
         if come.renewal:
             self._promised.setdefault(come.renewal.event_id, Outgoing(come.renewal))
@@ -274,6 +315,21 @@ class MemoryLedger:
         lacking = {id_ for id_ in overdue if id_ in self._promised and self._is_lacking(self._promised[id_].event)}
         self._reminders |= lacking
         return len(lacking)
+
+    # What the public sent in
+    async def contribute(self, contributions: Sequence[Contribution]) -> None:
+        for each in contributions:
+            if each.contribution_id not in self._contributions:
+                founders = [
+                    first
+                    for id_, first in self._contributions.items()
+                    if self._groups.get(id_) == id_ and (first.appeal_ref, first.demo) == (each.appeal_ref, each.demo)
+                ]
+                self._groups |= grouped([*founders, each], {}).groups
+                self._contributions[each.contribution_id] = each
+
+    async def grouped(self, ids: Sequence[UUID]) -> dict[UUID, UUID | None]:
+        return {id_: self._groups.get(id_) for id_ in ids if id_ in self._contributions}
 
     def _is_lacking(self, event: Event) -> bool:
         """Whether this is a withdrawal that somebody who was told of the lead has not acknowledged."""

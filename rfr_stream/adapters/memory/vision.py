@@ -12,10 +12,10 @@ from typing import Final
 import numpy as np
 
 from rfr_stream.errors import Rejected, settle
-from rfr_stream.events import ModelIdentity
+from rfr_stream.events import ModelIdentity, Recipe
 from rfr_stream.faces import Box, Face, ImageHwc, Landmarks
-from rfr_stream.ports import Chip, Picture, Templates
-from rfr_stream.vision import decode, quality
+from rfr_stream.ports import Chip, Copy, Fingerprint, Picture, Templates
+from rfr_stream.vision import decode, fingerprint, quality, recipes
 
 DIMENSION: Final = 128
 CHIP_PX: Final = 32
@@ -62,9 +62,21 @@ class MemoryCodec:
         """Open image files; a bad one's place holds `BadImage`."""
         return [_decoded(file) for file in files]
 
+    async def follow(self, asked: Sequence[tuple[Recipe, Picture]]) -> list[Copy | Rejected]:
+        """Return the copy that each recipe makes, as the real codec does."""
+        return [_followed(recipe, picture) for recipe, picture in asked]
+
     async def encode(self, images: Sequence[ImageHwc]) -> list[bytes]:
         """Return files without metadata, as the real codec does."""
         return [decode.encode(image) for image in images]
+
+
+class MemoryFingerprinter:
+    """The real fingerprints, without threads."""
+
+    async def fingerprint(self, images: Sequence[ImageHwc]) -> list[Fingerprint]:
+        """Return the fingerprint of each picture."""
+        return [fingerprint.fingerprint(image) for image in images]
 
 
 class FakeDetector:
@@ -108,6 +120,10 @@ class FakeEmbedder:
 
 def _decoded(file: bytes) -> Picture | Rejected:
     return settle(lambda: Picture(*decode.decode(file, _LIMITS)))
+
+
+def _followed(recipe: Recipe, picture: Picture) -> Copy | Rejected:
+    return settle(lambda: Copy(*recipes.follow(recipe, picture.pixels, picture.scale)))
 
 
 def _colour(owner: str) -> tuple[int, int, int]:

@@ -42,7 +42,7 @@ Pages: TypeAlias = Mapping[str, int]
 _ONE_AT_A_TIME: Final = Lock()
 """ReportLab reads a typeface as a file that has one position."""
 
-PRINTED_BY: Final = f"layout 1, reportlab {version('reportlab')}, matplotlib {version('matplotlib')}"
+PRINTED_BY: Final = f"layout 2, reportlab {version('reportlab')}, matplotlib {version('matplotlib')}"
 """Whoever is another may lay the same words out otherwise."""
 
 WIDTH: Final = A4[0] - 40 * mm

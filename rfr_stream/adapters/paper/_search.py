@@ -6,6 +6,7 @@ from typing import TypeAlias
 from rfr_stream.adapters.paper import _words as say
 from rfr_stream.adapters.paper._layout import Code, Flowable, Story, block, facts, grid, items, section, words
 from rfr_stream.adapters.paper._timeline import moments
+from rfr_stream.adapters.paper._variants import found_by, variants
 from rfr_stream.desk import SUPPORT, Examined, Look, Visibility
 from rfr_stream.disclosure import Analysed, Search, Shown, Told
 from rfr_stream.events import (
@@ -56,6 +57,7 @@ def printed(search: Search) -> Story:
     yield from _choice(case)
     if case.candidates:
         yield from _processing(case.candidates)
+        yield from variants(case.candidates)
         yield from _list(case.candidates)
     yield from _analyses(search.analyses)
     yield from _shown(search.shown)
@@ -82,6 +84,8 @@ def _asked(asked: Submission) -> dict[str, object]:
         "Face meant": say.place(asked.subject) if asked.subject else "not said with the image",
         "Medium": f"frame of a video, at {frame.frame_time_s:g} s" if frame else "still image",
         "SHA-256 of the video": Code(frame.video_sha256) if frame else None,
+        "What was done to the frame": Code("; ".join(frame.steps)) if frame and frame.steps else None,
+        "Taken with": frame.tool if frame else None,
         "Image": f"{asked.image.media_type}, {asked.image.bytes:,} bytes",
         "SHA-256 of the image": Code(asked.image.sha256),
         **_again(asked.renewal),
@@ -169,10 +173,11 @@ def _list(found: CandidatesReady) -> Story:
                 f"{each.similarity:.4f}",
                 Code(each.reference_id),
                 Code(each.reference.sha256),
+                *((found_by(each),) if found.fusion else ()),
             )
             for each in found.candidates
         ]
-        yield grid(_LIST, rows)
+        yield grid(_LIST | ({"Found by": 10} if found.fusion else {}), rows)
     yield facts({"SHA-256 of the list": Code(found.list_digest)})
 
 

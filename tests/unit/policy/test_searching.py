@@ -1,13 +1,9 @@
-"""Who may be sought where, what may be found, what comes first, and what is mixed in."""
+"""Who may be sought where, what comes first, and what is mixed in."""
 
-from dataclasses import replace
-from datetime import timedelta
 from itertools import product
-from typing import Any
 
 import builders
 import pytest
-from builders import NOW
 
 from rfr_stream import policy
 from rfr_stream.errors import NotPermitted
@@ -86,38 +82,6 @@ class TestSearchable:
 
     def test_every_purpose_has_a_rule(self) -> None:
         assert set(RULES) == set(Purpose)
-
-
-class TestIneligibility:
-    def test_a_complete_record_in_date_may_be_found(self) -> None:
-        assert policy.ineligibility(builders.reference(), NOW) is None
-
-    @pytest.mark.parametrize("field", ["legal_basis", "source", "captured_at", "review_due", "restricted"])
-    def test_whatever_is_missing_fails_closed(self, field: str) -> None:
-        without: dict[str, Any] = {field: None}
-
-        assert policy.ineligibility(builders.reference(**without), NOW) == f"{field}_missing"
-
-    @pytest.mark.parametrize("field", ["legal_basis", "source"])
-    def test_an_empty_text_is_missing_too(self, field: str) -> None:
-        without: dict[str, Any] = {field: ""}
-
-        assert policy.ineligibility(builders.reference(**without), NOW) == f"{field}_missing"
-
-    def test_a_restricted_image_is_not_found(self) -> None:
-        assert policy.ineligibility(builders.reference(restricted=True), NOW) == "restricted"
-
-    def test_an_image_from_the_future_is_not_found(self) -> None:
-        reference = builders.reference(captured_at=NOW + timedelta(seconds=1))
-
-        assert policy.ineligibility(reference, NOW) == "captured_in_the_future"
-        assert policy.ineligibility(replace(reference, captured_at=NOW), NOW) is None
-
-    def test_an_image_is_not_found_from_the_moment_its_review_is_due(self) -> None:
-        reference = builders.reference(review_due=NOW)
-
-        assert policy.ineligibility(reference, NOW) == "review_overdue"
-        assert policy.ineligibility(reference, NOW - timedelta(microseconds=1)) is None
 
 
 class TestUrgency:

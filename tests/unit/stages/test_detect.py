@@ -30,7 +30,7 @@ from rfr_stream.events import (
 )
 from rfr_stream.faces import Box, Face, ImageHwc, Landmarks, Point
 from rfr_stream.ports import Chip, NewBlob, Picture
-from rfr_stream.stages import ProbeRules, _faces, detection
+from rfr_stream.stages import ProbeRules, _faces
 
 ANNA = PlantedFace("anna")
 BERT = PlantedFace("bert", x=100)
@@ -299,7 +299,7 @@ async def test_a_lone_face_hides_nobody() -> None:
 
 
 async def test_of_a_crowd_as_many_are_told_as_fit_into_an_event(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(detection, "MAX_FACES", 3)
+    monkeypatch.setattr(_faces, "MAX_FACES", 3)
     here = House()
     crowd = await here.submitted(*SEVEN)
     assert len(only(SubjectUnclear, await here.detect(crowd)).faces) == 3

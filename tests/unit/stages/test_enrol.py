@@ -14,13 +14,14 @@ from house import House, only
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from rfr_stream import policy
 from rfr_stream.adapters.memory.gallery import MemoryGallery
 from rfr_stream.adapters.memory.ledger import MemoryLedger
 from rfr_stream.adapters.memory.vision import FakeAligner, FakeDetector, FakeEmbedder, MemoryCodec, PlantedFace
 from rfr_stream.errors import BadImage, Malformed, MissingBlob, NotPermitted, Rejected, Unavailable
-from rfr_stream.events import GalleryName, Purpose, ReferenceErased, ReferenceSubmitted
+from rfr_stream.events import CaseDisposed, Disposal, GalleryName, Purpose, ReferenceErased, ReferenceSubmitted
 from rfr_stream.faces import Box, Face, ImageHwc, Landmarks, Point
-from rfr_stream.ports import Chip, Picture, Reference, Templates
+from rfr_stream.ports import Chip, Likeness, Picture, Reference, Templates
 
 ANNA = PlantedFace("anna")
 BERT = PlantedFace("bert", x=100)
@@ -120,6 +121,94 @@ async def test_enrolling_again_changes_nothing() -> None:
     first = await here.enrol(event), await size(here), await here.ledger.held([event.reference_id])
     again = await here.enrol(event), await size(here), await here.ledger.held([event.reference_id])
     assert first == again
+
+
+# --- what became of the case ------------------------------------------------------------------------------------------
+async def test_an_acquittal_counts_for_the_next_search() -> None:
+    here = House()
+    await here.enrol(await here.referenced(ANNA, hold=builders.hold_record(case_ref="arrest-1")))
+    assert await here.dispose(builders.case_disposed()) == [None]
+    assert await people_like(here, ANNA) == []
+    assert await size(here) == 1  # held, and not searched, until it is erased
+
+
+@given(order=st.permutations(range(5)))
+@settings(max_examples=120, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+async def test_what_became_of_a_case_survives_replays_in_any_order(order: list[int]) -> None:
+    here = House()
+    event = await here.referenced(ANNA, hold=builders.hold_record(case_ref="arrest-1"))
+    renewed = event.model_copy(update={"occurred_at": builders.LATER, "hold": event.hold})
+    words: list[ReferenceSubmitted | CaseDisposed] = [
+        event,
+        renewed,
+        builders.case_disposed(disposal=Disposal.CHARGED, occurred_at=builders.NOW),
+        builders.case_disposed(disposal=Disposal.QUASHED),
+        builders.case_disposed(disposal=Disposal.CONVICTED, case_ref="arrest-2"),
+    ]
+    for place in (*order, *order):
+        word = words[place]
+        results = await (here.dispose(word) if isinstance(word, CaseDisposed) else here.enrol(word))
+        assert results == [None]
+    assert await people_like(here, ANNA) == []
+    held = (await here.ledger.held([event.reference_id]))[event.reference_id]
+    assert policy.ineligibility(held, builders.NOW) == "quashed"
+
+
+# --- one face under two persons -------------------------------------------------------------------------------------
+@pytest.mark.parametrize("together", [True, False])
+async def test_one_face_under_two_persons_is_reported_and_stops_neither(*, together: bool) -> None:
+    here = House()
+    anna = await here.referenced(ANNA)
+    other = await here.referenced(ANNA, person_id="person-2")
+    if together:
+        assert await here.enrol(anna, other) == [None, None]
+    else:
+        assert [await here.enrol(anna), await here.enrol(other)] == [[None], [None]]
+    (conflict,) = await here.ledger.conflicts()
+    assert {conflict.reference_id, conflict.other_id} == {anna.reference_id, other.reference_id}
+    assert (conflict.gallery, conflict.likeness, conflict.similarity) == (CUSTODY, Likeness.SAME_IMAGE, 1.0)
+    assert here.noticed == [conflict]
+    assert sorted(await people_like(here, ANNA)) == ["person-1", "person-2"]
+
+
+async def test_another_picture_of_the_same_face_is_no_duplicate_but_a_conflict_all_the_same() -> None:
+    here = House()
+    await here.enrol(await here.referenced(ANNA))
+    await here.enrol(await here.referenced(PlantedFace("anna", x=60), person_id="person-2"))
+    (conflict,) = await here.ledger.conflicts()
+    assert conflict.likeness is Likeness.SAME_FACE
+
+
+async def test_a_conflict_is_noticed_once_however_often_the_reference_comes() -> None:
+    here = House()
+    events = [await here.referenced(ANNA), await here.referenced(ANNA, person_id="person-2")]
+    for _ in range(3):
+        await here.enrol(*events)
+    assert len(here.noticed) == 1
+
+
+async def test_several_pictures_of_one_person_are_no_conflict() -> None:
+    here = House()
+    await here.enrol(await here.referenced(ANNA), await here.referenced(PlantedFace("anna", x=60)))
+    assert await here.ledger.conflicts() == []
+
+
+async def test_other_faces_and_other_galleries_are_no_conflict() -> None:
+    here = House()
+    await here.enrol(
+        await here.referenced(ANNA),
+        await here.referenced(BERT, person_id="person-2"),
+        await here.referenced(PlantedFace("anna", x=60), person_id="person-3", gallery=MISSING),
+    )
+    assert await here.ledger.conflicts() == []
+
+
+async def test_a_conflict_ends_with_either_of_its_references() -> None:
+    here = House()
+    anna, other = await here.referenced(ANNA), await here.referenced(ANNA, person_id="person-2")
+    await here.enrol(anna, other)
+    await here.enrol(erased(other))
+    assert await here.ledger.conflicts() == []
 
 
 # --- which face -----------------------------------------------------------------------------------------------------
@@ -246,6 +335,7 @@ async def test_an_image_that_others_may_share_is_rejected() -> None:
 PORTS = [
     ("ledger", "erased"),
     ("ledger", "held"),
+    ("ledger", "doors"),
     ("blobs", "get"),
     ("codec", "decode"),
     ("detector", "detect"),
