@@ -111,7 +111,7 @@ async def test_the_console_reads_a_case_and_cannot_promise_anything(granted: Gra
     assert case.state is CaseState.CONFIRMED
     forged = (
         "INSERT INTO outbox (event_id, submission_id, type, body) "
-        "SELECT :event_id, submission_id, 'rfr.identification-confirmed.v1', '{}' FROM cases"
+        "SELECT :event_id, submission_id, 'rfr.identification-confirmed.v1', '{\"person_id\": \"person-1\"}' FROM cases"
     )  # the ledger's own guard would let it pass: the case is confirmed
     assert await granted.refuses("rfr_console", forged, event_id=uuid4())
 

@@ -274,7 +274,8 @@ async def test_a_ledger_is_upgraded_once_however_often_it_is_opened(database: Da
 # --- every guard stands ---------------------------------------------------------------------------------------------
 PROMISE: Final = (
     "INSERT INTO outbox (event_id, submission_id, type, body) "
-    "SELECT submission_id, submission_id, 'rfr.identification-confirmed.v1', '{}' FROM cases WHERE state = "
+    "SELECT submission_id, submission_id, 'rfr.identification-confirmed.v1', "
+    '\'{"person_id": "person-1"}\' FROM cases WHERE state = '
 )
 
 

@@ -1,6 +1,7 @@
 """What a database adds to a ledger: it outlives processes, is shared by them, and guards itself."""
 
 import asyncio
+import json
 import random
 import subprocess
 import sys
@@ -82,11 +83,18 @@ class TestGuards:
 
     PROMISE = (
         "INSERT INTO outbox (event_id, submission_id, type, body) "
-        "SELECT :event_id, submission_id, 'rfr.identification-confirmed.v1', '{}' FROM cases"
+        "SELECT :event_id, submission_id, 'rfr.identification-confirmed.v1', :body FROM cases"
     )
 
-    async def promise(self, url: str) -> None:
-        await run(url, self.PROMISE, event_id=uuid4().hex if "sqlite" in url else uuid4())
+    async def promise(self, url: str, person_id: str = "person-1") -> None:
+        body = json.dumps({"person_id": person_id})
+        await run(url, self.PROMISE, event_id=uuid4().hex if "sqlite" in url else uuid4(), body=body)
+
+    async def test_no_lead_to_anybody_whom_two_people_do_not_name(self, url: str) -> None:
+        async with SqlLedger(url) as ledger:
+            await ledger.apply(ledger_worker.changes([builders.candidates_ready()]))
+            with pytest.raises(IntegrityError, match="two reviewers"):
+                await self.promise(url, "person-2")
 
     async def test_no_lead_without_a_confirmed_case(self, url: str) -> None:
         found = builders.candidates_ready()
