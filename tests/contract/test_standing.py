@@ -25,6 +25,7 @@ from rfr_stream.events import (
     ReferenceSubmitted,
     ReviewDecided,
     SearchEnded,
+    Source,
     Support,
 )
 from rfr_stream.ports import Change, Ending, Ledger, Meeting, Reference, StandingProbe
@@ -79,7 +80,7 @@ async def meets(
     """Hold a reference that meets a probe, due at once."""
     blob = builders.blob(f"{person}-{image}")
     id_ = ReferenceSubmitted.derive(person, GalleryName.CUSTODY, blob.sha256)
-    reference = builders.reference(person, reference_id=id_, image=blob)
+    reference = builders.reference(person, reference_id=id_, image=blob, door=Source.OFFICER)
     await ledger.hold([reference])
     await ledger.meet([Meeting(about, reference.reference_id, person, similarity)], NOW)
     return reference
@@ -181,7 +182,7 @@ class TestMeetings:
 
     async def test_nothing_is_asked_before_it_is_due(self, ledger: Ledger) -> None:
         await stands(ledger)
-        reference = builders.reference()
+        reference = builders.reference(door=Source.OFFICER)
         await ledger.hold([reference])
         await ledger.meet([Meeting(ID, reference.reference_id, "person-1", 0.9)], NOW + timedelta(seconds=1))
         assert await renewed(ledger) == []

@@ -48,7 +48,7 @@ def test_a_decision_is_seen_by_the_review_stage_alone_also_when_it_was_refused()
 def test_a_door_hands_in_and_reads_nothing() -> None:
     for door in (access.OFFICER, access.MISSING_PERSONS):
         assert list(map(str, door.rights)) == ["write topic rfr-submissions-v1", "describe group rfr-detection"]
-    assert [right.operation for right in access.GALLERY_ADMIN.rights] == [Operation.WRITE]
+    assert {right.operation for right in access.GALLERY_ADMIN.rights} == {Operation.WRITE}
 
 
 def test_a_subscriber_reads_what_is_for_subscribers_in_groups_of_its_own_name_and_says_that_it_has_it() -> None:
@@ -108,7 +108,8 @@ def test_rights_read_as_sentences_a_lawyer_understands() -> None:
     words = acls.in_words()
     assert f"| rfr-decisions-v1 | {topics.DECISIONS.purpose} | rfr-console | rfr-review |" in words
     assert "- read as any group whose name begins with rfr-case-system" in words
-    assert "## rfr-gallery-admin\n\nBrings references in, and erases them.\n\n- write topic rfr-enrolments-v1" in words
+    does = "Brings references in, says what became of their cases, and erases them."
+    assert f"## rfr-gallery-admin\n\n{does}\n\n- write topic rfr-enrolments-v1" in words
 
 
 def test_a_difference_reads_as_one_line() -> None:
