@@ -25,7 +25,6 @@ from rfr_stream.events import (
     ReferenceSubmitted,
     ReviewDecided,
     SearchEnded,
-    Source,
     Support,
 )
 from rfr_stream.ports import Change, Ending, Ledger, Meeting, Reference, StandingProbe
@@ -80,7 +79,7 @@ async def meets(
     """Hold a reference that meets a probe, due at once."""
     blob = builders.blob(f"{person}-{image}")
     id_ = ReferenceSubmitted.derive(person, GalleryName.CUSTODY, blob.sha256)
-    reference = builders.reference(person, reference_id=id_, image=blob, door=Source.OFFICER)
+    reference = builders.reference(person, reference_id=id_, image=blob)
     await ledger.hold([reference])
     await ledger.meet([Meeting(about, reference.reference_id, person, similarity)], NOW)
     return reference
@@ -182,7 +181,7 @@ class TestMeetings:
 
     async def test_nothing_is_asked_before_it_is_due(self, ledger: Ledger) -> None:
         await stands(ledger)
-        reference = builders.reference(door=Source.OFFICER)
+        reference = builders.reference()
         await ledger.hold([reference])
         await ledger.meet([Meeting(ID, reference.reference_id, "person-1", 0.9)], NOW + timedelta(seconds=1))
         assert await renewed(ledger) == []

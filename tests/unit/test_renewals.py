@@ -11,7 +11,16 @@ from pydantic import ValidationError
 from rfr_stream.adapters.paper._search import _asked, _event
 from rfr_stream.adapters.paper._timeline import moments
 from rfr_stream.disclosure import Search, Told
-from rfr_stream.events import FaceEmbedded, ImageSubmitted, Purpose, SearchEnded, Submission
+from rfr_stream.events import (
+    Exposure,
+    FaceEmbedded,
+    ImageSubmitted,
+    Purpose,
+    Recipe,
+    RecipeVariant,
+    SearchEnded,
+    Submission,
+)
 from rfr_stream.ports import Case, CaseState
 
 ASKED: Final = builders.submission(purpose=Purpose.MISSING)
@@ -30,6 +39,15 @@ def heard(said: dict[str, Any]) -> Submission:
 def test_it_survives_the_wire_and_has_an_id_of_its_own() -> None:
     assert heard(wire()) == AGAIN
     assert AGAIN.submission_id != ASKED.submission_id
+
+
+def test_it_asks_about_the_same_variants() -> None:
+    varied = builders.submission(purpose=Purpose.MISSING, variants=(RecipeVariant(recipe=Recipe(steps=(Exposure(),))),))
+    again = varied.renewed(REFERENCES)
+    assert Submission.model_validate_json(again.model_dump_json()) == again
+    without = {**json.loads(again.model_dump_json()), "variants": []}
+    with pytest.raises(ValidationError, match="not the id that this request derives"):
+        heard(without)
 
 
 def test_the_same_references_in_another_order_are_the_same_question() -> None:

@@ -8,7 +8,7 @@ from typing import Any, Final
 import builders
 import pytest
 from builders import NOW
-from house import STANDING, House, only
+from house import STANDING, House, only, picture
 
 from rfr_stream import review, stages
 from rfr_stream.adapters.memory.vision import THRESHOLD, FakeEmbedder, PlantedFace
@@ -17,6 +17,7 @@ from rfr_stream.events import (
     CandidatesReady,
     FaceEmbedded,
     GalleryName,
+    ImageVariant,
     Purpose,
     ReferenceErased,
     ReferenceSubmitted,
@@ -25,6 +26,7 @@ from rfr_stream.events import (
     Support,
 )
 from rfr_stream.ports import CaseState, Change, Ending, Templates, Transition
+from rfr_stream.stages._fusion import RULE
 
 ANNA: Final = PlantedFace("anna")
 BERT: Final = PlantedFace("bert", x=100)
@@ -220,6 +222,26 @@ async def test_what_is_asked_again_is_about_all_that_was_asked_and_about_the_new
     assert asked.model_copy(update={"submission_id": asked.renewal.of, "renewal": None}) == own.submission
     assert (found.face, found.template) == (own.face, own.template)
     assert people([own, found]) == [["person-2"], ["person-1"]]
+
+
+async def test_a_probe_with_variants_looks_out_with_its_main_template_and_asks_again_with_all() -> None:
+    here = House()
+    variant = ImageVariant(image=await here.keep(picture(BERT)))
+    await sought(here, variants=(variant,))
+    await here.enrol(await here.referenced(ANNA), await here.referenced(BERT, person_id="person-2"))
+    (found,) = await found_again(here)
+    assert [(each.person_id, each.found_by) for each in found.candidates] == [("person-1", (0,))]
+    assert (found.submission.variants, found.fusion) == ((variant,), RULE)
+    assert found.candidates[0].similarity < 0.9  # of the two together
+
+
+async def test_whom_not_all_the_variants_together_find_comes_to_nobody() -> None:
+    here = House()
+    others = (PlantedFace(name) for name in ("bert", "carl", "dora", "emil"))
+    await sought(here, variants=tuple([ImageVariant(image=await here.keep(picture(each))) for each in others]))
+    await here.enrol(await here.referenced(ANNA))
+    (found,) = await found_again(here)
+    assert found.candidates == ()
 
 
 async def test_several_who_come_together_make_one_list() -> None:
