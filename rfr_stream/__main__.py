@@ -14,6 +14,7 @@ from rfr_stream.commands import (
     deciding,
     demo,
     disclosing,
+    dropping,
     footage,
     house,
     intake,
@@ -60,6 +61,7 @@ app.command()(house.down)
 app.command()(demo.demo)
 app.command()(footage.frames)
 app.command()(intake.submit)
+app.command()(dropping.drop)
 app.command()(intake.enrol)
 app.command()(intake.dispose)
 app.command()(intake.erase)

@@ -1,0 +1,158 @@
+"""A watched folder: whoever may write into it hands images in, and finds beside them what became of each drop.
+
+A drop is a folder with `request.json` and images, or one message (`.eml`, RFC 5322) with the same as attachments. It
+appears whole: written under a name that begins with a dot, then renamed. Once it is durable it lies in `done/`, with a
+receipt; what cannot be taken lies in `rejected/`, with the reason. A drop is taken whole or not at all, and again after
+a crash: the ids are the same.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass
+from email.message import EmailMessage
+from email.parser import BytesParser
+from email.policy import default
+from pathlib import Path
+from typing import Final, TypeAlias
+
+from pydantic import ValidationError
+from watchfiles import awatch
+
+from producers._admission import admit, images_in
+from producers._intake import Report
+from producers._request import Request
+from rfr_stream.errors import Malformed, Rejected
+
+REQUEST: Final = "request.json"
+DONE: Final = "done"
+REJECTED: Final = "rejected"
+MAX_REQUEST_BYTES: Final = 65_536
+MAX_IMAGES: Final = 1_000
+LOOK_EVERY_MS: Final = 5_000
+"""A change that the system did not tell of, on a network drive say, waits no longer than this."""
+
+HandIn: TypeAlias = Callable[[Sequence[Path | bytes], Request], AsyncIterator[Report]]
+"""Hands images in through a door; durable once it has yielded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """What was dropped: the request as it was written, and the images."""
+
+    request: bytes
+    images: tuple[Path | bytes, ...]
+
+
+# --- watching -------------------------------------------------------------------------------------------------------
+async def watch(folder: Path, take: Callable[[Path], Awaitable[None]]) -> None:
+    """Take what lies in the folder, and what comes, oldest first, until cancelled."""
+    prepare(folder)
+    for drop in waiting(folder):
+        await take(drop)
+    async for _ in awatch(folder, recursive=False, rust_timeout=LOOK_EVERY_MS, yield_on_timeout=True):
+        for drop in waiting(folder):
+            await take(drop)
+
+
+def prepare(folder: Path) -> None:
+    """Make the places where drops are put away."""
+    for name in (DONE, REJECTED):
+        (folder / name).mkdir(exist_ok=True)
+
+
+def waiting(folder: Path) -> list[Path]:
+    """Return the drops that lie there whole, oldest first."""
+    found = [path for path in folder.iterdir() if path.name not in {DONE, REJECTED} and not path.name.startswith(".")]
+    return sorted(found, key=lambda path: (path.lstat().st_mtime_ns, path.name))
+
+
+# --- taking ---------------------------------------------------------------------------------------------------------
+async def take(path: Path, *, ask: Callable[[bytes], Request], hand_in: HandIn, max_bytes: int) -> bool:
+    """Hand a drop in and put it away; whether it was taken.
+
+    Raises:
+        Unavailable: store or bus are away; the drop stays where it is.
+
+    """
+    try:
+        drop = await asyncio.to_thread(read, path, max_bytes)
+        asked = ask(drop.request)
+        reports = [report async for report in hand_in(drop.images, asked)]
+    except (Rejected, ValidationError) as refusal:
+        put_away(path, REJECTED, "\n".join(reasons(refusal)))
+        return False
+    put_away(path, DONE, "\n".join(f"{report.outcome}: {report.derived_id}" for report in reports))
+    return True
+
+
+def reasons(refusal: Rejected | ValidationError) -> Iterator[str]:
+    """Yield why, field by field; what was given is not repeated."""
+    if isinstance(refusal, ValidationError):
+        for fault in refusal.errors(include_url=False, include_input=False):
+            yield f"{'.'.join(map(str, fault['loc'])) or REQUEST}: {fault['msg']}"
+    else:
+        yield str(refusal)
+
+
+def put_away(path: Path, where: str, said: str) -> None:
+    """Move a drop there under a name that is free, with a text about it; the text first: what is moved has one."""
+    folder = path.parent / where
+    target, number = folder / path.name, 1
+    while target.exists() or target.is_symlink():
+        number += 1
+        target = folder / f"{path.stem}-{number}{path.suffix}"
+    target.with_name(f"{target.name}.txt").write_text(f"{said}\n")
+    path.rename(target)
+
+
+# --- reading --------------------------------------------------------------------------------------------------------
+def read(path: Path, max_bytes: int) -> Drop:
+    """Return what was dropped, every image looked at.
+
+    Raises:
+        Rejected: it is no drop, there is no image, or one of them cannot be admitted.
+
+    """
+    if path.is_symlink():
+        msg = "drop: a symbolic link"
+        raise Malformed(msg)
+    drop = _folder(path) if path.is_dir() else _message(path, max_bytes)
+    if not 1 <= len(drop.images) <= MAX_IMAGES:
+        msg = f"images: 1 to {MAX_IMAGES} with each {REQUEST}"
+        raise Malformed(msg)
+    for image in drop.images:
+        admit(image, max_bytes=max_bytes)
+    return drop
+
+
+def _folder(path: Path) -> Drop:
+    asked = path / REQUEST
+    if not asked.is_file() or asked.is_symlink():
+        msg = f"{REQUEST}: missing; it says what is asked of the images"
+        raise Malformed(msg)
+    if asked.stat().st_size > MAX_REQUEST_BYTES:
+        msg = f"{REQUEST}: larger than {MAX_REQUEST_BYTES} bytes"
+        raise Malformed(msg)
+    return Drop(asked.read_bytes(), tuple(image for image in images_in([path]) if image != asked))
+
+
+def _message(path: Path, max_bytes: int) -> Drop:
+    """Read a message; who sent it to whom is not looked at, and goes nowhere."""
+    if path.suffix.lower() != ".eml" or not path.is_file():
+        msg = "drop: neither a folder nor a message (.eml)"
+        raise Malformed(msg)
+    if path.stat().st_size > 2 * max_bytes:
+        msg = f"drop: larger than {2 * max_bytes} bytes"
+        raise Malformed(msg)
+    message = BytesParser(EmailMessage, policy=default).parsebytes(path.read_bytes())
+    parts = [(part.get_content_type(), _bytes_of(part)) for part in message.walk() if not part.is_multipart()]
+    requests = [data for kind, data in parts if kind == "application/json"]
+    if len(requests) != 1 or len(requests[0]) > MAX_REQUEST_BYTES:
+        msg = f"{REQUEST}: one part of type application/json, of at most {MAX_REQUEST_BYTES} bytes"
+        raise Malformed(msg)
+    return Drop(requests[0], tuple(data for kind, data in parts if kind.startswith("image/")))
+
+
+def _bytes_of(part: EmailMessage) -> bytes:
+    data = part.get_payload(decode=True)
+    return data if isinstance(data, bytes) else b""

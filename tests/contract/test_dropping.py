@@ -1,0 +1,214 @@
+"""A watched folder: what is dropped is handed in whole, or put away with the reason."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
+from email.message import EmailMessage
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import builders
+import pytest
+
+from producers import dropping, officer
+from producers._intake import Report
+from producers._request import Request, submit
+from rfr_stream.adapters.memory.blobs import MemoryBlobs
+from rfr_stream.errors import NotPermitted, Unavailable
+from rfr_stream.events import Event, ImageSubmitted
+
+MAX_BYTES = 10_000
+PNG = b"\x89PNG\r\n\x1a\n and so on"
+JPEG = b"\xff\xd8\xff and so on"
+
+
+class House:
+    """A folder, and what comes out of it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.events: list[Event] = []
+        self.fault: Exception | None = None
+        dropping.prepare(folder)
+
+    async def hand_in(self, images: Sequence[Path | bytes], asked: Request) -> AsyncIterator[Report]:
+        if self.fault:
+            raise self.fault
+        async for report in submit(images, asked, blobs=MemoryBlobs(), publish=self._publish, max_bytes=MAX_BYTES):
+            yield report
+
+    async def _publish(self, events: Sequence[Event]) -> None:
+        self.events += events
+
+    @property
+    def take(self) -> Any:  # noqa: ANN401 - a partial
+        ask = officer.OfficerRequest.model_validate_json
+        return partial(dropping.take, ask=ask, hand_in=self.hand_in, max_bytes=MAX_BYTES)
+
+    def said(self, where: str) -> str:
+        """Return what stands beside the one thing that lies there."""
+        (text,) = (self.folder / where).glob("*.txt")
+        assert text.with_suffix("").exists()
+        return text.read_text()
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> House:
+    return House(tmp_path)
+
+
+def request(**changes: Any) -> bytes:  # noqa: ANN401 - JSON
+    asked = officer.OfficerRequest(**builders.asked(submitted_by="officer-7"))
+    return json.dumps({**asked.model_dump(mode="json"), **changes}).encode()
+
+
+def folder_drop(
+    house: House, name: str = "job-1", *, asked: bytes | None = None, images: dict[str, bytes] | None = None
+) -> Path:
+    drop = house.folder / name
+    drop.mkdir()
+    (drop / dropping.REQUEST).write_bytes(request() if asked is None else asked)
+    for image, data in (images or {"a": PNG, "b": JPEG}).items():
+        (drop / f"{image}.bin").write_bytes(data)
+    return drop
+
+
+def message(*images: bytes, asked: bytes | None = None) -> bytes:
+    mail = EmailMessage()
+    mail["From"], mail["Subject"] = "Somebody <somebody@example.org>", "the photographs"
+    mail.set_content("as agreed")
+    mail.add_attachment(request() if asked is None else asked, maintype="application", subtype="json")
+    for image in images:
+        mail.add_attachment(image, maintype="image", subtype="png", filename="Somebody's face.png")
+    return mail.as_bytes()
+
+
+async def test_a_folder_is_handed_in_and_put_away_with_a_receipt(house: House) -> None:
+    assert await house.take(folder_drop(house))
+
+    ids = [str(event.submission.submission_id) for event in house.events if isinstance(event, ImageSubmitted)]
+    assert len(ids) == 2
+    assert all(f"accepted: {each}" in house.said(dropping.DONE) for each in ids)
+    assert dropping.waiting(house.folder) == []
+
+
+async def test_a_message_is_handed_in_and_nothing_of_its_sender_is_passed_on(house: House) -> None:
+    mail = house.folder / "mail.eml"
+    mail.write_bytes(message(PNG, JPEG))
+
+    assert await house.take(mail)
+
+    assert len(house.events) == 2
+    assert not [event for event in house.events if "omebody" in event.model_dump_json()]
+    assert (house.folder / dropping.DONE / "mail.eml").exists()
+
+
+@pytest.mark.parametrize(
+    ("asked", "images", "why"),
+    [
+        (b"{", {"a": PNG}, "request.json: Invalid JSON"),
+        (request(purpose="curiosity"), {"a": PNG}, "purpose: Input should be"),
+        (request(name="Somebody"), {"a": PNG}, "name: Extra inputs"),
+        (
+            request(purpose="missing", regime="uk_gdpr", galleries=["custody", "missing"], source="x"),
+            {"a": PNG},
+            "source",
+        ),
+        (request(), {"a": PNG, "b": b"<html>"}, "image: does not begin like"),
+        (request(), {"a": b""}, "image: empty"),
+        (request(), {"a": PNG + bytes(MAX_BYTES)}, "image: larger than"),
+        (b" " * (dropping.MAX_REQUEST_BYTES + 1), {"a": PNG}, "request.json: larger than"),
+    ],
+)
+async def test_a_drop_is_taken_whole_or_not_at_all(
+    house: House, asked: bytes, images: dict[str, bytes], why: str
+) -> None:
+    assert not await house.take(folder_drop(house, asked=asked, images=images))
+
+    assert house.events == []
+    assert why in house.said(dropping.REJECTED)
+    assert "Somebody" not in house.said(dropping.REJECTED)
+
+
+@pytest.mark.parametrize("data", [b"", b"no mail", message(), message(PNG, asked=b"{}"), b"\x00" * 100])
+async def test_a_message_that_is_none_is_put_away_with_the_reason(house: House, data: bytes) -> None:
+    mail = house.folder / "mail.eml"
+    mail.write_bytes(data)
+
+    assert not await house.take(mail)
+    assert house.said(dropping.REJECTED)
+
+
+async def test_a_message_without_images_is_rejected(house: House) -> None:
+    mail = house.folder / "mail.eml"
+    mail.write_bytes(message())
+    assert not await house.take(mail)
+    assert "images: 1 to" in house.said(dropping.REJECTED)
+
+
+async def test_a_link_and_a_stray_file_are_no_drops(house: House, tmp_path_factory: pytest.TempPathFactory) -> None:
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    (house.folder / "link").symlink_to(elsewhere, target_is_directory=True)
+    (house.folder / "stray.png").write_bytes(PNG)
+
+    for path in dropping.waiting(house.folder):
+        assert not await house.take(path)
+
+    assert elsewhere.exists()
+    assert {path.name for path in (house.folder / dropping.REJECTED).iterdir()} == {
+        "link",
+        "link.txt",
+        "stray.png",
+        "stray.png.txt",
+    }
+
+
+async def test_what_policy_forbids_is_put_away_with_its_reason(house: House) -> None:
+    house.fault = NotPermitted("necessity: said of another case before")
+    assert not await house.take(folder_drop(house))
+    assert house.said(dropping.REJECTED) == "necessity: said of another case before\n"
+
+
+async def test_a_drop_whose_store_is_away_stays_where_it_is(house: House) -> None:
+    house.fault, drop = Unavailable("blobs: away"), folder_drop(house)
+    with pytest.raises(Unavailable):
+        await house.take(drop)
+    assert dropping.waiting(house.folder) == [drop]
+
+
+async def test_the_same_name_twice_loses_nothing(house: House) -> None:
+    for _ in range(2):
+        assert await house.take(folder_drop(house))
+
+    assert {path.name for path in (house.folder / dropping.DONE).glob("job-*")} == {
+        "job-1",
+        "job-1.txt",
+        "job-1-2",
+        "job-1-2.txt",
+    }
+
+
+async def test_what_is_being_written_is_left_alone(house: House) -> None:
+    folder_drop(house, ".job-1")
+    assert dropping.waiting(house.folder) == []
+
+
+async def test_what_comes_while_somebody_watches_is_taken_once_it_has_its_name(house: House) -> None:
+    folder_drop(house, "before")
+    watching = asyncio.create_task(dropping.watch(house.folder, house.take))
+    try:
+        await _until(lambda: len(house.events) == 2)
+        folder_drop(house, ".after", images={"c": PNG + b"2"}).rename(house.folder / "after")
+        await _until(lambda: len(house.events) == 3)
+    finally:
+        watching.cancel()
+        with suppress(asyncio.CancelledError):
+            await watching
+
+
+async def _until(condition: Any) -> None:  # noqa: ANN401 - a function
+    async with asyncio.timeout(60):
+        while not condition():  # noqa: ASYNC110 - files tell nobody
+            await asyncio.sleep(0.02)
