@@ -183,6 +183,7 @@ async def test_a_probe_stands_before_it_is_searched_with_so_that_nobody_slips_be
     search = here.gallery.search
 
     async def enrolled_just_after(name: GalleryName, probes: Templates, **how: Any) -> Any:  # noqa: ANN401
+        monkeypatch.undo()  # enrolment searches, too
         found = await search(name, probes, **how)
         await here.enrol(reference)
         return found
@@ -191,7 +192,6 @@ async def test_a_probe_stands_before_it_is_searched_with_so_that_nobody_slips_be
     blank = only(CandidatesReady, await here.search(probe, rules=stages.SearchRules(THRESHOLD, 3, 2)))
     assert blank.candidates == ()
     assert await asked_again(here) == []  # its own list is on its way
-    monkeypatch.undo()
     await stages.hold([blank], ledger=here.ledger, now=NOW)
     assert people(await found_again(here, NOW + timedelta(minutes=1))) == [["person-1"]]
 
