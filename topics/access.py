@@ -83,7 +83,7 @@ class Principal:
     """Topics that are read in this house's groups; what is refused of them goes to the dead letters."""
     writes: tuple[Topic, ...] = ()
     watches: tuple[Topic, ...] = ()
-    """Topics that are written, and of which is asked how far behind their groups are."""
+    """Topics of which is asked how far behind their groups are."""
     looks_back: tuple[str, ...] = ()
     """Names of topics that are read without a group."""
     subscribes: tuple[Topic, ...] = ()
@@ -106,6 +106,8 @@ class Principal:
                 yield _write(topic.dead(group))
         yield from map(_write, (topic.name for topic in self.writes))
         for topic in self.watches:
+            if topic not in self.writes:
+                yield Right(Operation.DESCRIBE, Resource.TOPIC, topic.name)
             yield from (Right(Operation.DESCRIBE, Resource.GROUP, group) for group in topic.groups)
         yield from map(_read, self.looks_back)
         yield from map(_read, (topic.name for topic in self.subscribes))

@@ -9,6 +9,7 @@ from importlib import import_module
 from io import BytesIO
 from pathlib import Path
 
+import builders
 import numpy as np
 import pytest
 from filmed import LIMITS, film
@@ -221,8 +222,7 @@ def test_best_shots_of_a_real_face_come_without_any_embedder(
 
 # --- on to `rfr submit` -----------------------------------------------------------------------------------------------
 def asking(**fields: object) -> Request:
-    asked = {"purpose": "suspect", "case_ref": "case-1", "legal_basis": "an offence", **fields}
-    return intake.request_of(Source.OFFICER, "officer-1", asked)
+    return intake.request_of(Source.OFFICER, "officer-1", builders.asked(**fields))
 
 
 def test_a_frame_is_handed_in_with_what_its_record_says(video: Path, tmp_path: Path) -> None:

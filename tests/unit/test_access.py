@@ -34,7 +34,11 @@ def test_beside_that_the_console_hands_in_what_an_officer_has_endorsed_and_does_
 
 
 def test_what_the_public_sent_in_starts_no_search() -> None:
-    assert list(map(str, access.PUBLIC_APPEAL.rights)) == ["write topic rfr-appeals-v1", "describe group rfr-detection"]
+    assert list(map(str, access.PUBLIC_APPEAL.rights)) == [
+        "write topic rfr-appeals-v1",
+        "describe topic rfr-submissions-v1",
+        "describe group rfr-detection",
+    ]
     assert {right.name for right in access.APPEAL.rights if right.operation is Operation.WRITE} == {
         topics.APPEALS.dead("rfr-appeal")
     }
@@ -108,8 +112,8 @@ def test_rights_read_as_sentences_a_lawyer_understands() -> None:
     words = acls.in_words()
     assert f"| rfr-decisions-v1 | {topics.DECISIONS.purpose} | rfr-console | rfr-review |" in words
     assert "- read as any group whose name begins with rfr-case-system" in words
-    does = "Brings references in, says what became of their cases, and erases them."
-    assert f"## rfr-gallery-admin\n\n{does}\n\n- write topic rfr-enrolments-v1" in words
+    says = "Brings references in, says what became of their cases, and erases them."
+    assert f"## rfr-gallery-admin\n\n{says}\n\n- write topic rfr-enrolments-v1" in words
 
 
 def test_a_difference_reads_as_one_line() -> None:

@@ -66,7 +66,7 @@ def test_an_error_of_ours_speaks_for_itself() -> None:
         ),
         (["submit", "{file}"], "start one with"),
         (["cases"], "no such data directory"),
-        (["up", "--stage", "detction"], "no such stage: detction; there are detection"),
+        (["up", "--stage", "detction"], "no such stage: detction; there are appeals, detection"),
         (["models", "verify", "basline"], "must be one of baseline"),
         (["gallery", "compact"], "holds no gallery"),
         (["replay", "faecs", "rfr-embedding"], "no such topic: faecs"),

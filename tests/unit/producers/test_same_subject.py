@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import builders
 import pytest
 from pydantic import ValidationError
 
@@ -46,8 +47,7 @@ def bus() -> Recorder:
 
 
 def request(**fields: Any) -> officer.OfficerRequest:  # noqa: ANN401
-    asked = {"purpose": Purpose.SUSPECT, "case_ref": "case-1", "legal_basis": "a reason", "submitted_by": "officer-1"}
-    return officer.OfficerRequest.model_validate({**asked, **fields})
+    return officer.OfficerRequest.model_validate(builders.asked(submitted_by="officer-1", **fields))
 
 
 async def handed_in(
