@@ -14,7 +14,7 @@ from typing import Final, TypeVar
 from consumers._dead_letters import refusal
 from consumers._patience import patiently
 from rfr_stream.ports import Outbox, Outgoing
-from topics import DECISIONS, IDENTIFICATIONS, OUTCOMES, SUBMISSIONS, topic_of
+from topics import DECISIONS, IDENTIFICATIONS, OUTCOMES, STANDING, SUBMISSIONS, TEMPLATES, topic_of
 from topics.bus import Bus
 from topics.tail import read_tail
 
@@ -24,6 +24,8 @@ BATCH_ROWS: Final = 500
 POLL_S: Final = 0.25
 """The longest that another process's change waits; this process's own changes wake the relay at once."""
 (GROUP,) = DECISIONS.groups
+PROMISED: Final = (IDENTIFICATIONS, OUTCOMES, STANDING, SUBMISSIONS, TEMPLATES)
+"""Where what is owed goes, beside the dead letters."""
 
 T = TypeVar("T")
 
@@ -74,7 +76,7 @@ class Relay:
             return
         tails = [
             await read_tail(self._bus.options, name, last=TAIL_RECORDS)
-            for name in (IDENTIFICATIONS.name, OUTCOMES.name, SUBMISSIONS.name, DECISIONS.dead(GROUP))
+            for name in (*(topic.name for topic in PROMISED), DECISIONS.dead(GROUP))
         ]
         there = {(kept.record.topic, kept.record.header("ce_id")) for tail in tails for kept in tail}
         await self._outbox.published([row.event.event_id for row in owed if _lies_in(there, row)])

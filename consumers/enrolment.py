@@ -5,6 +5,8 @@ a second, and a bulk load may take hours.
 """
 
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from faststream import FastStream
 
@@ -15,7 +17,7 @@ from consumers._runtime import serve
 from rfr_stream import stages, telemetry
 from rfr_stream.adapters import opening
 from rfr_stream.events import CaseDisposed, ReferenceErased, ReferenceSubmitted
-from rfr_stream.ports import BlobStore, Conflict, Gallery, References, Vision
+from rfr_stream.ports import BlobStore, Conflict, Gallery, References, Standing, Vision
 from rfr_stream.settings import Settings
 from topics import access
 from topics.bus import Bus
@@ -27,11 +29,23 @@ log = telemetry.logger(__name__)
 
 
 def mount(
-    bus: Bus, settings: Settings, *, blobs: BlobStore, vision: Vision, gallery: Gallery, references: References
+    bus: Bus,
+    settings: Settings,
+    *,
+    blobs: BlobStore,
+    vision: Vision,
+    gallery: Gallery,
+    references: References,
+    standing: Standing,
 ) -> list[Pipeline]:
     """Wire the stage to its topics; its own group, so that a bulk load never delays a search."""
+    lookout = stages.Lookout(blobs, standing)
 
     async def enrol(batch: Sequence[ReferenceSubmitted | ReferenceErased]) -> Sequence[Result]:
+        rules = stages.StandingRules(
+            threshold=settings.search.threshold or vision.threshold,
+            gather=timedelta(seconds=settings.standing.gather_s),
+        )
         return await stages.enrol(
             batch,
             blobs=blobs,
@@ -41,10 +55,13 @@ def mount(
             embedder=vision.embedder,
             gallery=gallery,
             references=references,
+            lookout=lookout,
+            standing=rules,
             min_score=settings.detection.min_score,
             max_image_bytes=settings.vision.max_image_bytes,
             conflict_threshold=settings.gallery.conflict_threshold or vision.conflict_threshold,
             notice=_notice,
+            clock=partial(datetime.now, UTC),
         )
 
     async def dispose(batch: Sequence[CaseDisposed]) -> Sequence[Result]:
@@ -77,5 +94,5 @@ def create_app() -> FastStream:
     blobs, ledger = opening.blobs(settings), opening.ledger(settings)
     vision = opening.vision(settings)
     gallery = opening.gallery(settings, vision)
-    tasks = mount(bus, settings, blobs=blobs, vision=vision, gallery=gallery, references=ledger)
+    tasks = mount(bus, settings, blobs=blobs, vision=vision, gallery=gallery, references=ledger, standing=ledger)
     return serve(bus, blobs, ledger, vision, gallery, tasks=tasks, metrics_port=settings.metrics_port)

@@ -1,5 +1,6 @@
-"""Stages 4 and 5 of 5: CANDIDATES, OUTCOMES, DECISIONS, ACKNOWLEDGEMENTS -> IDENTIFICATIONS, OUTCOMES, SUBMISSIONS.
+"""Stages 4 and 5 of 5: CANDIDATES, OUTCOMES, DECISIONS, ACKNOWLEDGEMENTS -> IDENTIFICATIONS, OUTCOMES, and back.
 
+Back to SUBMISSIONS goes what somebody has chosen a face of, and to TEMPLATES what a standing search asks again.
 Needs ledger and verifier. Four readers, each with its own group, so that a burst of lists never delays a decision; one
 relay, which alone writes what the ledger has promised.
 """
@@ -34,7 +35,7 @@ from topics.bus import Bus
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """What time brings: cases expire, seeds are sown, and subscribers are reminded of withdrawals."""
+    """What time brings: cases expire, searches lapse, seeds are sown, subscribers are reminded of withdrawals."""
 
     ledger: Ledger
     relay: Relay
@@ -50,10 +51,29 @@ class Sweep:
             sown = await _patiently(partial(self.ledger.sow, self.settings.seeded_share, now))
             unanswered = now - timedelta(hours=self.settings.remind_after_hours)
             reminded = await _patiently(partial(self.ledger.remind, unanswered))
-            if expired or sown or reminded:
+            lapsed = await _patiently(partial(self.ledger.lapse, now))
+            if expired or sown or reminded or lapsed:
                 self.relay.wake()
             if not expired:
                 await asyncio.sleep(self.settings.sweep_every_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Renewal:
+    """Asks again for whoever is still sought, once references that met their probe have been gathered."""
+
+    ledger: Ledger
+    relay: Relay
+    settings: Settings
+
+    async def run(self) -> None:
+        """Look now and then, until cancelled."""
+        while True:
+            people_n = self.settings.search.list_length
+            renew = partial(self.ledger.renew, people_n=people_n, now=datetime.now(UTC))
+            if await _patiently(renew):
+                self.relay.wake()
+            await asyncio.sleep(self.settings.standing.look_every_s)
 
 
 async def _patiently(attempt: Callable[[], Awaitable[int]]) -> int:
@@ -86,6 +106,7 @@ def mount(bus: Bus, settings: Settings, *, ledger: Ledger, verifier: Verifier) -
         mount_stage(bus, Stage(ACKNOWLEDGEMENT_GROUP, topics.ACKNOWLEDGEMENTS, acknowledge), settings),
         relay,
         Sweep(ledger, relay, settings.review),
+        Renewal(ledger, relay, settings),
     ]
 
 

@@ -1,7 +1,7 @@
 """Stage 3 of 5: TEMPLATES -> CANDIDATES. Needs blobs, gallery, ledger and the name of a model pack."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from faststream import FastStream
 
@@ -12,7 +12,7 @@ from consumers._runtime import serve
 from rfr_stream import stages
 from rfr_stream.adapters import opening
 from rfr_stream.events import FaceEmbedded
-from rfr_stream.ports import BlobStore, Gallery, References, Vision
+from rfr_stream.ports import BlobStore, Gallery, References, Standing, Vision
 from rfr_stream.settings import Settings
 from topics import access
 from topics.bus import Bus
@@ -21,7 +21,14 @@ from topics.bus import Bus
 
 
 def mount(
-    bus: Bus, settings: Settings, *, blobs: BlobStore, vision: Vision, gallery: Gallery, references: References
+    bus: Bus,
+    settings: Settings,
+    *,
+    blobs: BlobStore,
+    vision: Vision,
+    gallery: Gallery,
+    references: References,
+    standing: Standing,
 ) -> Pipeline:
     """Wire the stage to its topics."""
 
@@ -30,12 +37,14 @@ def mount(
             threshold=settings.search.threshold or vision.threshold,
             list_length=settings.search.list_length,
             head_room=settings.search.head_room,
+            stand_for=timedelta(days=settings.standing.review_after_days),
         )
         return await stages.search(
             batch,
             blobs=blobs,
             gallery=gallery,
             references=references,
+            standing=standing,
             embedder=vision.embedder.identity,
             rules=rules,
             now=datetime.now(UTC),
@@ -51,5 +60,5 @@ def create_app() -> FastStream:
     blobs, ledger = opening.blobs(settings), opening.ledger(settings)
     vision = opening.vision(settings, load=())
     gallery = opening.gallery(settings, vision)
-    stage = mount(bus, settings, blobs=blobs, vision=vision, gallery=gallery, references=ledger)
+    stage = mount(bus, settings, blobs=blobs, vision=vision, gallery=gallery, references=ledger, standing=ledger)
     return serve(bus, blobs, ledger, vision, gallery, tasks=[stage], metrics_port=settings.metrics_port)

@@ -61,10 +61,11 @@ def create_app(settings: Settings | None = None, only: Collection[str] = STAGES)
     if {"search", "enrolment"} & set(only):
         gallery = opening.gallery(settings, vision)
         resources.append(gallery)
+        known = {"references": ledger, "standing": ledger}
         if "search" in only:
-            tasks.append(search.mount(bus, settings, blobs=blobs, vision=vision, gallery=gallery, references=ledger))
+            tasks.append(search.mount(bus, settings, blobs=blobs, vision=vision, gallery=gallery, **known))
         if "enrolment" in only:
-            tasks += enrolment.mount(bus, settings, blobs=blobs, vision=vision, gallery=gallery, references=ledger)
+            tasks += enrolment.mount(bus, settings, blobs=blobs, vision=vision, gallery=gallery, **known)
     if "review" in only:
         tasks += review.mount(bus, settings, ledger=ledger, verifier=opening.verifier(settings))
     return serve(bus, *resources, tasks=tasks, metrics_port=settings.metrics_port)

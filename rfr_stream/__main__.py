@@ -21,6 +21,7 @@ from rfr_stream.commands import (
     known_answers,
     operations,
     recalling,
+    standing,
 )
 from rfr_stream.commands._context import ERRORS, printable, with_cluster
 from rfr_stream.commands._sentences import EXPECTED, sentences
@@ -74,6 +75,7 @@ app.command()(deciding.watch)
 app.command()(recalling.leads)
 app.command()(recalling.withdraw)
 app.add_typer(recalling.subscribers, name="subscribers")
+app.add_typer(standing.standing, name="standing")
 app.command()(disclosing.disclose)
 app.command()(disclosing.verify)
 app.add_typer(operations.topics_app, name="topics")

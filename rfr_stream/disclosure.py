@@ -17,6 +17,7 @@ from rfr_stream.desk import GENESIS, Alert, Analysis, Entry, Examined, in_order,
 from rfr_stream.errors import Malformed
 from rfr_stream.events import (
     CAVEAT,
+    FaceEmbedded,
     IdentificationConfirmed,
     IdentificationWithdrawn,
     ImageSubmitted,
@@ -24,9 +25,11 @@ from rfr_stream.events import (
     Prose,
     Ref,
     ReviewDecided,
+    SearchEnded,
     Sha256,
     SignedAboutCase,
     SubmissionClosed,
+    SubmissionEvent,
     Value,
     WithdrawalOrdered,
     canonical,
@@ -42,6 +45,7 @@ LIMITS: Final = (
     "Whether a reviewer's training was in date was asked when each decision came; the register keeps its last date.",
     "Whether a reference was lawfully held was asked when each list was made. Its hold record is not in this bundle.",
     "Of a request that ended before any search, the ledger keeps no more than its id, its case and how it ended.",
+    "A standing search that was asked again is a search of its own; what came and was too far off left no trace.",
     "A request that is still on its way is not on record yet.",
     "Submissions with known answers, which measure reviewers, are searches of no case, and are not in this bundle.",
 )
@@ -57,7 +61,13 @@ STILL_OPEN: Final = "A search in this bundle is still open. This is not the last
 _OPEN: Final = review.CAN_EXPIRE | {CaseState.AWAITING_CANDIDATES}
 
 Promised: TypeAlias = (
-    IdentificationConfirmed | IdentificationWithdrawn | SubmissionClosed | ImageSubmitted | ReviewDecided
+    IdentificationConfirmed
+    | IdentificationWithdrawn
+    | SubmissionClosed
+    | ImageSubmitted
+    | FaceEmbedded
+    | SearchEnded
+    | ReviewDecided
 )
 
 
@@ -263,7 +273,7 @@ def _told_faults(search: Search) -> Iterator[str]:
     about, named = search.case.submission_id, {each.signature: each.person_id for each in search.case.decisions}
     for number, told in enumerate(search.told, start=1):
         event = told.event
-        subject = event.submission.submission_id if isinstance(event, ImageSubmitted) else event.submission_id
+        subject = event.submission.submission_id if isinstance(event, SubmissionEvent) else event.submission_id
         if (told.event_id, told.type, subject) != (event.event_id, event.ce_type, about):
             yield f"event {number}: its id is not the one that it derives, or it is about another submission"
         if isinstance(event, IdentificationConfirmed) and not all(

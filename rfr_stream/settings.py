@@ -114,6 +114,18 @@ class SearchSettings(Section):
     )
 
 
+class StandingSettings(Section):
+    """Probes of missing and of unidentified dead people, that every later enrolment is compared with."""
+
+    review_after_days: Annotated[float, Field(gt=0, le=3650)] = Field(
+        90.0, description="until a standing search lapses, unless somebody keeps it (`rfr standing keep`)"
+    )
+    gather_s: Annotated[float, Field(ge=0, le=60)] = Field(
+        2.0, description="how long a reference that meets a probe waits for others, so that they make one list"
+    )
+    look_every_s: Annotated[float, Field(gt=0, le=60)] = 0.25
+
+
 class ReviewSettings(Section):
     """How long a case may wait for people."""
 
@@ -239,6 +251,7 @@ class Settings(BaseSettings):
     vision: VisionSettings = VisionSettings()
     detection: DetectionSettings = DetectionSettings()
     search: SearchSettings = SearchSettings()
+    standing: StandingSettings = StandingSettings()
     review: ReviewSettings = ReviewSettings()
     desk: DeskSettings = DeskSettings()
     intake: IntakeSettings = IntakeSettings()

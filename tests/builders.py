@@ -50,6 +50,7 @@ from rfr_stream.events import (
     ReferenceSubmitted,
     ReviewDecided,
     ReviewSummary,
+    SearchEnded,
     Sharpen,
     Signed,
     Skip,
@@ -376,6 +377,13 @@ def certified(reviewer_id: str = "reviewer-a", *, by: str = "supervisor-1") -> C
         signature=UNSIGNED,
     )
     return signed(words, by)
+
+
+def search_ended(about: Submission | None = None, *, lapsed: bool = False, demo: bool = False) -> SearchEnded:
+    """Return that somebody is no longer sought."""
+    asked = about or submission(purpose=Purpose.MISSING)
+    ended = {"submission_id": asked.submission_id, "case_ref": asked.case_ref, "lapsed": lapsed}
+    return SearchEnded(occurred_at=LATER, demo=demo, **ended)
 
 
 def acknowledged(lead: Event, *, subscriber: str = "case-system-1") -> LeadAcknowledged:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cache
 from hashlib import sha256
 from typing import Any, Final, TypeVar
@@ -45,6 +45,7 @@ from rfr_stream.stages._batch import Settled
 T = TypeVar("T")
 
 RULES: Final = stages.ProbeRules(min_interocular_px=12.0, min_score=0.5, max_image_bytes=64 * 2**20)
+STANDING: Final = stages.StandingRules(threshold=THRESHOLD, gather=timedelta(seconds=1))
 SEARCH: Final = stages.SearchRules(threshold=THRESHOLD, list_length=3, head_room=2)
 
 
@@ -103,6 +104,11 @@ class House:
     gallery: MemoryGallery = field(default_factory=lambda: MemoryGallery(embedder=FakeEmbedder.identity))
     ledger: MemoryLedger = field(default_factory=MemoryLedger)
     noticed: list[Conflict] = field(default_factory=list)
+    lookout: stages.Lookout = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Look out from here."""
+        self.lookout = stages.Lookout(self.blobs, self.ledger)
 
     # what comes in
     async def submitted(self, *people: PlantedFace, demo: bool = False, **fields: Any) -> ImageSubmitted:  # noqa: ANN401
@@ -162,6 +168,7 @@ class House:
             blobs=self.blobs,
             gallery=self.gallery,
             references=self.ledger,
+            standing=self.ledger,
             embedder=self.vision.embedder.identity,
             rules=rules,
             now=now,
@@ -172,6 +179,7 @@ class House:
         *batch: ReferenceSubmitted | ReferenceErased,
         min_score: float = RULES.min_score,
         max_image_bytes: int = RULES.max_image_bytes,
+        now: datetime = builders.NOW,
     ) -> list[Settled | None]:
         return await stages.enrol(
             batch,
@@ -182,10 +190,13 @@ class House:
             embedder=self.vision.embedder,
             gallery=self.gallery,
             references=self.ledger,
+            lookout=self.lookout,
+            standing=STANDING,
             min_score=min_score,
             max_image_bytes=max_image_bytes,
             conflict_threshold=self.vision.conflict_threshold,
             notice=self.noticed.extend,
+            clock=lambda: now,
         )
 
     async def dispose(self, *batch: CaseDisposed) -> list[None]:

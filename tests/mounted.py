@@ -42,7 +42,8 @@ class Mounted:
     def __post_init__(self) -> None:
         """Mount all."""
         blobs, vision, ledger = self.here.blobs, self.here.vision, self.here.ledger
-        ports: dict[str, Any] = {"blobs": blobs, "vision": vision, "gallery": self.here.gallery, "references": ledger}
+        ports: dict[str, Any] = {"blobs": blobs, "vision": vision, "gallery": self.here.gallery}
+        ports |= {"references": ledger, "standing": ledger}
         pipelines: list[Pipeline] = [
             appeals.mount(self.bus, self.settings, blobs=blobs, vision=vision, appeals=ledger),
             detection.mount(self.bus, self.settings, blobs=blobs, vision=vision),

@@ -1,7 +1,7 @@
 """The bus: the only room that knows how Kafka is laid out. This file is the table of topics.
 
 Partition counts, retention and readers stand here and nowhere else; `rfr topics plan` compares it with a cluster.
-Only IDENTIFICATIONS and OUTCOMES are for subscribers outside, who answer on ACKNOWLEDGEMENTS.
+Only IDENTIFICATIONS, OUTCOMES and STANDING are for subscribers outside, who answer on ACKNOWLEDGEMENTS.
 """
 
 from typing import Final
@@ -21,6 +21,7 @@ from rfr_stream.events import (
     ReferenceErased,
     ReferenceSubmitted,
     ReviewDecided,
+    SearchEnded,
     SubjectChosen,
     SubjectUnclear,
     SubmissionClosed,
@@ -40,6 +41,7 @@ __all__ = [
     "FAULT",
     "IDENTIFICATIONS",
     "OUTCOMES",
+    "STANDING",
     "SUBMISSIONS",
     "TEMPLATES",
     "Record",
@@ -106,6 +108,14 @@ OUTCOMES: Final = Topic(
     retention_days=30,
     groups=("rfr-note",),
 )
+STANDING: Final = Topic(
+    "standing",
+    (SearchEnded,),
+    key="submission_id",
+    purpose="who is no longer sought by later enrolments",
+    partitions=6,
+    retention_days=30,
+)
 ACKNOWLEDGEMENTS: Final = Topic(
     "acknowledgements",
     (LeadAcknowledged,),
@@ -140,6 +150,7 @@ ALL: Final = (
     DECISIONS,
     IDENTIFICATIONS,
     OUTCOMES,
+    STANDING,
     ACKNOWLEDGEMENTS,
     ENROLMENTS,
     DISPOSALS,

@@ -19,6 +19,7 @@ from topics import (
     FACES,
     IDENTIFICATIONS,
     OUTCOMES,
+    STANDING,
     SUBMISSIONS,
     TEMPLATES,
     Topic,
@@ -189,8 +190,12 @@ REVIEW: Final = Principal(
     "rfr-review",
     "counts what people have signed, and alone says what they confirmed",
     works_on=(CANDIDATES, OUTCOMES, DECISIONS, ACKNOWLEDGEMENTS),
-    writes=(IDENTIFICATIONS, OUTCOMES, SUBMISSIONS),  # a submission goes on once a person has chosen its subject
-    looks_back=(IDENTIFICATIONS.name, OUTCOMES.name, SUBMISSIONS.name, DECISIONS.dead("rfr-review")),
+    # A submission goes on once a person has chosen its subject; a standing probe, once new references have met it.
+    writes=(IDENTIFICATIONS, OUTCOMES, STANDING, SUBMISSIONS, TEMPLATES),
+    looks_back=(
+        *(topic.name for topic in (IDENTIFICATIONS, OUTCOMES, STANDING, SUBMISSIONS, TEMPLATES)),
+        DECISIONS.dead("rfr-review"),
+    ),
 )
 CONSOLE: Final = Principal(
     "rfr-console",
@@ -201,7 +206,7 @@ CONSOLE: Final = Principal(
 CASE_SYSTEM: Final = Principal(
     "rfr-case-system",
     "a subscriber: the case system",
-    subscribes=(IDENTIFICATIONS, OUTCOMES),
+    subscribes=(IDENTIFICATIONS, OUTCOMES, STANDING),
     writes=(ACKNOWLEDGEMENTS,),
 )
 

@@ -32,7 +32,8 @@ BEGIN
             -- The review stage writes what people have decided, and what the world is owed for it.
             ('rfr_review', 'SELECT, INSERT, UPDATE, DELETE', ARRAY[
                 'cases', 'decisions', 'inbox', 'outbox', 'reviewers', 'held_references', 'erased_references',
-                'leads', 'seeds', 'acknowledgements', 'subscribers', 'disposals', 'conflicts'
+                'leads', 'seeds', 'acknowledgements', 'subscribers', 'disposals', 'conflicts', 'standing_probes',
+                'standing_meetings'
             ]),
             -- The console shows cases; what people decide reaches the ledger by Kafka alone.
             ('rfr_console', 'SELECT', ARRAY[
@@ -59,6 +60,9 @@ BEGIN
             ('rfr_stage', 'SELECT, INSERT, UPDATE, DELETE', ARRAY[
                 'held_references', 'erased_references', 'disposals', 'conflicts'
             ]),
+            -- Who stands and who met whom, they put on record; what comes of it is not theirs to say.
+            ('rfr_stage', 'SELECT, INSERT', ARRAY['standing_probes']),
+            ('rfr_stage', 'SELECT, INSERT, DELETE', ARRAY['standing_meetings']),
             -- Whoever opens the ledger asks first whether its tables are of this release.
             ('rfr_review', 'SELECT', ARRAY['alembic_version']),
             ('rfr_console', 'SELECT', ARRAY['alembic_version']),

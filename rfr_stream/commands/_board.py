@@ -23,6 +23,7 @@ from rfr_stream.events import (
     ReferenceErased,
     ReferenceSubmitted,
     ReviewDecided,
+    SearchEnded,
     SubjectChosen,
     SubjectUnclear,
     SubmissionClosed,
@@ -41,6 +42,7 @@ STEPS: Final[dict[type[Event], str]] = {
     WithdrawalOrdered: "withdrawal",
     ReviewDecided: "decision",
     SubmissionClosed: "outcome",
+    SearchEnded: "over",
 }
 SPANS: Final = (
     ("detection", "submitted", "face"),
@@ -170,6 +172,8 @@ def _note(line: Line, event: Event) -> str:
         case SubmissionClosed():
             line.outcome = event.outcome
             return event.outcome
+        case SearchEnded():
+            return "the standing search has lapsed" if event.lapsed else "somebody ended the standing search"
     return ""
 
 

@@ -1,6 +1,7 @@
 """The life of one submission: what was asked, what the machine found, and how it ended."""
 
 import hashlib
+from collections.abc import Iterable
 from typing import Annotated, Any, Final, Self
 from uuid import UUID
 
@@ -61,6 +62,18 @@ class Found(Value):
     when: Instant
 
 
+class Renewal(Value):
+    """Why a question is asked again: somebody is still sought, and these references came later than its own search."""
+
+    of: Annotated[UUID, Field(description="the submission that stands")]
+    references: Annotated[tuple[UUID, ...], Field(min_length=1, max_length=256)]
+
+    @property
+    def submission_id(self) -> UUID:
+        """Of the submission that asks again: the same references again are the same question."""
+        return derive_id("renewal", self.of, *sorted(self.references))
+
+
 class Submission(Value):
     """What was asked, by whom, of what, and on which ground; every later event of the chain carries it whole."""
 
@@ -86,6 +99,7 @@ class Submission(Value):
     age_at_capture: Annotated[int | None, Field(ge=0, le=130, description="years, as far as anybody knows")] = None
     found: Annotated[Found | None, Field(description="of somebody deceased")] = None
     variants: Variants = ()
+    renewal: Annotated[Renewal | None, Field(description="of what a standing search asks again")] = None
 
     @staticmethod
     def derive(
@@ -128,7 +142,9 @@ class Submission(Value):
             galleries=submission.galleries,
             variants=submission.variants,
         )
-        if submission.submission_id != derived:
+        renewal = submission.renewal
+        own = (renewal.of, renewal.submission_id) if renewal else (derived, derived)
+        if (derived, submission.submission_id) != own:
             msg = "submission_id: not the id that this request derives; a foreign id could end in another case"
             raise ValueError(msg)
         if any(
@@ -138,6 +154,11 @@ class Submission(Value):
             msg = "variants: the original again; it would count twice"
             raise ValueError(msg)
         return submission
+
+    def renewed(self, references: Iterable[UUID]) -> "Submission":
+        """Return the same question once more, about these references alone."""
+        renewal = Renewal(of=self.submission_id, references=tuple(sorted(references)))
+        return self.model_copy(update={"submission_id": renewal.submission_id, "renewal": renewal})
 
 
 class Candidate(Value):
@@ -186,6 +207,13 @@ class ImageSubmitted(SubmissionEvent):
 
     ce_type = "rfr.image-submitted.v1"
     choice: SubjectChoice | None = None
+
+    @model_validator(mode="after")
+    def _is_asked_by_somebody(self) -> Self:
+        if self.submission.renewal:
+            msg = "submission.renewal: the ledger alone asks again; through a door, it could end in that case"
+            raise ValueError(msg)
+        return self
 
     @property
     def event_id(self) -> UUID:
@@ -287,6 +315,24 @@ class SubmissionClosed(Event):
     @property
     def event_id(self) -> UUID:
         return derive_id(self.ce_type, self.submission_id, self.outcome)
+
+    @property
+    def key(self) -> str:
+        return str(self.submission_id)
+
+
+class SearchEnded(Event):
+    """Somebody who was sought by every later enrolment no longer is; says nothing about any person."""
+
+    ce_type = "rfr.search-ended.v1"
+
+    submission_id: UUID
+    case_ref: Ref
+    lapsed: Annotated[bool, Field(description="its review date came and nobody kept it; else somebody ended it")]
+
+    @property
+    def event_id(self) -> UUID:
+        return derive_event_id(self.ce_type, self.submission_id)
 
     @property
     def key(self) -> str:

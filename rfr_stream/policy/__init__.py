@@ -16,7 +16,7 @@ from rfr_stream.policy.deciding import (
 )
 from rfr_stream.policy.holding import EFFECTS, ENROLS, Effect, door_of, ineligibility, require_enrollable
 from rfr_stream.policy.people import CONFLICTS, Role, require_compatible
-from rfr_stream.policy.searching import RULES, Rule, regime_of, searchable, seeds_due, urgency
+from rfr_stream.policy.searching import RULES, Rule, regime_of, searchable, seeds_due, stands, urgency
 from rfr_stream.policy.stating import MIN_NECESSITY_CHARS, RECENT_STATEMENTS, Stated, is_boilerplate, stated
 
 __all__ = [
@@ -46,6 +46,7 @@ __all__ = [
     "searchable",
     "seeds_due",
     "standing",
+    "stands",
     "stated",
     "urgency",
     "verdict",

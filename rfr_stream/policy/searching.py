@@ -88,6 +88,18 @@ def searchable(submission: Submission) -> tuple[GalleryName, ...]:
     return tuple(sorted(submission.galleries or rule.galleries))
 
 
+_STANDS: Final = frozenset({Purpose.MISSING, Purpose.DECEASED})
+
+
+def stands(submission: Submission) -> bool:
+    """Whether whoever is sought is searched for again by every later enrolment, until an end.
+
+    Only people who are missing, or dead and unidentified. Nobody keeps watch for a suspect here: that would be another
+    kind of surveillance, and another decision.
+    """
+    return submission.purpose in _STANDS and submission.renewal is None
+
+
 def regime_of(purpose: Purpose, said: Regime | None) -> Regime:
     """Return the law that a search for this purpose is made under: the only one that there is, or the one said.
 

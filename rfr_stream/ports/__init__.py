@@ -49,6 +49,7 @@ from rfr_stream.ports.machines import (
     Templates,
     Vision,
 )
+from rfr_stream.ports.standing import Ending, Meeting, Renewals, Standing, StandingProbe
 
 __all__ = [
     "Aligner",
@@ -66,12 +67,14 @@ __all__ = [
     "Detector",
     "Duty",
     "Embedder",
+    "Ending",
     "Fingerprint",
     "Fingerprinter",
     "Gallery",
     "Hit",
     "Ledger",
     "Likeness",
+    "Meeting",
     "NewBlob",
     "OnDisk",
     "Outbox",
@@ -79,10 +82,13 @@ __all__ = [
     "Picture",
     "Reference",
     "References",
+    "Renewals",
     "Reviewer",
     "Reviewers",
     "Seed",
     "Seeds",
+    "Standing",
+    "StandingProbe",
     "Step",
     "Subscribers",
     "Templates",

@@ -17,11 +17,14 @@ from rfr_stream.stages.embedding import TEMPLATE_MEDIA_TYPE, embed
 from rfr_stream.stages.enrolment import as_held, dispose, enrol
 from rfr_stream.stages.reviewing import acknowledge, decide, expire, hold, lapsed_among, note
 from rfr_stream.stages.searching import SearchRules, search
+from rfr_stream.stages.standing import Lookout, StandingRules
 
 __all__ = [
     "TEMPLATE_MEDIA_TYPE",
+    "Lookout",
     "ProbeRules",
     "SearchRules",
+    "StandingRules",
     "acknowledge",
     "as_held",
     "closed_by",

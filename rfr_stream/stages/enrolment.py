@@ -1,9 +1,10 @@
 """The gallery's own way in and out."""
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from typing import Final
 from uuid import UUID
@@ -29,6 +30,7 @@ from rfr_stream.ports import (
 )
 from rfr_stream.stages._batch import Settled, in_batch, one_by_one, paired
 from rfr_stream.stages._faces import Opening, Subject, bring_upright, find_faces, is_blank, wanted_face
+from rfr_stream.stages.standing import Lookout, StandingRules
 
 _LIKE: Final = 64
 """How many of the nearest are looked at for each reference: more images than one person should have."""
@@ -44,21 +46,26 @@ async def enrol(
     embedder: Embedder,
     gallery: Gallery,
     references: References,
+    lookout: Lookout,
+    standing: StandingRules,
     min_score: float,
     max_image_bytes: int,
     conflict_threshold: float,
     notice: Callable[[Sequence[Conflict]], None],
+    clock: Callable[[], datetime],
 ) -> list[Settled | None]:
     """Bring references into the gallery with their hold records, and erase them for good.
 
     One face under two persons is reported, and given to `notice` the first time; it stops nobody, and nothing is
-    merged: which of the two records is wrong is for people to find out.
+    merged: which of the two records is wrong is for people to find out. Whoever comes in is compared with the probes
+    that stand, once every search can find them.
 
     Erasures of a batch come last: what was erased stays erased, so that order between the two cannot matter. Order
     between batches does: they must not run at the same time.
     """
     submitted = [event for event in batch if isinstance(event, ReferenceSubmitted)]
-    register = _Register(embedder, gallery, references, blobs, conflict_threshold, notice)
+    look_out = partial(lookout.meet, rules=standing)
+    register = _Register(embedder, gallery, references, blobs, conflict_threshold, notice, look_out, clock)
     permitted = await register.admit(submitted)
     pictures = await Opening(blobs, codec, max_image_bytes).pictures(one_by_one(_image, permitted))
     faces = await in_batch(partial(find_faces, detector, min_score), pictures)
@@ -99,6 +106,8 @@ class _Register:
     blobs: BlobStore
     conflict_threshold: float
     notice: Callable[[Sequence[Conflict]], None]
+    meet: Callable[..., Awaitable[None]]
+    clock: Callable[[], datetime]
 
     async def admit(self, events: Sequence[ReferenceSubmitted]) -> list[ReferenceSubmitted | Settled]:
         """Return what may be enrolled.
@@ -132,6 +141,7 @@ class _Register:
         late = await self.references.erased([event.reference_id for event in events])
         if late:
             await self._remove(late, [event.image for event in events if event.reference_id in late])
+        await self._look_out(events, templates)
         return [None for _ in rows]
 
     async def _conflicts(self, events: Sequence[ReferenceSubmitted], templates: Templates) -> list[Conflict]:
@@ -154,6 +164,15 @@ class _Register:
             for hit in hits
             if (other := known.get(hit.reference_id)) and other.person_id != event.person_id
         ]
+
+    async def _look_out(self, events: Sequence[ReferenceSubmitted], templates: Templates) -> None:
+        """Compare what may be found now, by its newest hold record, with the probes that stand."""
+        held = await self.references.held([event.reference_id for event in events])
+        here = [held.get(event.reference_id) for event in events]
+        now = self.clock()  # a batch takes its time: it is here, not when it began, that others may still come
+        mine = [i for i, each in enumerate(here) if policy.ineligibility(each, now) is None]
+        found = [each for i in mine if (each := here[i])]
+        await self.meet(found, templates[mine], embedder=self.embedder.identity, now=now)
 
     async def erase(self, events: Sequence[ReferenceErased]) -> list[Rejected | None]:
         """Unsearchable first, then the images, then the records: a crash in between is finished by the redelivery."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Final, TypeAlias
 from uuid import UUID
@@ -10,13 +10,13 @@ from uuid import UUID
 import numpy as np
 
 from rfr_stream import policy
-from rfr_stream.errors import Malformed, NotPermitted, Rejected
+from rfr_stream.errors import NotPermitted, Rejected
 from rfr_stream.events import BlobRef, Candidate, CandidatesReady, FaceEmbedded, GalleryName, ModelIdentity
-from rfr_stream.ports import BlobStore, Gallery, Hit, Reference, References, Templates
+from rfr_stream.ports import BlobStore, Gallery, Hit, Reference, References, Standing, Templates
 from rfr_stream.stages._batch import Settled, in_batch, one_by_one, paired
 from rfr_stream.stages._fusion import RULE, Fused, fuse
+from rfr_stream.stages._template import read_template
 
-_NORM_TOLERANCE: Final = 1e-3
 _GROWTH: Final = 4
 """How many times more hits are fetched in each further round."""
 
@@ -31,6 +31,8 @@ class SearchRules:
     threshold: float
     list_length: int
     head_room: int
+    stand_for: timedelta = timedelta(days=90)
+    """How long somebody who is missing is searched for again by later enrolments."""
 
 
 async def search(
@@ -39,6 +41,7 @@ async def search(
     blobs: BlobStore,
     gallery: Gallery,
     references: References,
+    standing: Standing,
     embedder: ModelIdentity,
     rules: SearchRules,
     now: datetime,
@@ -49,7 +52,10 @@ async def search(
     parts = [_template_refs(*row) for row in zip(batch, permitted, strict=True)]
     files = iter(await _fetched(blobs, [ref for each in parts for ref in each.values()]))
     templates = [{number: next(files) for number in each} for each in parts]
-    probes = one_by_one(partial(_probe, embedder.dimension), paired(permitted, templates))
+    probes = one_by_one(partial(_probe, embedder.dimension), paired(paired(batch, permitted), templates))
+    readable = [row[0] for row in paired(batch, probes) if not isinstance(row, Settled)]
+    # They stand before they are searched with: whatever comes after this search has looked finds them standing.
+    await standing.stand([each for each in readable if policy.stands(each.submission)], now + rules.stand_for)
     found = await in_batch(searcher.search, probes)
     sizes = {name: await gallery.size(name, embedder=embedder) for name in _wanted(permitted)}
     return one_by_one(partial(_candidates_ready, rules, sizes, now), paired(paired(batch, permitted), found))
@@ -82,6 +88,8 @@ class _Probe:
     fused: Fused
     galleries: tuple[GalleryName, ...]
     made_of: dict[int, Templates] = field(default_factory=dict)
+    only: frozenset[UUID] | None = None
+    """The references that alone are asked about; None: all."""
 
     @property
     def alone(self) -> dict[int, "_Probe"]:
@@ -90,32 +98,18 @@ class _Probe:
         return {number: _Probe(Fused(template), self.galleries) for number, template in several.items()}
 
 
-def _probe(dimension: int, row: tuple[tuple[GalleryName, ...], dict[int, bytes | Rejected]]) -> _Probe:
-    galleries, files = row
-    made_of = {number: _template(dimension, file) for number, file in files.items()}
-    return _Probe(fuse(list(made_of.values())), galleries, made_of)
+def _probe(
+    dimension: int, row: tuple[tuple[FaceEmbedded, tuple[GalleryName, ...]], dict[int, bytes | Rejected]]
+) -> _Probe:
+    (event, galleries), files = row
+    made_of = {number: read_template(dimension, file) for number, file in files.items()}
+    renewal = event.submission.renewal
+    only = frozenset(renewal.references) if renewal else None
+    return _Probe(fuse(list(made_of.values())), galleries, made_of, only)
 
 
 def _wanted(permitted: Iterable[tuple[GalleryName, ...] | Settled]) -> list[GalleryName]:
     return sorted({name for names in permitted if isinstance(names, tuple) for name in names})
-
-
-def _template(dimension: int, data: bytes | Rejected) -> Templates:
-    """Read float32 [D] back, L2 norm 1."""
-    if isinstance(data, Rejected):
-        raise data
-    if len(data) != 4 * dimension:
-        msg = f"template: must be {dimension} float32 values"
-        raise Malformed(msg)
-    template = np.frombuffer(data, dtype="<f4")
-    if not (np.isfinite(template).all() and abs(_norm(template) - 1.0) < _NORM_TOLERANCE):
-        msg = "template: must be finite and of L2 norm 1"
-        raise Malformed(msg)
-    return template
-
-
-def _norm(template: Templates) -> float:
-    return float(np.linalg.norm(template.astype(np.float64)))  # the squares of large float32 overflow
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +167,7 @@ class _Searcher:
             known = await self.references.held(_ids(found))
             rows = list(zip(pending, found, alone, strict=True))
             for i, hits, by_itself in rows:
-                leads[i] = self._leads(hits, known, by_itself)
+                leads[i] = self._leads(hits, _asked_about(known, probes[i]), by_itself)
             pending = [
                 i
                 for i, hits, by_itself in rows
@@ -234,6 +228,11 @@ class _Searcher:
         full = len(leads) >= self.rules.list_length
         beaten_by = leads[-1].similarity if full else -1.0
         return any(len(rows) >= limit and rows[-1].similarity > beaten_by for rows in hits.values())
+
+
+def _asked_about(known: dict[UUID, Reference], probe: _Probe) -> dict[UUID, Reference]:
+    """Return what counts for this probe: of what a standing search asks again, only what came since."""
+    return known if probe.only is None else {id_: held for id_, held in known.items() if id_ in probe.only}
 
 
 def _ids(found: Iterable[_Hits]) -> list[UUID]:

@@ -22,7 +22,7 @@ from rfr_stream.adapters.reception import SqlReception
 from rfr_stream.desk import Alert, AlertKind, Operation
 from rfr_stream.errors import NotPermitted
 from rfr_stream.policy import Role, stated
-from rfr_stream.ports import CaseState
+from rfr_stream.ports import CaseState, Ending, Meeting
 from rfr_stream.reception import Client, Door
 
 GRANTS: Final = Path(__file__).parents[2] / "deploy" / "postgresql" / "grants.sql"
@@ -188,6 +188,25 @@ async def test_a_stage_knows_references_and_no_case(granted: Granted) -> None:
             await ledger.case(uuid4())
     for table in ("cases", "decisions", "inbox", "outbox", "reviewers"):
         assert await granted.may("rfr_stage", table) == set()
+
+
+async def test_a_stage_says_who_stands_and_who_met_whom_and_not_what_comes_of_it(granted: Granted) -> None:
+    probe, now = builders.face_embedded(), builders.NOW
+    about = probe.submission.submission_id
+    async with SqlLedger(granted.user("rfr_stage")) as ledger:
+        await ledger.stand([probe], builders.LATER)
+        assert await ledger.standing(probe.template.embedder, now) == {about}
+        await ledger.meet([Meeting(about, uuid4(), "person-1", 0.9)], now)
+        for refused in (
+            ledger.keep(about, builders.LATER, now),
+            ledger.end(about, Ending(now, "search", "found")),
+            ledger.renew(people_n=1, now=now),
+        ):
+            with pytest.raises(ProgrammingError, match=REFUSED):
+                await refused
+    async with SqlLedger(granted.user("rfr_review")) as ledger:
+        await ledger.renew(people_n=1, now=now)
+        await ledger.end(about, Ending(now, "unit-1", "found"))
 
 
 async def test_a_table_that_comes_later_gets_its_rights_when_the_file_is_applied_again(granted: Granted) -> None:

@@ -30,7 +30,7 @@ from rfr_stream.ports import Case, CaseState, Change, Outgoing
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 LATER_FIELDS: Final = {
     *("harm", "masks", "passkey", "features", "examination", "reason"),
-    *("regime", "provenance", "age_at_capture", "found"),
+    *("regime", "provenance", "age_at_capture", "found", "renewal"),
 }
 """What the events of the first version did not have, beside a decision's version."""
 

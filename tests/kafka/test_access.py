@@ -66,6 +66,7 @@ HAND_MADE: Final[dict[Topic, Event]] = {
     topics.DECISIONS: builders.decision(),
     topics.IDENTIFICATIONS: builders.identification_confirmed(),
     topics.OUTCOMES: builders.closed(),
+    topics.STANDING: builders.search_ended(),
     topics.ACKNOWLEDGEMENTS: builders.acknowledged(builders.identification_confirmed()),
     topics.ENROLMENTS: builders.reference_submitted(),
 }
@@ -177,7 +178,7 @@ def mounted(cluster: Guarded, here: House, folder: Path) -> list[tuple[Bus, Sequ
     gathers, detects, embeds, searches, enrols, reviews = (cluster.bus(stage.name, stage.rights) for stage in STAGES)
     settings = Settings(data_dir=folder)
     ports: dict[str, Any] = {"blobs": here.blobs, "vision": here.vision}
-    more = {**ports, "gallery": here.gallery, "references": here.ledger}
+    more = {**ports, "gallery": here.gallery, "references": here.ledger, "standing": here.ledger}
     return [
         (gathers, [appeals.mount(gathers, settings, **ports, appeals=here.ledger)]),
         (detects, [detection.mount(detects, settings, **ports)]),

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
@@ -78,6 +79,7 @@ class Here:
             blobs=self.blobs,
             gallery=self.gallery,
             references=self.ledger,
+            standing=self.ledger,
             embedder=FakeEmbedder.identity,
             rules=replace(SEARCH, list_length=20),
             now=datetime.now(UTC),
@@ -97,7 +99,8 @@ async def at_work(servers: str, folder: Path) -> AsyncIterator[Here]:
         gallery = await stack.enter_async_context(EdgeGallery(settings.gallery_dir, embedder=FakeEmbedder.identity))
         bus = await stack.enter_async_context(Bus.from_settings(settings, client_id="test"))
         vision = FakeVision(embedder=SlowEmbedder())
-        pipelines = enrolment.mount(bus, settings, blobs=blobs, vision=vision, gallery=gallery, references=ledger)
+        mount = partial(enrolment.mount, bus, settings, blobs=blobs, vision=vision, gallery=gallery)
+        pipelines = mount(references=ledger, standing=ledger)
         await bus.broker.start()
         stack.push_async_callback(bus.broker.stop)
         running = [asyncio.create_task(pipeline.run()) for pipeline in pipelines]

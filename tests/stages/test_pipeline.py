@@ -10,10 +10,11 @@ import builders
 import pytest
 from house import House, picture
 from known_answers import sown
-from mounted import Mounted, lawful, said
+from mounted import Mounted, lawful, running, said
 
 import topics
-from rfr_stream.adapters.memory.vision import PlantedFace
+from consumers.review import Renewal
+from rfr_stream.adapters.memory.vision import FakeEmbedder, PlantedFace
 from rfr_stream.events import (
     CandidatesReady,
     Crop,
@@ -26,6 +27,7 @@ from rfr_stream.events import (
     Recipe,
     RecipeVariant,
     Skip,
+    Source,
     SubjectUnclear,
     SubmissionClosed,
     Support,
@@ -290,3 +292,24 @@ async def test_a_demonstration_runs_through_to_a_lead_that_says_that_it_is_one(t
         await mounted.decide(*(builders.decision(found, by=name) for name in ("reviewer-a", "reviewer-b")))
         (lead,) = await mounted.told(topics.IDENTIFICATIONS, 1)
     assert lead.demo
+
+
+# --- somebody who is still sought -------------------------------------------------------------------------------------
+async def test_somebody_missing_is_found_by_a_later_enrolment_and_two_people_confirm_it(tmp_path: Path) -> None:
+    house = Mounted.at(tmp_path, standing={"gather_s": 0, "look_every_s": 0.01})
+    for name in ("reviewer-a", "reviewer-b"):
+        await house.here.ledger.register(builders.reviewer(name, competent_until=datetime.now(UTC) + SOON))
+    asked = await house.here.submitted(ANNA, purpose=Purpose.MISSING, source=Source.MISSING_PERSON)
+    (renewal,) = (task for task in house.tasks if isinstance(task, Renewal))
+    async with house.reviewing(), running(renewal.run()):
+        await house.hears(asked)
+        assert await state(house.here, asked) is CaseState.CLOSED
+        await house.hears(await house.here.referenced(ANNA, hold=lawful()))
+        (again,) = await house.told(topics.TEMPLATES, 1)
+        (found,) = said(await house.hears(again), topics.CANDIDATES, CandidatesReady)
+        assert [candidate.person_id for candidate in found.candidates] == ["person-1"]
+        await house.decide(*(builders.decision(found, by=name) for name in ("reviewer-a", "reviewer-b")))
+        (lead,) = await house.told(topics.IDENTIFICATIONS, 1)
+    assert isinstance(lead, IdentificationConfirmed)
+    assert (lead.submission_id, lead.case_ref) == (found.submission.submission_id, asked.submission.case_ref)
+    assert await house.here.ledger.standing(FakeEmbedder.identity, datetime.now(UTC)) == set()

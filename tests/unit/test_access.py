@@ -59,6 +59,7 @@ def test_a_subscriber_reads_what_is_for_subscribers_in_groups_of_its_own_name_an
     assert {str(right) for right in access.CASE_SYSTEM.rights} == {
         "read topic rfr-identifications-v1",
         "read topic rfr-outcomes-v1",
+        "read topic rfr-standing-v1",
         "read as any group whose name begins with rfr-case-system",
         "write topic rfr-acknowledgements-v1",
     }

@@ -80,6 +80,7 @@ EVENTS: dict[str, Event] = {
         builders.acknowledged(builders.identification_confirmed()),
         builders.closed(),
         builders.appeal_image_received(),
+        builders.search_ended(),
         builders.reference_submitted(),
         builders.reference_erased(),
         builders.case_disposed(),

@@ -30,6 +30,7 @@ EVENTS: Sequence[Callable[..., Event]] = (
     builders.identification_confirmed,
     builders.identification_withdrawn,
     builders.closed,
+    builders.search_ended,
     builders.reference_submitted,
     builders.reference_erased,
 )

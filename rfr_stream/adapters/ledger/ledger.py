@@ -27,7 +27,8 @@ from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_ra
 from rfr_stream.adapters import _sowing as sowing
 from rfr_stream.adapters._fold import Folded, fold
 from rfr_stream.adapters._grouping import Founders, copies
-from rfr_stream.adapters.ledger import appeals, records, told
+from rfr_stream.adapters._standing import LAPSED, History, ended, weigh
+from rfr_stream.adapters.ledger import appeals, records, standing, told
 from rfr_stream.adapters.ledger.database import Database
 from rfr_stream.adapters.ledger.lookup import among, by_key
 from rfr_stream.adapters.ledger.tables import (
@@ -42,13 +43,37 @@ from rfr_stream.adapters.ledger.tables import (
     outbox,
     reviewers,
     seeds,
+    standing_meetings,
+    standing_probes,
     subscribers,
 )
 from rfr_stream.adapters.ledger.tables import conflicts as conflict_table
 from rfr_stream.errors import NotPermitted, Rejected, Unavailable
-from rfr_stream.events import CaseDisposed, GalleryName, LeadAcknowledged, Source, derive_id
+from rfr_stream.events import (
+    CaseDisposed,
+    FaceEmbedded,
+    GalleryName,
+    LeadAcknowledged,
+    ModelIdentity,
+    Source,
+    derive_id,
+)
 from rfr_stream.policy import seeds_due
-from rfr_stream.ports import Case, CaseState, Change, Conflict, Contribution, Outgoing, Reference, Reviewer, Seed, Turn
+from rfr_stream.ports import (
+    Case,
+    CaseState,
+    Change,
+    Conflict,
+    Contribution,
+    Ending,
+    Meeting,
+    Outgoing,
+    Reference,
+    Reviewer,
+    Seed,
+    StandingProbe,
+    Turn,
+)
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -58,6 +83,12 @@ _WRITTEN_ONCE: Final = ("candidates", "urgency", "source", "purpose", "submitted
 
 _SOWING: Final = UUID("8a9e4f3a-1f57-5c1e-b1f4-9a1c5be0a001")
 """The name of the lock under which seeds are counted and promised."""
+
+_RENEWALS: Final = UUID("5d0a8c1e-7b64-5f0e-9a35-2f6c1c7e9b10")
+"""The name of the lock under which standing searches are renewed and ended."""
+
+_ROUND: Final = 100
+"""Standing probes that are looked at in one transaction."""
 
 _RELAY: Final = UUID("3c6f0b57-9a0e-5d7b-8f0c-5b1f2d3e4a77")
 """The name of the turn to carry what the outbox owes."""
@@ -189,6 +220,7 @@ class SqlLedger:
             connection.execute(delete(held_references).where(gone))
             for column in (conflict_table.c.reference_id, conflict_table.c.other_id):
                 connection.execute(delete(conflict_table).where(among(column, ids, connection.dialect)))
+            standing.forget(connection, ids)
 
         await self.database.write(forget)
 
@@ -312,6 +344,72 @@ class SqlLedger:
 
         return await self.database.write(promise)
 
+    # --- who is still sought ----------------------------------------------------------------------------------------
+    @_patiently
+    async def stand(self, probes: Sequence[FaceEmbedded], until: datetime) -> None:
+        rows = [standing.probe_row(probe, until) for probe in probes]
+        await self.database.write(lambda connection: _add(connection, standing_probes, rows))
+
+    @_patiently
+    async def standing(self, embedder: ModelIdentity, now: datetime) -> set[UUID]:
+        return await self.database.read(lambda connection: standing.standing(connection, embedder, now))
+
+    @_patiently
+    async def probes(self, ids: Collection[UUID]) -> dict[UUID, FaceEmbedded]:
+        found = await self.database.read(lambda connection: standing.probes_of(connection, ids))
+        return {probe.submission.submission_id: probe for probe in found}
+
+    @_patiently
+    async def meet(self, meetings: Sequence[Meeting], due_at: datetime) -> None:
+        rows = [standing.meeting_row(meeting, due_at) for meeting in meetings]
+        await self.database.write(lambda connection: _add(connection, standing_meetings, rows))
+
+    @_patiently
+    async def renew(self, *, people_n: int, now: datetime) -> int:
+        if not await self.database.read(lambda connection: standing.due(connection, now, 1)):
+            return 0
+
+        def promise(connection: Connection) -> int:
+            self.database.lock(connection, [_RENEWALS])
+            return _renew(connection, people_n, now)
+
+        return await self.database.write(promise)
+
+    @_patiently
+    async def stood(self) -> list[StandingProbe]:
+        wanted = select(standing_probes).order_by(standing_probes.c.until, standing_probes.c.submission_id)
+
+        def every(connection: Connection) -> list[StandingProbe]:
+            return [standing.to_probe(row) for row in connection.execute(wanted).mappings()]
+
+        return await self.database.read(every)
+
+    @_patiently
+    async def keep(self, submission_id: UUID, until: datetime, now: datetime) -> None:
+        await self.database.write(lambda connection: standing.keep(connection, submission_id, until, now))
+
+    @_patiently
+    async def end(self, submission_id: UUID, ending: Ending) -> None:
+        await self.database.write(lambda connection: self._end(connection, submission_id, ending))
+
+    @_patiently
+    async def lapse(self, now: datetime) -> int:
+        if not await self.database.read(lambda connection: standing.overdue(connection, now)):
+            return 0
+
+        def end_each(connection: Connection) -> int:
+            lapsed = standing.overdue(connection, now)
+            for submission_id in lapsed:
+                self._end(connection, submission_id, Ending(now, LAPSED, "nobody kept the search"))
+            return len(lapsed)
+
+        return await self.database.write(end_each)
+
+    def _end(self, connection: Connection, submission_id: UUID, ending: Ending) -> None:
+        self.database.lock(connection, [_RENEWALS])
+        closed = Outgoing(ended(standing.end(connection, submission_id, ending), ending))
+        _add(connection, outbox, [records.outgoing_row(submission_id, closed)])
+
     # --- who was told -----------------------------------------------------------------------------------------------
     @_patiently
     async def subscribe(self, subscriber: str, since: datetime) -> None:
@@ -412,6 +510,7 @@ def _store(connection: Connection, folded: Folded, before: Mapping[UUID, Case]) 
     _add(connection, outbox, [records.outgoing_row(*promised) for promised in folded.outgoing])
     _add(connection, leads, list(told.given_out(folded)))
     told.take_back(connection, folded)
+    standing.settle(connection, folded.cases.values())
     if folded.applied:
         arrived = [{"event_id": event, "submission_id": about} for event, about in folded.applied.items()]
         connection.execute(insert(inbox), arrived)
@@ -435,6 +534,25 @@ def _due(connection: Connection, share: float) -> list[UUID]:
         real_n=came - sum(state in sowing.CAME for state in sown),
         share=share,
     )
+
+
+def _renew(connection: Connection, people_n: int, now: datetime) -> int:
+    probes = {probe.submission.submission_id: probe for probe in standing.due(connection, now, _ROUND)}
+    waiting, renewals = standing.met(connection, probes)
+    known = _load(connection, {*probes, *(id_ for ids in renewals.values() for id_ in ids)})
+    met = {each.reference_id for meetings in waiting.values() for each in meetings}
+    rows = connection.execute(by_key(held_references, met, connection.dialect)).mappings()
+    held = {row["reference_id"]: records.to_reference(dict(row)) for row in rows}
+    renewed = 0
+    for id_, probe in probes.items():
+        history = History(known.get(id_), [known.get(renewal) for renewal in renewals.get(id_, ())])
+        come = weigh(probe, waiting[id_], history, held, people_n=people_n, now=now)
+        standing.note(connection, id_, come, now)
+        if come.renewal:
+            again = come.renewal.submission.submission_id
+            _add(connection, outbox, [records.outgoing_row(again, Outgoing(come.renewal))])
+            renewed += 1
+    return renewed
 
 
 def _sown_among(connection: Connection, ids: Collection[UUID]) -> set[UUID]:

@@ -176,6 +176,45 @@ seeds: Final = Table(
     Column("event", Text, nullable=False),
     Column("sown", Boolean, nullable=False, server_default=false()),
 )
+# --- who is still sought ---------------------------------------------------------------------------------------------
+standing_probes: Final = Table(
+    "standing_probes",
+    metadata,
+    Column("submission_id", Uuid, primary_key=True),
+    Column("embedder", String(512), nullable=False),
+    Column("until", Instant, nullable=False),
+    Column("resolved", Boolean, nullable=False, server_default=false()),
+    Column("probe", Text, nullable=False),
+    Column("ended_at", Instant),
+    Column("ended_by", String(128)),
+    Column("reason", Text),
+)
+Index(
+    "standing_probes_now",
+    standing_probes.c.embedder,
+    standing_probes.c.until,
+    standing_probes.c.resolved,
+    standing_probes.c.submission_id,
+    sqlite_where=standing_probes.c.ended_at.is_(None),
+    postgresql_where=standing_probes.c.ended_at.is_(None),
+)
+standing_meetings: Final = Table(
+    "standing_meetings",
+    metadata,
+    Column("submission_id", Uuid, primary_key=True),
+    Column("reference_id", Uuid, primary_key=True, index=True),
+    Column("person_id", String(128), nullable=False),
+    Column("similarity", Double, nullable=False),
+    Column("due_at", Instant, nullable=False),
+    Column("renewal", Uuid),
+)
+Index(
+    "standing_meetings_due",
+    standing_meetings.c.due_at,
+    standing_meetings.c.submission_id,
+    sqlite_where=standing_meetings.c.renewal.is_(None),
+    postgresql_where=standing_meetings.c.renewal.is_(None),
+)
 # --- who was told ---------------------------------------------------------------------------------------------------
 leads: Final = Table(
     "leads",

@@ -1,7 +1,7 @@
 """`Ledger` in memory: for tests, and for whoever tests against this house. Nothing survives the process."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Self
@@ -10,18 +10,34 @@ from uuid import UUID
 from rfr_stream.adapters import _sowing as sowing
 from rfr_stream.adapters._fold import fold
 from rfr_stream.adapters._grouping import grouped
+from rfr_stream.adapters._standing import AGAIN, LAPSED, History, Round, ended, original_of, weigh
 from rfr_stream.errors import NotPermitted, Rejected
 from rfr_stream.events import (
     CaseDisposed,
     Event,
+    FaceEmbedded,
     IdentificationConfirmed,
     IdentificationWithdrawn,
     LeadAcknowledged,
+    ModelIdentity,
     Source,
     derive_id,
 )
 from rfr_stream.policy import seeds_due
-from rfr_stream.ports import Case, CaseState, Change, Conflict, Contribution, Outgoing, Reference, Reviewer, Seed
+from rfr_stream.ports import (
+    Case,
+    CaseState,
+    Change,
+    Conflict,
+    Contribution,
+    Ending,
+    Meeting,
+    Outgoing,
+    Reference,
+    Reviewer,
+    Seed,
+    StandingProbe,
+)
 
 
 @dataclass
@@ -40,6 +56,15 @@ class MemoryTurn:
 
     async def holds(self) -> bool:
         return self.taken
+
+
+@dataclass
+class _Met:
+    """A meeting, when to look at it, and what came of it."""
+
+    meeting: Meeting
+    due_at: datetime
+    renewal: UUID | None = None
 
 
 class MemoryLedger:
@@ -64,6 +89,8 @@ class MemoryLedger:
         self._acknowledged: dict[tuple[UUID, str], LeadAcknowledged] = {}
         self._contributions: dict[UUID, Contribution] = {}
         self._groups: dict[UUID, UUID] = {}
+        self._stood: dict[UUID, StandingProbe] = {}
+        self._met: dict[tuple[UUID, UUID], _Met] = {}
 
     # References
     async def hold(self, references: Sequence[Reference]) -> None:
@@ -112,6 +139,7 @@ class MemoryLedger:
         self._conflicts = {pair: each for pair, each in self._conflicts.items() if not set(ids) & set(pair)}
         for id_ in ids:
             self._references.pop(id_, None)
+        self._forget(lambda met: met.meeting.reference_id in ids)
 
     # Reviewers
     async def register(self, reviewer: Reviewer) -> None:
@@ -137,6 +165,8 @@ class MemoryLedger:
         self._inbox.update(folded.applied)
         for _, outgoing in folded.outgoing:
             self._promised.setdefault(outgoing.event.event_id, outgoing)
+        for id_ in {original_of(case) for case in folded.cases.values()} & self._stood.keys():
+            self._stood[id_] = replace(self._stood[id_], resolved=self._is_resolved(id_))
         return folded.results
 
     async def case(self, submission_id: UUID) -> Case | None:
@@ -191,6 +221,83 @@ class MemoryLedger:
             self._promised.setdefault(outgoing.event.event_id, outgoing)
         self._sown.update(due)
         return len(due)
+
+    # Who is still sought
+    async def stand(self, probes: Sequence[FaceEmbedded], until: datetime) -> None:
+        for probe in probes:
+            self._stood.setdefault(probe.submission.submission_id, StandingProbe(probe, until))
+
+    async def standing(self, embedder: ModelIdentity, now: datetime) -> set[UUID]:
+        return {id_ for id_, each in self._standing(now).items() if each.probe.template.embedder == embedder}
+
+    async def probes(self, ids: Collection[UUID]) -> dict[UUID, FaceEmbedded]:
+        return {id_: self._stood[id_].probe for id_ in ids if id_ in self._stood}
+
+    async def meet(self, meetings: Sequence[Meeting], due_at: datetime) -> None:
+        for each in meetings:
+            self._met.setdefault((each.submission_id, each.reference_id), _Met(each, due_at))
+
+    async def renew(self, *, people_n: int, now: datetime) -> int:
+        waiting = [met for met in self._met.values() if met.renewal is None]
+        due = {met.meeting.submission_id for met in waiting if met.due_at <= now} & self._standing(now).keys()
+        return sum([await self._renew(id_, people_n, now) for id_ in sorted(due)])
+
+    async def stood(self) -> list[StandingProbe]:
+        return sorted(self._stood.values(), key=lambda each: (each.until, each.probe.submission.submission_id))
+
+    async def keep(self, submission_id: UUID, until: datetime, now: datetime) -> None:
+        if submission_id not in self._standing(now):
+            msg = "submission_id: no probe of this submission stands"
+            raise NotPermitted(msg)
+        self._stood[submission_id] = replace(self._stood[submission_id], until=until)
+
+    async def end(self, submission_id: UUID, ending: Ending) -> None:
+        stood = self._stood.get(submission_id)
+        if stood is None or stood.ending:
+            msg = "submission_id: no search of this submission that could be ended"
+            raise NotPermitted(msg)
+        self._stood[submission_id] = replace(stood, ending=ending)
+        self._forget(lambda met: met.meeting.submission_id == submission_id)
+        outgoing = Outgoing(ended(stood.probe, ending))
+        self._promised.setdefault(outgoing.event.event_id, outgoing)
+
+    async def lapse(self, now: datetime) -> int:
+        lapsed = [id_ for id_, each in self._stood.items() if each.until <= now and not each.ending]
+        for id_ in lapsed:
+            await self.end(id_, Ending(now, LAPSED, "nobody kept the search"))
+        return len(lapsed)
+
+    def _standing(self, now: datetime) -> dict[UUID, StandingProbe]:
+        stood = self._stood.items()
+        return {id_: each for id_, each in stood if not each.ending and not each.resolved and each.until > now}
+
+    async def _renew(self, id_: UUID, people_n: int, now: datetime) -> bool:
+        mine = [met for met in self._met.values() if met.meeting.submission_id == id_]
+        waiting = [met.meeting for met in mine if met.renewal is None]
+        history = History(self._cases.get(id_), [self._cases.get(each) for each in self._renewals_of(id_)])
+        held = await self.held([each.reference_id for each in waiting])
+        come = weigh(self._stood[id_].probe, waiting, history, held, people_n=people_n, now=now)
+        self._note(mine, come, now)
+        if come.renewal:
+            self._promised.setdefault(come.renewal.event_id, Outgoing(come.renewal))
+        return come.renewal is not None
+
+    def _note(self, mine: Sequence[_Met], come: Round, now: datetime) -> None:
+        for met in mine:
+            if met.renewal is None and met.meeting.reference_id in come.taken and come.renewal:
+                met.renewal = come.renewal.submission.submission_id
+            met.due_at = now + AGAIN
+        self._forget(lambda met: met in mine and met.meeting.reference_id in come.dropped)
+
+    def _forget(self, gone: Callable[[_Met], bool]) -> None:
+        self._met = {key: met for key, met in self._met.items() if met.renewal or not gone(met)}
+
+    def _renewals_of(self, id_: UUID) -> set[UUID]:
+        return {met.renewal for met in self._met.values() if met.renewal and met.meeting.submission_id == id_}
+
+    def _is_resolved(self, id_: UUID) -> bool:
+        found = [self._cases[each] for each in (id_, *self._renewals_of(id_)) if each in self._cases]
+        return any(case.seeded or case.state is CaseState.CONFIRMED for case in found)
 
     # Who was told
     async def subscribe(self, subscriber: str, since: datetime) -> None:

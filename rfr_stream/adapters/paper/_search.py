@@ -12,12 +12,15 @@ from rfr_stream.disclosure import Analysed, Search, Shown, Told
 from rfr_stream.events import (
     CandidatesReady,
     Examination,
+    FaceEmbedded,
     Finding,
     IdentificationConfirmed,
     IdentificationWithdrawn,
     ImageSubmitted,
     ModelIdentity,
+    Renewal,
     ReviewDecided,
+    SearchEnded,
     SubjectFace,
     Submission,
     SubmissionClosed,
@@ -25,7 +28,9 @@ from rfr_stream.events import (
 )
 from rfr_stream.ports import Case
 
-_Said: TypeAlias = IdentificationConfirmed | IdentificationWithdrawn | ImageSubmitted | SubmissionClosed
+_Said: TypeAlias = (
+    IdentificationConfirmed | IdentificationWithdrawn | ImageSubmitted | FaceEmbedded | SearchEnded | SubmissionClosed
+)
 
 _NO_SUBMISSION = (
     "The submission itself is not on record: it ended before any list was made. The ledger keeps its id, its case and "
@@ -83,6 +88,18 @@ def _asked(asked: Submission) -> dict[str, object]:
         "Taken with": frame.tool if frame else None,
         "Image": f"{asked.image.media_type}, {asked.image.bytes:,} bytes",
         "SHA-256 of the image": Code(asked.image.sha256),
+        **_again(asked.renewal),
+    }
+
+
+def _again(renewal: Renewal | None) -> dict[str, object]:
+    """Return, of a standing search, what it asks again and about whom."""
+    if renewal is None:
+        return {}
+    return {
+        "Standing search": "asked again by the house, about references that came after its own search, and no others",
+        "Asks again": Code(renewal.of),
+        "References that came later": Code("\n".join(map(str, renewal.references))),
     }
 
 
@@ -326,6 +343,11 @@ def _event(event: _Said) -> tuple[str, dict[str, object]]:
             return "To the case", {"Lead withdrawn": event.person_id, "Reason": event.reason, "By": event.withdrawn_by}
         case ImageSubmitted():
             return "To the search", {"Handed in again": "the submission, with the face that somebody chose"}
+        case FaceEmbedded():
+            return "To the search", {"Asked again": "the standing search, about the references named above"}
+        case SearchEnded():
+            why = "its review date came, and nobody kept it" if event.lapsed else "somebody ended it"
+            return "To the submitter", {"Standing search": f"over: {why}"}
         case SubmissionClosed():
             return "To the submitter", {"Outcome": f"{say.plain(event.outcome)}: {event.detail}"}
 

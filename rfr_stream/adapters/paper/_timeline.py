@@ -6,7 +6,14 @@ from datetime import datetime
 from rfr_stream.adapters.paper._words import plain, stamp
 from rfr_stream.desk import SUPPORT
 from rfr_stream.disclosure import Search, Shown
-from rfr_stream.events import IdentificationConfirmed, IdentificationWithdrawn, ImageSubmitted, ReviewDecided
+from rfr_stream.events import (
+    FaceEmbedded,
+    IdentificationConfirmed,
+    IdentificationWithdrawn,
+    ImageSubmitted,
+    ReviewDecided,
+    SearchEnded,
+)
 from rfr_stream.ports import Case
 
 
@@ -61,6 +68,10 @@ def _of_others(search: Search) -> Iterator[tuple[datetime, str, str]]:
                 what = f"withdrew the lead to {told.event.person_id}"
             case ImageSubmitted():
                 what = "handed the submission in again, with the face that was chosen"
+            case FaceEmbedded():
+                what = "asked again: references that came later lie near the probe"
+            case SearchEnded():
+                what = "let the standing search lapse" if told.event.lapsed else "ended the standing search"
             case ReviewDecided():
                 what = f"refused a decision of {told.event.reviewer_id}"
             case _:
