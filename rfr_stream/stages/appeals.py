@@ -6,7 +6,7 @@ from functools import partial
 from rfr_stream.errors import BadImage, Rejected
 from rfr_stream.events import AppealImageReceived
 from rfr_stream.ports import Appeals, BlobStore, Codec, Contribution, Fingerprint, Fingerprinter, Picture
-from rfr_stream.stages._batch import Settled, in_batch
+from rfr_stream.stages._batch import Settled, in_batch, paired
 from rfr_stream.stages._faces import Opening
 
 
@@ -25,8 +25,8 @@ async def gather(
     """
     pictures = await Opening(blobs, codec, max_image_bytes).pictures([event.image for event in batch])
     fingerprints = await in_batch(partial(_fingerprints, fingerprinter), pictures)
-    rows = zip(batch, pictures, fingerprints, strict=True)
-    kept = [_contribution(*row) for row in rows]
+    looked = paired(pictures, fingerprints)
+    kept = [_contribution(event, each) for event, each in zip(batch, looked, strict=True)]
     await appeals.contribute([each for each in kept if isinstance(each, Contribution)])
     return [each if isinstance(each, Rejected) else None for each in kept]
 
@@ -35,9 +35,7 @@ async def _fingerprints(fingerprinter: Fingerprinter, pictures: Sequence[Picture
     return await fingerprinter.fingerprint([picture.pixels for picture in pictures])
 
 
-def _contribution(
-    event: AppealImageReceived, picture: Picture | Settled, fingerprint: Fingerprint | Settled
-) -> Contribution | Settled:
+def _contribution(event: AppealImageReceived, looked: tuple[Picture, Fingerprint] | Settled) -> Contribution | Settled:
     said = partial(
         Contribution,
         contribution_id=event.contribution_id,
@@ -47,11 +45,10 @@ def _contribution(
         received_at=event.occurred_at,
         demo=event.demo,
     )
-    if isinstance(picture, BadImage):
-        return said(flaw=str(picture))
-    if isinstance(picture, Settled):
-        return picture  # its blob is missing
-    if isinstance(fingerprint, Settled):
-        return fingerprint
+    if isinstance(looked, BadImage):
+        return said(flaw=str(looked))
+    if isinstance(looked, Settled):
+        return looked  # its blob is missing
+    picture, fingerprint = looked
     height, width = picture.pixels.shape[:2]
     return said(fingerprint=fingerprint, pixels=round(height * width * picture.scale**2))
