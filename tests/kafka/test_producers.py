@@ -1,5 +1,6 @@
 """The ways in on a real broker: every file arrives, whatever kills the process that hands it in."""
 
+import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -67,7 +68,8 @@ def data_dir(tmp_path: Path) -> Path:
 def hand_in_and_be_killed(data_dir: Path, case_ref: str, address: str) -> list[str]:
     """Return the ids that a process of its own had acknowledged when it was killed, in its second chunk."""
     command = [sys.executable, "-c", SUBMITTER, str(data_dir), case_ref, address]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=Path(__file__).parent, text=True) as process:
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}  # noqa: TID251 - passed on
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=Path(__file__).parent, text=True, env=env) as process:
         assert process.stdout is not None
         acknowledged = [process.stdout.readline().strip() for _ in range(CHUNK_FILES + 1)]
         process.kill()
