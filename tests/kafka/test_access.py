@@ -59,7 +59,7 @@ STAGES: Final[dict[Principal, Any]] = {
 HAND_MADE: Final[dict[Topic, Event]] = {
     topics.APPEALS: builders.appeal_image_received(),
     topics.SUBMISSIONS: builders.image_submitted(),
-    topics.DISPOSALS: builders.case_disposed(),
+    topics.DISPOSALS: builders.case_disposed("person-9"),
     topics.FACES: builders.face_detected(),
     topics.TEMPLATES: builders.face_embedded(),
     topics.CANDIDATES: builders.candidates_ready(),
