@@ -79,23 +79,27 @@ async def _judgement(
     found: CandidatesReady, reviewer: str, person_id: str | None, shown_at: datetime
 ) -> signing.Judgement:
     if person_id is None:
-        return signing.Judgement(reviewer_id=reviewer, support=Support.MODERATE_DIFFERENT)
+        examined = _examination(found, reviewer, shown_at)
+        return signing.Judgement(reviewer_id=reviewer, support=Support.MODERATE_DIFFERENT, examination=examined)
     seen = {Component.EYEBROWS: Finding.SIMILAR, Component.MOUTH: Finding.SIMILAR}
     features = tuple(Feature(component=each, finding=seen.get(each, Finding.NOT_VISIBLE)) for each in Component)
     # A scripted reviewer is held to it too; sleep goes by another clock, hence a little more.
     await asyncio.sleep(max(0.0, policy.MIN_COMPARED_S + 0.1 - _since(shown_at)))
-    examination = Examination(
-        analysed_at=shown_at,
-        shown_at=shown_at,
-        order_seed=order_seed(found, reviewer),
-        compared_s=_since(shown_at),
-    )
     return signing.Judgement(
         reviewer_id=reviewer,
         support=Support.MODERATE_SAME,
         person_id=person_id,
         features=features,
-        examination=examination,
+        examination=_examination(found, reviewer, shown_at),
+    )
+
+
+def _examination(found: CandidatesReady, reviewer: str, shown_at: datetime) -> Examination:
+    return Examination(
+        analysed_at=shown_at,
+        shown_at=shown_at,
+        order_seed=order_seed(found, reviewer),
+        compared_s=_since(shown_at),
     )
 
 

@@ -64,7 +64,7 @@ TWO_PEOPLE: Final = saved(beside(ASTRONAUT, ASTRONAUT.crop((120, 0, 330, 270)).r
 NOBODY: Final = saved(Image.fromarray(pictures.coffee()), "JPEG")
 PERSON: Final = "person-7"
 SUBMITTER: Final = "officer-12"
-OUTCOME_FIELDS: Final = {"submission_id", "outcome", "detail", "occurred_at", "demo"}
+OUTCOME_FIELDS: Final = {"submission_id", "outcome", "detail", "occurred_at", "demo", "case_ref", "caveat"}
 """All that a submitter is told."""
 
 
@@ -251,7 +251,9 @@ async def test_the_units_picture_of_nobody_ends_with_no_face(talk: Talk) -> None
 
 
 async def test_a_search_that_finds_nobody_ends_as_an_honest_blank(talk: Talk) -> None:
-    asked = await officer_asks(talk, PORTRAIT, purpose=Purpose.MISSING, galleries=(GalleryName.MISSING,))
+    asked = await officer_asks(
+        talk, PORTRAIT, purpose=Purpose.MISSING, regime=Regime.GENERAL, galleries=(GalleryName.MISSING,)
+    )
 
     assert (await ended(talk, asked)).outcome is Outcome.NO_CANDIDATES
     assert await state(talk, asked) is CaseState.CLOSED
