@@ -1,8 +1,6 @@
 // Makes a signing key and lets it sign for itself; what leaves this page is its public half, and its private half locked.
 
-import { makeKey, makePasskey, signWithPasskey, signWithPassword } from "./key.js";
-
-const bytes = (text) => Uint8Array.from(atob(text), (char) => char.charCodeAt(0));
+import { bytes, makeKey, makePasskey, signWithPasskey, signWithPassword } from "./key.js";
 
 async function passkey({ dataset }) {
   const credential = await makePasskey(JSON.parse(dataset.options));

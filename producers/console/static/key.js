@@ -6,7 +6,7 @@
 const ITERATIONS = 600_000; // of PBKDF2 with SHA-256 (OWASP, Password Storage)
 const MIN_CHARACTERS = 12;
 
-const bytes = (text) => Uint8Array.from(atob(text), (char) => char.charCodeAt(0));
+export const bytes = (text) => Uint8Array.from(atob(text), (char) => char.charCodeAt(0));
 const base64 = (data) => btoa(Array.from(new Uint8Array(data), (byte) => String.fromCharCode(byte)).join(""));
 const fromUrl = (text) => bytes(text.replaceAll("-", "+").replaceAll("_", "/"));
 

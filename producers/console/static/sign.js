@@ -1,10 +1,9 @@
 // Signs the words of a page, one text or many, with this person's own key, in this browser, and sends the signatures.
 
-import { signWithPasskey, signWithPassword } from "./key.js";
+import { bytes, signWithPasskey, signWithPassword } from "./key.js";
 
 const form = document.querySelector("#sign");
 const flaw = document.querySelector("#sign-flaw");
-const bytes = (text) => Uint8Array.from(atob(text), (char) => char.charCodeAt(0));
 
 async function signature({ words, challenge }) {
   if (form.dataset.credential) return signWithPasskey(form.dataset.credential, bytes(challenge));
