@@ -495,6 +495,18 @@ def opened(database: str) -> Iterator[tuple[chain.Chain, Sequence[Victim]]]:
         yield house, [Broker(kafka), *([Database(server)] if server else [])]
 
 
+@contextmanager
+def quiet(library: str) -> Iterator[None]:
+    """Keep a library's complaints out of what is printed."""
+    logger = logging.getLogger(library)
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
 def main(given: Sequence[str] | None = None) -> int:
     """Print what a run has shown; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -504,8 +516,7 @@ def main(given: Sequence[str] | None = None) -> int:
     parser.add_argument("--reviews", type=int, default=2, help="processes that review")
     parser.add_argument("--database", choices=["postgresql", "sqlite"], default="postgresql")
     plan = parser.parse_args(given)
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # a broker that is away is the point
-    with opened(plan.database) as (house, others):
+    with quiet("aiokafka"), opened(plan.database) as (house, others):  # a broker that is away is the point
         report = asyncio.run(survive(house, others, plan))
     print(f"{plan.cases} cases, {plan.reviews} reviews, Kafka, {plan.database}, seed {plan.seed}")
     print(report)

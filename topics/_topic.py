@@ -7,12 +7,15 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from pydantic import ValidationError
 
 from rfr_stream.errors import Malformed
 from rfr_stream.events import Event
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 DAY_MS: Final = 86_400_000
 MAX_EVENT_BYTES: Final = 262_144
@@ -160,7 +163,16 @@ def _type_of(contract: type[Event], demo: bool) -> str:  # noqa: FBT001 - a cach
 
 _SAYS_NO_VALUE: Final = frozenset(
     {
-        *("missing", "extra_forbidden", "value_error", "json_invalid", "enum", "literal_error", "timezone_aware"),
+        *(
+            "missing",
+            "extra_forbidden",
+            "unexpected_keyword_argument",
+            "value_error",
+            "json_invalid",
+            "enum",
+            "literal_error",
+            "timezone_aware",
+        ),
         *("string_type", "int_type", "float_type", "bool_type", "dict_type", "tuple_type", "model_type"),
         *("string_pattern_mismatch", "string_too_short", "string_too_long", "too_short", "too_long"),
         *("greater_than", "greater_than_equal", "less_than", "less_than_equal", "finite_number"),
@@ -168,13 +180,21 @@ _SAYS_NO_VALUE: Final = frozenset(
 )
 """The kinds of fault whose message is about the contract alone; others quote what came in, so their kind must do."""
 
+_OF_UNKNOWN_NAMES: Final = frozenset({"extra_forbidden", "unexpected_keyword_argument"})
+"""The kinds of fault whose path ends in a name that no contract knows: it may be a person's."""
+
 _FIELD_NAME: Final = re.compile(r"[A-Za-z0-9_\[\]-]{1,40}")
 
 
 def explain(error: ValidationError) -> str:
     """Say which fields are wrong and why, without their values: they may identify a person."""
     faults = error.errors(include_url=False, include_context=False, include_input=False)[:8]
-    return "; ".join(f"{_place(fault['loc'])}: {_reason(fault['type'], fault['msg'])}" for fault in faults)
+    return "; ".join(f"{_place(known_path(fault))}: {_reason(fault['type'], fault['msg'])}" for fault in faults)
+
+
+def known_path(fault: "ErrorDetails") -> tuple[int | str, ...]:
+    """Return the path to a fault; ? stands for a name of the sender's own making."""
+    return (*fault["loc"][:-1], "?") if fault["type"] in _OF_UNKNOWN_NAMES else fault["loc"]
 
 
 def _place(path: Sequence[int | str]) -> str:

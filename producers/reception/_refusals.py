@@ -14,6 +14,7 @@ from starlette.requests import ClientDisconnect
 
 from rfr_stream import telemetry
 from rfr_stream.errors import BadImage, NotPermitted, Rejected, Unavailable
+from topics import known_path
 
 log = telemetry.logger(__name__)
 
@@ -66,14 +67,13 @@ def _halves(error: Rejected) -> tuple[str, str]:
 
 def _faults(errors: Sequence[Any], within: str) -> Iterable[tuple[str, str]]:
     for fault in errors:
-        is_unknown = fault["type"] == "extra_forbidden"  # its name is its sender's word, and not repeated
-        yield ".".join(map(str, (within, *fault["loc"][: -1 if is_unknown else None]))), _fix(fault)
+        yield ".".join(map(str, (within, *known_path(fault)))), _fix(fault)
 
 
 def _fix(fault: Mapping[str, Any]) -> str:
     """Return what to do; what pydantic says quotes the value in two cases."""
     match fault["type"]:
-        case "extra_forbidden":
+        case "extra_forbidden" | "unexpected_keyword_argument":
             return "there is a field that the contract does not know; leave it out"
         case "string_pattern_mismatch":
             return _REFERENCE

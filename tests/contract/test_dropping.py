@@ -110,7 +110,7 @@ async def test_a_message_is_handed_in_and_nothing_of_its_sender_is_passed_on(hou
     [
         (b"{", {"a": PNG}, "request.json: Invalid JSON"),
         (request(purpose="curiosity"), {"a": PNG}, "purpose: Input should be"),
-        (request(name="Somebody"), {"a": PNG}, "name: Extra inputs"),
+        (request(name="Somebody"), {"a": PNG}, "?: Extra inputs"),
         (
             request(purpose="missing", regime="uk_gdpr", galleries=["custody", "missing"], source="x"),
             {"a": PNG},

@@ -55,7 +55,7 @@ def spoiled(here: Lab) -> dict[str, Record]:
     null: dict[str, bytes | None] = {**headers, "ce_type": None}
     return {
         "Invalid JSON": replace(good, value=value[:-9]),
-        "surprise: Extra inputs": replace(good, value=value[:-1] + b',"surprise":1}'),
+        "?: Extra inputs": replace(good, value=value[:-1] + b',"surprise":1}'),
         "header ce_type": replace(good, headers=tuple(torn.items())),
         "header ce_type: must": replace(good, headers=tuple(null.items())),  # type: ignore[arg-type]
         "key: not": replace(good, key=b"somebody else's"),

@@ -121,9 +121,9 @@ async def test_what_was_acknowledged_before_a_kill_is_there(kafka: KafkaSettings
     settings = settings_of(kafka, tmp_path)
     headers = await let_in(settings)
     with running(kafka, tmp_path) as (process, url):
-        acknowledged = await upload_until_killed(url, headers, process, "case-killed")
+        acknowledged = await upload_until_killed(url, headers, process, "case-reception-killed")
         process.wait()
-    submissions = [event.submission for event in await arrived(kafka, "case-killed")]
+    submissions = [event.submission for event in await arrived(kafka, "case-reception-killed")]
     assert acknowledged <= {str(each.submission_id) for each in submissions}
     async with FileBlobs(settings.blobs_dir) as blobs:
         assert all(isinstance(got, bytes) for got in await blobs.get([each.image for each in submissions]))
@@ -132,7 +132,7 @@ async def test_what_was_acknowledged_before_a_kill_is_there(kafka: KafkaSettings
         assert not list(settings.spool_dir.iterdir())
         async with httpx.AsyncClient(base_url=url, headers=headers) as client:
             again = await client.post(
-                PATH, files=form(picture(0), case_ref="case-killed", submitted_by="o-case-killed")
+                PATH, files=form(picture(0), case_ref="case-reception-killed", submitted_by="o-case-reception-killed")
             )
             assert again.json()["submissions"][0]["submission_id"] in acknowledged
 
