@@ -1,17 +1,21 @@
 """References a second through the enrolment stage on a real Kafka, against the bare models over the same images.
 
-    OMP_NUM_THREADS=1 python benches/enrolment.py [--images 400] [--pack baseline] [--held 10000]
+    OMP_NUM_THREADS=1 python benches/enrolment.py [--images 600] [--pack baseline] [--held 10000]
 
-The gallery holds `--held` random templates beforehand, so that looking for conflicts costs what it costs. Everything
-runs on this machine, the broker too. Exit code 1 where the target is missed.
+The gallery holds `--held` random templates beforehand, so that looking for conflicts costs what it costs. Both take
+turns, a part of the images each time, since a machine is not equally fast all the time; what counts is the median of
+the turns' ratios. Everything runs on this machine, the broker too. Exit code 1 where the target is missed.
 """
 
 import argparse
 import asyncio
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from statistics import median
 from uuid import UUID
 
 import numpy as np
@@ -28,6 +32,7 @@ from rfr_stream.settings import Settings
 from topics.bus import Bus
 
 TARGET_RATIO = 0.90
+TURNS = 5
 PATIENCE_S = 900.0
 CUSTODY = GalleryName.CUSTODY
 
@@ -42,8 +47,23 @@ async def fill(settings: Settings, count: int) -> None:
         await gallery.enrol(CUSTODY, [derive_id("bench", i) for i in range(count)], rows, embedder=embedder)
 
 
-def entries(images: Sequence[bytes]) -> Iterator[tuple[bytes, references.Enrolment]]:
-    """Yield each image as a reference of a person of its own."""
+@dataclass(frozen=True)
+class Portrait:
+    """A picture, and whose it is."""
+
+    person_id: str
+    image: bytes
+
+
+def portraits(count: int) -> list[Portrait]:
+    """Return pictures of LFW's development people, numbered as their folders are."""
+    paths = sorted((TestData().test_data / "lfw_dev").rglob("*.jpg"))[:count]
+    numbers = {folder: number for number, folder in enumerate(dict.fromkeys(path.parent for path in paths))}
+    return [Portrait(f"bench-{numbers[path.parent]}", path.read_bytes()) for path in paths]
+
+
+def entries(mine: Sequence[Portrait]) -> Iterator[tuple[bytes, references.Enrolment]]:
+    """Yield each picture as a reference."""
     now = datetime.now(UTC)
     hold = HoldRecord(
         legal_basis="benchmark",
@@ -51,30 +71,35 @@ def entries(images: Sequence[bytes]) -> Iterator[tuple[bytes, references.Enrolme
         captured_at=now - timedelta(days=1),
         review_due=now + timedelta(days=1),
     )
-    for number, image in enumerate(images):
+    for each in mine:
         yield (
-            image,
+            each.image,
             references.Enrolment(
-                person_id=f"bench-{number}", gallery=CUSTODY, hold=hold, subject=LFW_CENTRE, submitted_by="bench"
+                person_id=each.person_id, gallery=CUSTODY, hold=hold, subject=LFW_CENTRE, submitted_by="bench"
             ),
         )
 
 
-async def through_the_stage(settings: Settings, images: Sequence[bytes]) -> float:
+async def through_the_stage(settings: Settings, ledger: Ledger, mine: Sequence[Portrait]) -> float:
     """Return references/s from the first batch that the ledger holds to the last."""
     async with Bus.from_settings(settings, client_id="bench") as bus, opening.blobs(settings) as blobs:
-        run = references.enrol(entries(images), blobs=blobs, publish=bus.publish)
+        run = references.enrol(entries(mine), blobs=blobs, publish=bus.publish)
         ids = [report.derived_id async for report in run if report.derived_id]
+    first_n, started = await _held(ledger, ids, 1), time.perf_counter()
+    enough = len(ids) - len(ids) // 50  # of a few pictures the models find nobody in the middle
+    last_n = await _held(ledger, ids, enough)
+    return (last_n - first_n) / (time.perf_counter() - started)
+
+
+@asynccontextmanager
+async def enrolling(settings: Settings) -> AsyncIterator[Ledger]:
+    """Run the stage; yield the ledger that it fills."""
     app = together.create_app(settings, ["enrolment"])
     running = asyncio.create_task(app.run())
     async with opening.ledger(settings) as ledger:
-        first_n, started = await _held(ledger, ids, 1), time.perf_counter()
-        enough = len(ids) - len(ids) // 50  # of a few pictures the models find nobody in the middle
-        last_n = await _held(ledger, ids, enough)
-        seconds = time.perf_counter() - started
+        yield ledger
     app.exit()
     await running
-    return (last_n - first_n) / seconds
 
 
 async def _held(ledger: Ledger, ids: Sequence[UUID], enough: int) -> int:
@@ -90,22 +115,26 @@ async def _held(ledger: Ledger, ids: Sequence[UUID], enough: int) -> int:
 
 async def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--images", type=int, default=400)
+    parser.add_argument("--images", type=int, default=600)
     parser.add_argument("--pack", default="baseline")
     parser.add_argument("--held", type=int, default=10_000)
     asked = parser.parse_args()
-    images = [path.read_bytes() for path in sorted((TestData().test_data / "lfw_dev").rglob("*.jpg"))[: asked.images]]
+    everybody = portraits(asked.images)
+    turns = [everybody[turn::TURNS] for turn in range(TURNS)]
     async with house(asked.pack, batch_items=32) as settings:
         await fill(settings, asked.held)
-        bare = await bare_loop(settings, images)
-        rate = await through_the_stage(settings, images)
-        again = await bare_loop(settings, images)
-    base = max(bare, again)
-    print(f"pack {asked.pack}, {len(images)} references, {asked.held} held before, one process")
-    print(f"  bare loop                 {bare:8.1f} images/s before, {again:.1f} after")
-    print(f"  enrolment stage on Kafka  {rate:8.1f} references/s")
-    print(f"  ratio                     {rate / base:8.2f} (target {TARGET_RATIO:.2f})")
-    return 0 if rate / base >= TARGET_RATIO else 1
+        async with enrolling(settings) as ledger:
+            rates = []
+            for mine in turns:
+                staged = await through_the_stage(settings, ledger, mine)
+                rates.append((await bare_loop(settings, [each.image for each in mine]), staged))
+    ratio = median(staged / bare for bare, staged in rates)
+    print(f"pack {asked.pack}, {len(everybody)} references in {TURNS} turns, {asked.held} held before, one process")
+    print(f"  bare loop                 {median(bare for bare, _ in rates):8.1f} images/s")
+    print(f"  enrolment stage on Kafka  {median(staged for _, staged in rates):8.1f} references/s")
+    print(f"  ratio                     {ratio:8.2f} (target {TARGET_RATIO:.2f})")
+    print(f"    of each turn            {', '.join(f'{staged / bare:.2f}' for bare, staged in rates)}")
+    return 0 if ratio >= TARGET_RATIO else 1
 
 
 if __name__ == "__main__":
