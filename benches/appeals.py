@@ -17,14 +17,13 @@ import io
 import json
 import os
 import random
-import re
 import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, closing, contextmanager
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, closing
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
@@ -34,19 +33,17 @@ from uuid import UUID, uuid4
 import httpx
 import numpy as np
 from _data import TestData
+from _doors import asking, running, tokens
 from aiokafka import AIOKafkaConsumer
 from PIL import Image
 
 import topics
 from producers.reception._signed import digest_of, lines
-from rfr_stream.adapters import keys
 from rfr_stream.adapters._grouping import MAX_BITS, Founders, copies
-from rfr_stream.adapters.ledger import SqlLedger
-from rfr_stream.adapters.reception import SqlReception
 from rfr_stream.events import BlobRef, ImageSubmitted, Purpose, Source, Submission
 from rfr_stream.ports import Contribution
-from rfr_stream.reception import Door, signature_of, token_of
-from rfr_stream.settings import Settings
+from rfr_stream.reception import Door, signature_of
+from rfr_stream.settings import Settings, VisionSettings
 from rfr_stream.vision.fingerprint import fingerprint
 from topics import admin
 from topics.bus import Bus
@@ -57,12 +54,6 @@ ENDORSED_A_SECOND: Final = 10
 """A hundred officers who decide one picture every ten seconds each."""
 SLOWER: Final = 2.0
 PATH: Final = "/appeal/images"
-REQUEST: Final = (
-    '{"purpose":"suspect","harm":"serious_harm","case_ref":"C-1","legal_basis":"investigation of an offence",'
-    '"necessity":"the recording is the only lead, and nobody on the street knew them",'
-    '"provenance":{"origin":"cctv","obtained":"seized from the recorder","exhibit_ref":"EX-1"},'
-    '"submitted_by":"officer-1"}'
-)
 
 # --- what is grouped --------------------------------------------------------------------------------------------------
 Change = Callable[[Image.Image], Image.Image]
@@ -130,47 +121,19 @@ async def house(*, apart: bool) -> AsyncIterator[tuple[Settings, str, str]]:
     """Yield the settings of a house with null models, and where officers and portals hand in."""
     with tempfile.TemporaryDirectory(prefix="rfr-bench-") as folder:
         async with EmbeddedKafka(Path(folder)) as kafka:
-            settings = Settings(data_dir=Path(folder))
+            settings = Settings(data_dir=Path(folder), vision=VisionSettings(pack="null"))
             cluster = settings.kafka.model_copy(update={"bootstrap_servers": kafka.bootstrap_servers})
             await admin.apply(cluster)
             settings = settings.model_copy(update={"kafka": cluster})
-            public, police = ("reception", "appeals"), ("reception", "detection")
             if not apart:
-                with running(settings, *police, "appeals", doors=tuple(Door)) as url:
-                    yield settings, url, url
+                with running(settings, "detection", "appeals", doors=tuple(Door)) as both:
+                    yield settings, both.url, both.url
                 return
             with (
-                running(settings, *police, doors=(Door.OFFICER,)) as url,
-                running(settings, *public, doors=(Door.APPEAL,), name="public") as public_url,
+                running(settings, "detection", doors=(Door.OFFICER,)) as police,
+                running(settings, "appeals", doors=(Door.APPEAL,), name="public") as public,
             ):
-                yield settings, url, public_url
-
-
-@contextmanager
-def running(settings: Settings, *stages: str, doors: Sequence[Door], name: str = "0") -> Iterator[str]:
-    command = [sys.executable, "-m", "rfr_stream", "--data-dir", str(settings.data_dir)]
-    command += ["--bootstrap-servers", str(settings.kafka.bootstrap_servers), "up"]
-    for stage in stages:
-        command += ["--stage", stage]
-    said = {"PORT": "0", "DOORS": json.dumps(doors)}
-    environment = {f"RFR_INTAKE__{key}": value for key, value in said.items()}
-    environment |= {**os.environ, "RFR_VISION__PACK": "null", "RFR_INSTANCE": name}  # noqa: TID251 - passed on
-    with (
-        (settings.data_dir / f"log-{name}").open("w") as log,
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, env=environment) as process,  # noqa: S603 - ours
-    ):
-        try:
-            spoken = iter(process.stdout.readline, "") if process.stdout else iter(())
-            yield next(found[1] for line in spoken if (found := re.search(r"The reception: (\S+)", line)))
-        finally:
-            process.terminate()
-
-
-async def tokens(settings: Settings) -> dict[Door, str]:
-    key = keys.secret_of_house(settings.intake_key_file)
-    async with SqlLedger(f"sqlite:///{settings.data_dir.absolute() / 'ledger.db'}") as ledger:
-        store = SqlReception(ledger)
-        return {door: token_of(await store.add(door, door), key) for door in (Door.OFFICER, Door.APPEAL)}
+                yield settings, police.url, public.url
 
 
 # --- officers ---------------------------------------------------------------------------------------------------------
@@ -183,13 +146,8 @@ async def officers(settings: Settings, url: str, token: str, files: Sequence[byt
         await consumer.seek_to_end()
         for file in files:
             start = time.perf_counter()
-            parts: list[tuple[str, Any]] = [
-                ("request", (None, REQUEST, "application/json")),
-                ("image", ("x", file, "image/jpeg")),
-            ]
-            answer = await client.post(
-                "/officer/submissions", files=parts, headers={"authorization": f"Bearer {token}"}
-            )
+            headers = {"authorization": f"Bearer {token}"}
+            answer = await client.post("/officer/submissions", files=asking(file), headers=headers)
             answer.raise_for_status()
             began[answer.json()["submissions"][0]["submission_id"]] = start
             while began:
@@ -296,7 +254,7 @@ async def bursts(files: Sequence[bytes], *, burst_n: int, officers_n: int, apart
         return [files[n % len(files)] + str(next(unlike)).encode() for n in range(count)]
 
     async with house(apart=apart) as (settings, url, public_url):
-        known = await tokens(settings)
+        known = await tokens(settings, Door.OFFICER, Door.APPEAL)
         await officers(settings, url, known[Door.OFFICER], fresh(5))
         where = "the public's door and stage in a process of their own" if apart else "all in one process"
         print(f"From an officer's upload to FACES, {officers_n} one after the other; {where}:")

@@ -116,7 +116,7 @@ async def through_the_chain(settings: Settings, count: int) -> Run:
     cpu_before: dict[str, float] = {}
     deadline = time.perf_counter() + PATIENCE_S
     ledger = settings.data_dir / "ledger.db"
-    while (done := _in_ledger(ledger)) < count:
+    while (done := in_ledger(ledger)) < count:
         if time.perf_counter() > deadline or running.done():
             msg = f"only {done} of {count} submissions reached the ledger"
             raise SystemExit(msg)
@@ -156,7 +156,8 @@ async def bare_loop(settings: Settings, images: Sequence[bytes]) -> float:
         return len(images) / (time.perf_counter() - started)
 
 
-def _in_ledger(path: Path) -> int:
+def in_ledger(path: Path) -> int:
+    """Return how many submissions have become cases."""
     if not path.exists():
         return 0
     with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=30)) as ledger:
