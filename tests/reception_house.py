@@ -20,6 +20,7 @@ from rfr_stream.adapters.ledger import SqlLedger
 from rfr_stream.adapters.reception import SqlReception
 from rfr_stream.errors import Rejected, Unavailable
 from rfr_stream.events import Event, ImageSubmitted, Submission
+from rfr_stream.ports import BlobStore
 from rfr_stream.reception import Door, token_of
 from rfr_stream.settings import IntakeSettings
 
@@ -81,7 +82,7 @@ class ReceptionHouse:
     here: Reception
     app: FastAPI
     behind: Behind
-    blobs: FileBlobs
+    blobs: BlobStore
 
     async def token(self, name: str = "portal-1", door: Door = Door.OFFICER) -> str:
         """Let a client in, if it is not, and return its token."""
@@ -111,18 +112,19 @@ async def opened(
     folder: Path,
     *,
     scanner: Scanner | None = None,
+    blobs: BlobStore | None = None,
     max_image_bytes: int = 2 * 2**20,
     **settings: Any,  # noqa: ANN401 - any of `IntakeSettings`
 ) -> AsyncIterator[ReceptionHouse]:
-    """Open a reception whose ledger, blobs and spool are in this folder."""
+    """Open a reception whose ledger, blobs (unless others are given) and spool are in this folder."""
     (folder / "spool").mkdir()
     behind = Behind()
-    async with SqlLedger(f"sqlite:///{folder / 'ledger.db'}") as ledger, FileBlobs(folder / "blobs") as blobs:
+    async with SqlLedger(f"sqlite:///{folder / 'ledger.db'}") as ledger, FileBlobs(folder / "blobs") as files:
         here = Reception(
             settings=IntakeSettings(**settings),
             ledger=ledger,
             store=SqlReception(ledger),
-            blobs=blobs,
+            blobs=blobs or files,
             publish=behind.publish,
             backlog=behind,
             key=KEY,
@@ -132,4 +134,4 @@ async def opened(
             max_image_bytes=max_image_bytes,
             max_image_pixels=1_000_000,
         )
-        yield ReceptionHouse(here, build(here), behind, blobs)
+        yield ReceptionHouse(here, build(here), behind, here.blobs)
