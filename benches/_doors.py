@@ -23,20 +23,21 @@ class Running:
 
     pid: int
     url: str
-    """Where its reception answers."""
+    """Where its reception answers, if it has one."""
 
 
 @contextmanager
 def running(
-    settings: Settings, *stages: str, doors: Sequence[Door], name: str = "0", **environment: str
+    settings: Settings, *stages: str, doors: Sequence[Door] = (), name: str = "0", **environment: str
 ) -> Iterator[Running]:
-    """Run these stages, and a reception with these doors, on a port that is free."""
+    """Run these stages, and with doors a reception that has them, on a port that is free."""
     command = [sys.executable, "-m", "rfr_stream", "--data-dir", str(settings.data_dir)]
-    command += ["--bootstrap-servers", str(settings.kafka.bootstrap_servers), "up", "--stage", "reception"]
-    for stage in stages:
+    command += ["--bootstrap-servers", str(settings.kafka.bootstrap_servers), "up"]
+    for stage in [*stages, *(["reception"] if doors else [])]:
         command += ["--stage", stage]
-    said = {"RFR_INTAKE__PORT": "0", "RFR_INTAKE__DOORS": json.dumps(doors), "RFR_INSTANCE": name}
-    said |= {"RFR_VISION__PACK": settings.vision.pack}
+    said = {"RFR_INSTANCE": name, "RFR_VISION__PACK": settings.vision.pack}
+    if doors:
+        said |= {"RFR_INTAKE__PORT": "0", "RFR_INTAKE__DOORS": json.dumps(doors)}
     environ = {**os.environ, **said, **environment}  # noqa: TID251 - passed on
     with (
         (settings.data_dir / f"log-{name}").open("w") as log,
@@ -44,7 +45,8 @@ def running(
     ):
         try:
             spoken = iter(process.stdout.readline, "") if process.stdout else iter(())
-            url = next(found[1] for line in spoken if (found := re.search(r"The reception: (\S+)", line)))
+            ready = r"The reception: (\S+)" if doors else r"Running: (\S+)"
+            url = next(found[1] for line in spoken if (found := re.search(ready, line)))
             yield Running(process.pid, url)
         finally:
             process.terminate()

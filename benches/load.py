@@ -6,8 +6,8 @@ acknowledged upload must have ended exactly once, and whoever was refused must h
 
     python benches/load.py [--seconds 60] [--times 4] [--backlog 500] [--pack baseline]
 
-The house (reception and chain) is one process, the broker one, and what sends is this one. Exit code 1 where an upload
-is lost or ends twice, where a refusal is none of 429 with Retry-After, or where the house's memory grows on.
+Reception, chain, broker and what sends are a process each. Exit code 1 where an upload is lost or ends twice, where a
+refusal is none of 429 with Retry-After, or where the memory of reception or chain grows on.
 """
 
 import argparse
@@ -16,7 +16,7 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count, cycle
 from statistics import median
@@ -177,28 +177,30 @@ def growth(samples: Sequence[float]) -> float:
     return float(median(last) / median(second) - 1)
 
 
-async def loaded(settings: Settings, here: Running, asked: argparse.Namespace, sender: Sender) -> bool:
+async def loaded(settings: Settings, here: Mapping[str, Running], asked: argparse.Namespace, sender: Sender) -> bool:
     """Print what a minute of too much does; return whether it is what it must be."""
     ends = Ends(settings)
     rate, before = await chain_rate(sender, settings, asked.warm)
     say("the chain", f"{rate:.1f} submissions/s")
-    sampling = asyncio.create_task(memory_mib(psutil.Process(here.pid)))
+    sampling = {name: asyncio.create_task(memory_mib(psutil.Process(each.pid))) for name, each in here.items()}
     began = time.perf_counter()
     told = await sender.paced(rate * asked.times, asked.seconds)
     seconds = time.perf_counter() - began
-    sampling.cancel()
-    samples = await sampling
+    for sampler in sampling.values():
+        sampler.cancel()
+    samples = {name: await sampler for name, sampler in sampling.items()}
     acknowledged = before + told.acknowledged
     known = await ends.wait_for(acknowledged)
     lost, twice = len(set(acknowledged) - set(known)), sum(1 for each in known.values() if each > 1)
-    is_flat = growth(samples) <= MAX_GROWTH
+    is_flat = all(growth(each) <= MAX_GROWTH for each in samples.values())
     offered = len(told.acknowledged) + told.refused + told.wrong.total()
     p50, p99 = np.percentile(told.took_s, [50, 99]) * 1000
     say("uploads", f"{offered:,} in {seconds:.0f} s, {offered / seconds / rate:.2f} times the chain's rate")
     say("acknowledged", f"{len(told.acknowledged):,}, in p50 {p50:.0f} ms, p99 {p99:.0f} ms")
     say("refused", f"{told.refused:,} with 429 and Retry-After; otherwise {dict(told.wrong) or 'none'}")
     say("ends", f"none {lost}, two {twice}, of what nobody was told is here {len(set(known) - set(acknowledged))}")
-    say("memory", f"{max(samples):.0f} MiB at most, {growth(samples):+.1%} from the second third to the last")
+    for name, each in samples.items():
+        say(name, f"{max(each):.0f} MiB at most, {growth(each):+.1%} from the second third to the last")
     return is_flat and not (lost or twice or told.wrong) and told.refused > 0
 
 
@@ -221,9 +223,9 @@ async def main() -> int:
     async with house(asked.pack, batch_items=32) as settings:
         await prepare(settings, images, 0, LFW_CENTRE)
         known = await tokens(settings, Door.OFFICER)
-        with running(settings, *chain, doors=(Door.OFFICER,), **limits) as here:
-            sender = Sender(here.url, known[Door.OFFICER], cycle(images))
-            is_right = await loaded(settings, here, asked, sender)
+        with running(settings, *chain) as stages, running(settings, doors=(Door.OFFICER,), name="1", **limits) as doors:
+            sender = Sender(doors.url, known[Door.OFFICER], cycle(images))
+            is_right = await loaded(settings, {"chain": stages, "reception": doors}, asked, sender)
     return 0 if is_right else 1
 
 
