@@ -13,6 +13,7 @@ import httpx
 from fastapi import FastAPI
 from PIL import Image
 
+from producers.reception._decoding import DECODER, Decoding
 from producers.reception._reception import Reception, Scanner
 from producers.reception.app import build
 from rfr_stream.adapters.files import FileBlobs
@@ -22,7 +23,7 @@ from rfr_stream.errors import Rejected, Unavailable
 from rfr_stream.events import Event, ImageSubmitted, Submission
 from rfr_stream.ports import BlobStore
 from rfr_stream.reception import Door, token_of
-from rfr_stream.settings import IntakeSettings
+from rfr_stream.settings import DetectionSettings, IntakeSettings, VisionSettings
 
 KEY: Final = bytes(range(32))
 REQUEST: Final[dict[str, Any]] = {
@@ -114,6 +115,7 @@ async def opened(
     scanner: Scanner | None = None,
     blobs: BlobStore | None = None,
     max_image_bytes: int = 2 * 2**20,
+    decoder: tuple[str, ...] = DECODER,
     **settings: Any,  # noqa: ANN401 - any of `IntakeSettings`
 ) -> AsyncIterator[ReceptionHouse]:
     """Open a reception whose ledger, blobs (unless others are given) and spool are in this folder."""
@@ -128,6 +130,13 @@ async def opened(
             publish=behind.publish,
             backlog=behind,
             key=KEY,
+            decoding=Decoding(
+                IntakeSettings(**settings),
+                VisionSettings(pack="null", max_video_pixels=1_000_000, max_video_s=60, decode_threads=1),
+                DetectionSettings(),
+                folder,
+                command=decoder,
+            ),
             spool=folder / "spool",
             scanner=scanner,
             clock=lambda: builders.NOW,
