@@ -2,6 +2,7 @@
 
 import io
 import json
+import tracemalloc
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -49,6 +50,17 @@ def form(*images: bytes, request: Mapping[str, Any] | bytes | None = None, **fie
     said = request if isinstance(request, bytes) else json.dumps({**(request or REQUEST), **fields}).encode()
     files = [("image", ("any name.exe", image, "text/html")) for image in images or (picture(),)]
     return [("request", (None, said, "application/json")), *files]
+
+
+def video_form(video: bytes, **fields: Any) -> list[tuple[str, Any]]:  # noqa: ANN401 - JSON
+    """Return the parts of an upload of a video; `frames` says of which frames."""
+    return [("request", (None, json.dumps({**REQUEST, **fields}).encode(), "application/json")), ("video", video)]
+
+
+def faults(answer: httpx.Response) -> dict[str, str]:
+    """Return what is to be mended, by field."""
+    assert answer.headers["content-type"] == "application/problem+json"
+    return {each["field"]: each["fix"] for each in answer.json()["errors"]}
 
 
 @dataclass
@@ -144,3 +156,41 @@ async def opened(
             max_image_pixels=1_000_000,
         )
         yield ReceptionHouse(here, build(here), behind, here.blobs)
+
+
+async def streamed(house: ReceptionHouse, path: str, files: list[tuple[str, Any]]) -> tuple[int, int]:
+    """Send an upload in pieces; return the status of the answer, and how much memory that took at most."""
+    whole = httpx.Request("POST", "http://reception/", files=files).read()
+    boundary = whole[2 : whole.index(b"\r\n")]
+    pieces = (whole[start : start + 65_536] for start in range(0, len(whole), 65_536))
+    headers = [
+        (b"content-type", b"multipart/form-data; boundary=" + boundary),
+        (b"authorization", f"Bearer {await house.token()}".encode()),
+    ]
+    scope = {
+        "type": "http",
+        "http_version": "1.1",
+        "method": "POST",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "headers": headers,
+        "scheme": "http",
+        "server": ("reception", 80),
+        "root_path": "",
+    }
+    statuses: list[int] = []
+
+    async def receive() -> dict[str, Any]:
+        piece = next(pieces, b"")
+        return {"type": "http.request", "body": piece, "more_body": bool(piece)}
+
+    async def send(message: Any) -> None:  # noqa: ANN401 - ASGI
+        if message["type"] == "http.response.start":
+            statuses.append(message["status"])
+
+    tracemalloc.start()
+    await house.app(scope, receive, send)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    return statuses[0], peak

@@ -56,14 +56,15 @@ class Decoding:
             Unavailable: something of our own is away.
 
         """
-        said = await self._said(self._job(video, wanted, to))
+        said = await self._said(self.job(video, wanted, to))
         if said.field:
             raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, said.field, said.fix)
         if said.away:
             raise Unavailable(said.away)
         return [await asyncio.to_thread(_laid_down, to / f"{number}.png", sha256) for number in range(said.frames)]
 
-    def _job(self, video: Path, wanted: Wanted, to: Path) -> Job:
+    def job(self, video: Path, wanted: Wanted, to: Path) -> Job:
+        """Return what a decoder is told to do."""
         return Job(
             video=video,
             to=to,
