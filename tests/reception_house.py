@@ -127,6 +127,7 @@ async def opened(
     scanner: Scanner | None = None,
     blobs: BlobStore | None = None,
     max_image_bytes: int = 2 * 2**20,
+    pack: str = "null",
     decoder: tuple[str, ...] = DECODER,
     **settings: Any,  # noqa: ANN401 - any of `IntakeSettings`
 ) -> AsyncIterator[ReceptionHouse]:
@@ -144,7 +145,7 @@ async def opened(
             key=KEY,
             decoding=Decoding(
                 IntakeSettings(**settings),
-                VisionSettings(pack="null", max_video_pixels=1_000_000, max_video_s=60, decode_threads=1),
+                VisionSettings(pack=pack, max_video_pixels=1_000_000, max_video_s=60, decode_threads=1),
                 DetectionSettings(),
                 folder,
                 command=decoder,

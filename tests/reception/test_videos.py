@@ -6,8 +6,9 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from fractions import Fraction
+from importlib import import_module
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import av
 import httpx
@@ -15,7 +16,6 @@ import numpy as np
 import psutil
 import pytest
 import reception_house
-from av.audio.stream import AudioStream
 from filmed import LIMITS, film, numbered
 from reception_house import REQUEST, ReceptionHouse, faults, form, picture, streamed, video_form
 
@@ -25,6 +25,7 @@ from producers.officer import OfficerRequest
 from producers.reception._wanted import Wanted
 from rfr_stream.errors import BadVideo
 from rfr_stream.events import Source, Submission, VideoFrame
+from rfr_stream.faces import Box
 from rfr_stream.reception import Door
 from rfr_stream.vision.video import Clip
 
@@ -112,6 +113,18 @@ class TestWhatIsTaken:
         (submission,) = house.behind.submissions
         assert submission.subject is not None
 
+    async def test_best_shots_by_the_packs_own_detector(self, tmp_path: Path) -> None:
+        """In the memory that a decoder has, torch included; the frames before anybody came are nobody's."""
+        portrait = np.ascontiguousarray(import_module("skimage.data").astronaut())
+        seen = film(tmp_path / "seen.mp4", [np.full_like(portrait, 90)] * 10 + [portrait] * 10).read_bytes()
+        async with reception_house.opened(tmp_path, pack="baseline") as house, house.client() as client:
+            answer = await client.post(OFFICER, files=video_form(seen, frames={"best": 3}))
+            assert answer.status_code == 202, answer.text
+            (submission,) = house.behind.submissions
+        assert media_of(submission).frame_time_s >= 0.4
+        assert isinstance(submission.subject, Box)
+        assert (180 < submission.subject.centre.x < 270, 80 < submission.subject.centre.y < 160) == (True, True)
+
     async def test_the_same_video_again_is_the_same_submissions(
         self, house: ReceptionHouse, client: httpx.AsyncClient, video: bytes
     ) -> None:
@@ -183,7 +196,7 @@ def test_what_begins_otherwise_is_none(beginning: bytes) -> None:
 
 def sound(folder: Path) -> bytes:
     with av.open(folder / "sound.mp4", "w") as file:
-        stream = cast("AudioStream", file.add_stream("aac", rate=44_100))
+        stream = file.add_stream("aac", rate=44_100)
         frame = av.AudioFrame.from_ndarray(np.zeros((1, 1_024), np.float32), format="fltp", layout="mono")
         frame.sample_rate = 44_100
         file.mux(stream.encode(frame))
@@ -274,6 +287,14 @@ class TestWhatIsRefused:
             assert fix in faults(answer)[field]
             assert is_untouched(house, tmp_path)
 
+    async def test_best_shots_where_nobody_is_fit_to_be_compared(
+        self, house: ReceptionHouse, client: httpx.AsyncClient, tmp_path: Path
+    ) -> None:
+        small = film(tmp_path / "small.mp4", [numbered(0, 48, 48)] * 5).read_bytes()
+        answer = await client.post(OFFICER, files=video_form(small, frames={"best": 1}))
+        assert (answer.status_code, list(faults(answer))) == (422, ["request.frames.best"])
+        assert is_untouched(house, tmp_path)
+
     @pytest.mark.parametrize(
         ("said", "field"),
         [
@@ -355,12 +376,9 @@ class TestAgain:
 
 def decoder_that(*does: str) -> tuple[str, ...]:
     """Return a decoder that does this in the place of taking frames; `x` is the module."""
-    script = ["import os, sys, time", "from producers.reception import _decoder as x", "def take(job):", *does]
-    return (
-        sys.executable,
-        "-c",
-        "\n".join([*script[:3], *(f"    {line}" for line in does), "x._take = take", "x.main()"]),
-    )
+    head = "import os, resource, sys, time\nfrom producers.reception import _decoder as x\n"
+    take = "\n    ".join(["def take(job):", *does])
+    return (sys.executable, "-c", f"{head}{take}\nx._take = take\nx.main()")
 
 
 def decoders() -> Sequence[psutil.Process]:
@@ -376,19 +394,14 @@ class TestTheDecoder:
             ("raise ValueError('Jane Doe')",),
             ("sys.stdout.write('no JSON at all' * 9_000)", "return 1"),
             ("return 1",),
-            ("bytearray(2**29)", "return 1"),
             ("(job.to / '0.png').write_bytes(b'x')", "(job.to / '0.png.json').write_text('{}')", "return 1"),
         ],
-        ids=["crashes", "ends", "fails", "talks", "takes nothing", "takes all memory", "takes no frame"],
+        ids=["crashes", "ends", "fails", "talks", "takes nothing", "takes no frame"],
     )
     async def test_one_that_gives_up_harms_nobody_but_its_sender(
         self, tmp_path: Path, video: bytes, does: tuple[str, ...], capfd: pytest.CaptureFixture[str]
     ) -> None:
-        settings: dict[str, Any] = {"video_memory_bytes": 2**28}
-        async with (
-            reception_house.opened(tmp_path, decoder=decoder_that(*does), **settings) as house,
-            house.client() as client,
-        ):
+        async with reception_house.opened(tmp_path, decoder=decoder_that(*does)) as house, house.client() as client:
             answer = await client.post(OFFICER, files=video_form(video, frames=FIRST))
             assert answer.status_code == 422
             assert "gave up" in faults(answer)["video"]
@@ -433,6 +446,20 @@ class TestTheDecoder:
             assert (answer.status_code, answer.headers["retry-after"]) == (429, "10")
             assert (await client.post("/officer/submissions", files=form())).status_code == 202
         assert (await client.post(OFFICER, files=video_form(video, frames=FIRST))).status_code == 202
+
+    async def test_it_has_so_much_memory_and_leaves_no_picture_of_it(self, tmp_path: Path, video: bytes) -> None:
+        does = (
+            "try: bytearray(2**29)",
+            "except MemoryError: cores = resource.getrlimit(resource.RLIMIT_CORE)",
+            "raise x._Fault(x.Said(field='cores', fix=str(cores)))",
+        )
+        settings: dict[str, Any] = {"video_memory_bytes": 2**28}
+        async with (
+            reception_house.opened(tmp_path, decoder=decoder_that(*does), **settings) as house,
+            house.client() as client,
+        ):
+            answer = await client.post(OFFICER, files=video_form(video, frames=FIRST))
+            assert faults(answer) == {"cores": "(0, 0)"}
 
     async def test_it_knows_no_secrets(self, tmp_path: Path, video: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("RFR_KAFKA__SASL_PASSWORD", "secret")
