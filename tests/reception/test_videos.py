@@ -242,13 +242,13 @@ class TestWhatIsRefused:
         assert is_untouched(house, tmp_path)
 
     @pytest.mark.parametrize(
-        ("made", "fix"),
+        ("made", "frames", "fix"),
         [
-            (sound, "no moving pictures"),
-            (large, "more than 1000000 pixels"),
-            (long, "longer than 60 s"),
-            (cut_off, "truncated"),
-            (without_an_index, "index cannot be read"),
+            (sound, FIRST, "no moving pictures"),
+            (large, FIRST, "more than 1000000 pixels"),
+            (long, FIRST, "longer than 60 s"),
+            (cut_off, {"every": 0.5}, "truncated"),
+            (without_an_index, FIRST, "index cannot be read"),
         ],
     )
     async def test_a_video_that_cannot_be_decoded_here(  # noqa: PLR0917
@@ -257,9 +257,10 @@ class TestWhatIsRefused:
         client: httpx.AsyncClient,
         tmp_path: Path,
         made: Callable[[Path], bytes],
+        frames: dict[str, Any],
         fix: str,
     ) -> None:
-        answer = await client.post(OFFICER, files=video_form(made(tmp_path), frames={"every": 0.5}))
+        answer = await client.post(OFFICER, files=video_form(made(tmp_path), frames=frames))
         assert (answer.status_code, list(faults(answer))) == (422, ["video"])
         assert fix in faults(answer)["video"]
         assert is_untouched(house, tmp_path)
@@ -394,9 +395,17 @@ class TestTheDecoder:
             ("raise ValueError('Jane Doe')",),
             ("sys.stdout.write('no JSON at all' * 9_000)", "return 1"),
             ("return 1",),
+            ("sys.stdout.write(x.Said(field='any', fix='any').model_dump_json())", "sys.stdout.flush()", "os.abort()"),
             ("(job.to / '0.png').write_bytes(b'x')", "(job.to / '0.png.json').write_text('{}')", "return 1"),
+            (
+                "clip = x.Clip(job.video, x.VideoLimits(10**6, 100, 100.0))",
+                "(taken,) = x.footage.take(clip, at=[x.Fraction(0)])",
+                "other = taken.record.model_copy(update={'video_sha256': '0' * 64})",
+                "x.footage.write(taken._replace(record=other), job.to / '0.png')",
+                "return 1",
+            ),
         ],
-        ids=["crashes", "ends", "fails", "talks", "takes nothing", "takes no frame"],
+        ids=["crashes", "ends", "fails", "talks", "takes nothing", "crashes late", "takes no frame", "takes another's"],
     )
     async def test_one_that_gives_up_harms_nobody_but_its_sender(
         self, tmp_path: Path, video: bytes, does: tuple[str, ...], capfd: pytest.CaptureFixture[str]
