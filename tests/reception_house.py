@@ -145,7 +145,13 @@ async def opened(
             key=KEY,
             decoding=Decoding(
                 IntakeSettings(**settings),
-                VisionSettings(pack=pack, max_video_pixels=1_000_000, max_video_s=60, decode_threads=1),
+                VisionSettings(
+                    pack=pack,
+                    max_image_bytes=max_image_bytes,
+                    max_video_pixels=1_000_000,
+                    max_video_s=60,
+                    decode_threads=1,
+                ),
                 DetectionSettings(),
                 folder,
                 command=decoder,

@@ -108,6 +108,7 @@ def _take(job: Job) -> int:
         for number, taken in enumerate(_frames(clip, job), start=1):
             size += len(taken.png)
             _require_few(number, size, job)
+            _require_small(taken, job)
             _lay(taken, job.to / f"{number - 1}.png")
     if not number:
         fix = "no face was found that is fit to be compared; ask for frames by `at`"
@@ -143,6 +144,12 @@ def _require_few(number: int, size: int, job: Job) -> None:
         raise _Fault(Said(field="request.frames.every", fix=fix))
     if size > job.max_bytes:
         raise _Fault(Said(field="request.frames", fix=f"fewer; together at most {job.max_bytes} bytes"))
+
+
+def _require_small(taken: footage.Taken, job: Job) -> None:
+    if len(taken.png) > job.vision.max_image_bytes:
+        fix = f"its frames are larger than an image may be: {job.vision.max_image_bytes} bytes"
+        raise _Fault(Said(field="video", fix=fix))
 
 
 def _lay(taken: footage.Taken, path: Path) -> None:

@@ -341,6 +341,13 @@ class TestWhatIsRefused:
             answer = await client.post(OFFICER, files=video_form(noisy, frames={"every": 0.04}))
             assert faults(answer) == {"request.frames": f"fewer; together at most {len(noisy)} bytes"}
 
+    async def test_a_frame_that_is_more_than_an_image_may_be(self, tmp_path: Path, video: bytes) -> None:
+        async with reception_house.opened(tmp_path, max_image_bytes=200) as house, house.client() as client:
+            answer = await client.post(OFFICER, files=video_form(video, frames=FIRST))
+            assert (answer.status_code, list(faults(answer))) == (422, ["video"])
+            assert "200 bytes" in faults(answer)["video"]
+            assert is_untouched(house, tmp_path)
+
     async def test_what_the_scanner_finds(self, tmp_path: Path, video: bytes) -> None:
         class Scanner:
             async def is_clean(self, path: Path) -> bool:
