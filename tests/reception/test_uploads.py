@@ -188,7 +188,7 @@ class TestWhatIsRefused:
             ({"demo": True}, "request.demo"),
             ({"found": {"where": "here", "when": "2026-11-24T06:40:00Z"}}, "request.found"),
             ({"media": {"kind": "Jane Doe"}}, "request.media"),
-            ({"Jane Doe": 1}, "request"),
+            ({"Jane Doe": 1}, "request.?"),
         ],
         ids=str,
     )
