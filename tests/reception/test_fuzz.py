@@ -166,7 +166,7 @@ def test_a_video_that_is_cut_and_changed(target: Target, video: bytes) -> None:
     """Few of them: each is decoded in a process of its own."""
     with target.client() as client:
 
-        @settings(FUZZED, max_examples=20)
+        @settings(FUZZED, max_examples=12)
         @given(at=st.integers(8, len(video)), gone=st.integers(0, 200), put=st.binary(max_size=60))
         def fuzz(at: int, gone: int, put: bytes) -> None:
             changed = video[:at] + put + video[at + gone :]
