@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
-from rfr_stream.errors import BadImage
+from rfr_stream.errors import BadImage, BadVideo
 from rfr_stream.ports import OnDisk
 
 BEGINNING_BYTES: Final = 12
@@ -29,9 +30,29 @@ _BEGINNINGS: Final = (
 )
 
 
+VIDEO_BEGINNING_BYTES: Final = 256
+_VIDEO_BEGINNINGS: Final = tuple(
+    (re.compile(beginning, re.DOTALL), media_type)
+    for beginning, media_type in (
+        (rb".{4}(ftypqt  |moov|mdat|wide|free|skip)", "video/quicktime"),
+        (rb".{4}ftyp", "video/mp4"),
+        (rb"\x1aE\xdf\xa3.{0,60}webm", "video/webm"),
+        (rb"\x1aE\xdf\xa3", "video/matroska"),
+        (rb"RIFF.{4}AVI ", "video/x-msvideo"),
+        (rb"\x00\x00\x01\xba", "video/mpeg"),
+        (rb"0&\xb2u\x8ef\xcf\x11", "video/x-ms-asf"),
+        (rb"FLV\x01", "video/x-flv"),
+        (rb"\x06\x0e\+4\x02\x05\x01\x01", "application/mxf"),
+        (rb"OggS", "video/ogg"),
+        (rb"(.{4})?G.{187}(?(1).{4})G", "video/mp2t"),  # packets of 188 bytes, in a camcorder's file of 192
+    )
+)
+"""The containers that `rfr_stream/vision/container.py` opens."""
+
+
 @dataclass(frozen=True, slots=True)
 class Original:
-    """An image file as it came, never altered: its bytes, their SHA-256, and what their beginning says they are."""
+    """A file as it came, never altered: its bytes, their SHA-256, and what their beginning says they are."""
 
     data: bytes | OnDisk
     sha256: str
@@ -123,3 +144,18 @@ def media_type(data: bytes) -> str:
         return _ISO_BRANDS[data[8:12]]
     msg = "image: does not begin like a JPEG, PNG, WebP, TIFF, BMP, AVIF or HEIC file"
     raise BadImage(msg)
+
+
+def video_type(data: bytes) -> str:
+    """Return which container a file is by its first bytes; `VIDEO_BEGINNING_BYTES` of them suffice.
+
+    Raises:
+        BadVideo: none that is taken here.
+
+    """
+    is_image = data[4:8] == b"ftyp" and data[8:12] in _ISO_BRANDS
+    for beginning, known in () if is_image else _VIDEO_BEGINNINGS:
+        if beginning.match(data):
+            return known
+    msg = "video: does not begin like an MP4, MOV, Matroska, WebM, AVI, MPEG, WMV, FLV, MXF or Ogg file"
+    raise BadVideo(msg)

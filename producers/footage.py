@@ -13,11 +13,12 @@ from functools import partial
 from importlib.metadata import version
 from io import BytesIO
 from pathlib import Path
-from typing import Annotated, Final, NamedTuple
+from typing import Annotated, Final, NamedTuple, TypeVar
 
 from PIL import Image
 from pydantic import Field, ValidationError
 
+from producers._request import Request
 from rfr_stream.errors import Malformed
 from rfr_stream.events import ModelIdentity, Observation, Sha256, Share, Value, VideoFrame
 from rfr_stream.faces import Box, Face
@@ -26,9 +27,13 @@ from rfr_stream.vision.quality import Measures
 from rfr_stream.vision.tracking import Sighting, Tracker
 from rfr_stream.vision.video import TOOL, Clip, Frame
 
+R = TypeVar("R", bound=Request)
+
 TOOLS: Final = f"rfr-stream {version('rfr-stream')}, {TOOL}, Pillow {version('pillow')}"
 SUFFIX: Final = ".json"
 """A record is called as its image, and this."""
+LOOK_EVERY: Final = Fraction(1, 5)
+"""Seconds from one look for best shots to the next: a walking person moves by less than the width of a face."""
 _MAX_RECORD_BYTES: Final = 65_536
 
 
@@ -59,6 +64,11 @@ class FrameRecord(Value):
     def time(self) -> Fraction:
         """Seconds since the first frame, exactly."""
         return (self.pts - self.first_pts) * Fraction(self.time_base)
+
+    @property
+    def text(self) -> str:
+        """As it is written down."""
+        return self.model_dump_json(indent=2, exclude_none=True) + "\n"
 
     @property
     def media(self) -> VideoFrame:
@@ -137,10 +147,19 @@ def keep(taken: Taken, folder: Path, *, number: int | None = None) -> Path:
     """Write the frame and its record beside it; return where the frame lies. The same again overwrites itself."""
     folder.mkdir(parents=True, exist_ok=True)
     shot = "" if number is None else f"-shot{number}"
-    path = folder / f"{taken.record.video_sha256[:12]}-{taken.record.frame_time_s:.6f}s{shot}.png"
+    return write(taken, folder / f"{taken.record.video_sha256[:12]}-{taken.record.frame_time_s:.6f}s{shot}.png")
+
+
+def write(taken: Taken, path: Path) -> Path:
+    """Write the frame there, and its record beside it."""
     path.write_bytes(taken.png)
-    record_path(path).write_text(taken.record.model_dump_json(indent=2, exclude_none=True) + "\n")
+    record_path(path).write_text(taken.record.text)
     return path
+
+
+def asked_of(record: FrameRecord, asked: R) -> R:
+    """Return what is asked of one frame: of which video it is and, of a best shot, where the face is."""
+    return asked.model_copy(update={"media": record.media, "subject": asked.subject or record.subject})
 
 
 def record_path(image: Path) -> Path:

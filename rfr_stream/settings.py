@@ -203,6 +203,17 @@ class IntakeSettings(Section):
     )
     max_images: Annotated[int, Field(ge=1, le=1_000)] = Field(20, description="of one request")
     max_upload_bytes: Annotated[int, Field(ge=1)] = Field(256 * 2**20, description="of one request, all told")
+    videos: Annotated[int, Field(ge=1, le=100)] = Field(
+        2, description="at once through all doors; each has one process that decodes, and its frames in the spool"
+    )
+    max_video_bytes: Annotated[int, Field(ge=1)] = Field(
+        2 * 2**30, description="of one video; and of the frames that are taken from it, together"
+    )
+    max_frames: Annotated[int, Field(ge=1, le=1_000)] = Field(100, description="of one video; each is a submission")
+    video_wait_s: Annotated[float, Field(gt=0, le=3_600)] = Field(300.0, description="for the frames of one video")
+    video_memory_bytes: Annotated[int, Field(ge=2**28)] = Field(
+        4 * 2**30, description="that one process may write to while it decodes"
+    )
     stall_s: Annotated[float, Field(gt=0, le=300)] = Field(
         10.0, description="without a byte, before a client is cut off"
     )

@@ -2,6 +2,7 @@
 
 import io
 import json
+import tracemalloc
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ import httpx
 from fastapi import FastAPI
 from PIL import Image
 
+from producers.reception._decoding import DECODER, Decoding
 from producers.reception._reception import Reception, Scanner
 from producers.reception.app import build
 from rfr_stream.adapters.files import FileBlobs
@@ -22,7 +24,7 @@ from rfr_stream.errors import Rejected, Unavailable
 from rfr_stream.events import Event, ImageSubmitted, Submission
 from rfr_stream.ports import BlobStore
 from rfr_stream.reception import Door, token_of
-from rfr_stream.settings import IntakeSettings
+from rfr_stream.settings import DetectionSettings, IntakeSettings, VisionSettings
 
 KEY: Final = bytes(range(32))
 REQUEST: Final[dict[str, Any]] = {
@@ -48,6 +50,17 @@ def form(*images: bytes, request: Mapping[str, Any] | bytes | None = None, **fie
     said = request if isinstance(request, bytes) else json.dumps({**(request or REQUEST), **fields}).encode()
     files = [("image", ("any name.exe", image, "text/html")) for image in images or (picture(),)]
     return [("request", (None, said, "application/json")), *files]
+
+
+def video_form(video: bytes, **fields: Any) -> list[tuple[str, Any]]:  # noqa: ANN401 - JSON
+    """Return the parts of an upload of a video; `frames` says of which frames."""
+    return [("request", (None, json.dumps({**REQUEST, **fields}).encode(), "application/json")), ("video", video)]
+
+
+def faults(answer: httpx.Response) -> dict[str, str]:
+    """Return what is to be mended, by field."""
+    assert answer.headers["content-type"] == "application/problem+json"
+    return {each["field"]: each["fix"] for each in answer.json()["errors"]}
 
 
 @dataclass
@@ -114,6 +127,8 @@ async def opened(
     scanner: Scanner | None = None,
     blobs: BlobStore | None = None,
     max_image_bytes: int = 2 * 2**20,
+    pack: str = "null",
+    decoder: tuple[str, ...] = DECODER,
     **settings: Any,  # noqa: ANN401 - any of `IntakeSettings`
 ) -> AsyncIterator[ReceptionHouse]:
     """Open a reception whose ledger, blobs (unless others are given) and spool are in this folder."""
@@ -128,6 +143,19 @@ async def opened(
             publish=behind.publish,
             backlog=behind,
             key=KEY,
+            decoding=Decoding(
+                IntakeSettings(**settings),
+                VisionSettings(
+                    pack=pack,
+                    max_image_bytes=max_image_bytes,
+                    max_video_pixels=1_000_000,
+                    max_video_s=60,
+                    decode_threads=1,
+                ),
+                DetectionSettings(),
+                folder,
+                command=decoder,
+            ),
             spool=folder / "spool",
             scanner=scanner,
             clock=lambda: builders.NOW,
@@ -135,3 +163,41 @@ async def opened(
             max_image_pixels=1_000_000,
         )
         yield ReceptionHouse(here, build(here), behind, here.blobs)
+
+
+async def streamed(house: ReceptionHouse, path: str, files: list[tuple[str, Any]]) -> tuple[int, int]:
+    """Send an upload in pieces; return the status of the answer, and how much memory that took at most."""
+    whole = httpx.Request("POST", "http://reception/", files=files).read()
+    boundary = whole[2 : whole.index(b"\r\n")]
+    pieces = (whole[start : start + 65_536] for start in range(0, len(whole), 65_536))
+    headers = [
+        (b"content-type", b"multipart/form-data; boundary=" + boundary),
+        (b"authorization", f"Bearer {await house.token()}".encode()),
+    ]
+    scope = {
+        "type": "http",
+        "http_version": "1.1",
+        "method": "POST",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "headers": headers,
+        "scheme": "http",
+        "server": ("reception", 80),
+        "root_path": "",
+    }
+    statuses: list[int] = []
+
+    async def receive() -> dict[str, Any]:
+        piece = next(pieces, b"")
+        return {"type": "http.request", "body": piece, "more_body": bool(piece)}
+
+    async def send(message: Any) -> None:  # noqa: ANN401 - ASGI
+        if message["type"] == "http.response.start":
+            statuses.append(message["status"])
+
+    tracemalloc.start()
+    await house.app(scope, receive, send)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    return statuses[0], peak

@@ -2,8 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import suppress
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Annotated, Any, Final, TypeVar
 from uuid import UUID
@@ -18,7 +18,9 @@ from producers.reception._parts import Parts, boundary_of
 from producers.reception._patience import patiently, too_large
 from producers.reception._reception import Here, Reception, client_at
 from producers.reception._refusals import MEDIA_TYPE, Refused
-from producers.reception._upload import Upload, take_in
+from producers.reception._upload import MAX_REQUEST_BYTES, Upload, take_in
+from producers.reception._video import Kept, take_frames
+from producers.reception._wanted import OfVideo
 from rfr_stream import telemetry
 from rfr_stream.reception import Client, Door
 from topics.access import Principal
@@ -53,6 +55,21 @@ class Receipt(BaseModel):
     submissions: list[Accepted]
 
 
+class AcceptedFrame(Accepted):
+    """One frame that is safe here."""
+
+    frame_time_s: Annotated[float, Field(description="since the first frame, rounded up to a microsecond")]
+
+
+class VideoReceipt(BaseModel):
+    """What was taken in of a video: its frames, in the order in which they were asked for."""
+
+    model_config = ConfigDict(frozen=True)
+
+    video_sha256: str
+    submissions: list[AcceptedFrame]
+
+
 class Fault(BaseModel):
     """One thing to mend."""
 
@@ -75,6 +92,22 @@ def says(*statuses: HTTPStatus) -> dict[int | str, dict[str, Any]]:
     return {status.value: {"description": status.phrase, **said} for status in statuses}
 
 
+_FILE: Final = {"type": "string", "format": "binary", "contentMediaType": "application/octet-stream"}
+IMAGES: Final[dict[str, Any]] = {
+    "image": {
+        "type": "array",
+        "minItems": 1,
+        "items": _FILE,
+        "description": "JPEG, PNG, WebP, TIFF, BMP, AVIF or HEIC, unaltered; what it is, its bytes say",
+    }
+}
+VIDEO: Final[dict[str, Any]] = {
+    "video": {
+        **_FILE,
+        "description": "MP4, MOV, Matroska, WebM, AVI, MPEG, WMV, FLV, MXF or Ogg, unaltered, as it was exported",
+    }
+}
+_BETWEEN_PARTS_BYTES: Final = 4_096
 REFUSALS: Final = says(
     HTTPStatus.BAD_REQUEST,
     HTTPStatus.UNAUTHORIZED,
@@ -93,7 +126,8 @@ class Opening:
     """A door as the application needs it."""
 
     router: APIRouter
-    asks: type[BaseModel]
+    asks: tuple[type[BaseModel], ...]
+    """The contracts of its parts `request`."""
     principal: Principal
     """Whom the cluster must let in, to write what comes through it."""
 
@@ -118,7 +152,7 @@ def door(which: Door, asks: type[Request], *, principal: Principal, example: dic
         status_code=HTTPStatus.ACCEPTED,
         summary=(asks.__doc__ or "").splitlines()[0],
         responses=REFUSALS,
-        openapi_extra={"requestBody": body_of(asks, example)},
+        openapi_extra={"requestBody": body_of(asks, example, IMAGES)},
         operation_id=f"submit_at_{which}",
     )
     async def submit(
@@ -130,19 +164,67 @@ def door(which: Door, asks: type[Request], *, principal: Principal, example: dic
         def take(parts: Parts) -> Awaitable[list[UUID]]:
             return take_in(Upload(client, parts, asks, key), here)
 
-        ids = await received(http, here, client.door, take)
+        ids = await received(http, here, here.place_at(which), take)
         log.event("upload.taken", client=client.name, images=len(ids))
-        return Receipt(submissions=[Accepted(submission_id=id_, status_url=f"/submissions/{id_}") for id_ in ids])
+        return Receipt(submissions=[Accepted(submission_id=id_, status_url=_status_url(id_)) for id_ in ids])
 
-    return Opening(router, asks, principal)
+    return Opening(router, (asks,), principal)
+
+
+def with_videos(opening: Opening, which: Door, asks: type[OfVideo], *, example: dict[str, Any]) -> Opening:
+    """Return a door that takes videos too: `POST /<door>/videos`, of which it takes the frames.
+
+    Args:
+        opening: of this door.
+
+        which: its name.
+
+        asks: the contract of the part `request`.
+
+        example: of that part, for the documentation.
+
+    """
+
+    @opening.router.post(
+        "/videos",
+        status_code=HTTPStatus.ACCEPTED,
+        summary=(asks.__doc__ or "").splitlines()[0],
+        responses=REFUSALS,
+        openapi_extra={"requestBody": body_of(asks, example, VIDEO)},
+        operation_id=f"submit_video_at_{which}",
+    )
+    async def submit(
+        http: HttpRequest,
+        here: Here,
+        client: Annotated[Client, Depends(client_at(which))],
+        key: Annotated[str | None, IDEMPOTENCY_KEY] = None,
+    ) -> VideoReceipt:
+        def take(parts: Parts) -> Awaitable[Kept]:
+            return take_frames(Upload(client, parts, asks, key), here)
+
+        max_bytes = here.settings.max_video_bytes + MAX_REQUEST_BYTES + _BETWEEN_PARTS_BYTES
+        kept = await received(http, here, here.place_for_a_video(which), take, max_bytes=max_bytes)
+        log.event("upload.taken", client=client.name, images=len(kept.frames))
+        frames = [
+            AcceptedFrame(submission_id=id_, status_url=_status_url(id_), frame_time_s=time_s)
+            for id_, time_s in kept.frames
+        ]
+        return VideoReceipt(video_sha256=kept.video_sha256, submissions=frames)
+
+    return replace(opening, asks=(*opening.asks, asks))
+
+
+def _status_url(submission_id: UUID) -> str:
+    return f"/submissions/{submission_id}"
 
 
 async def received(
     http: HttpRequest,
     here: Reception,
-    door: Door,
+    place: AbstractContextManager[None],
     take: Callable[[Parts], Awaitable[T]],
     *,
+    max_bytes: int | None = None,
     through: Callable[[AsyncIterator[bytes]], AsyncIterator[bytes]] = lambda body: body,
 ) -> T:
     """Return what comes of the parts of a body, if there is a place at the door.
@@ -152,9 +234,11 @@ async def received(
 
         here: the reception.
 
-        door: at which it came.
+        place: what must be free for it.
 
         take: makes it of the parts.
+
+        max_bytes: of the body; None: as many as images may have.
 
         through: looks at the bytes on their way.
 
@@ -162,18 +246,18 @@ async def received(
         Refused: its sender can mend it.
 
     """
-    body = http.stream()
+    body, max_bytes = http.stream(), max_bytes or here.settings.max_upload_bytes
     try:
-        with here.place_at(door):
-            boundary = _boundary(http, here)
-            return await take(Parts(through(patiently(body, here.settings)), boundary))
+        with place:
+            boundary = _boundary(http, max_bytes)
+            return await take(Parts(through(patiently(body, here.settings, max_bytes=max_bytes)), boundary))
     except Refused as refused:
         if refused.status is not HTTPStatus.REQUEST_TIMEOUT and "expect" not in http.headers:
             await hear_out(body)
         raise
 
 
-def _boundary(http: HttpRequest, here: Reception) -> bytes:
+def _boundary(http: HttpRequest, max_bytes: int) -> bytes:
     """Return what stands between the parts, if the head of the request promises what is taken here.
 
     Raises:
@@ -182,12 +266,12 @@ def _boundary(http: HttpRequest, here: Reception) -> bytes:
     """
     boundary = boundary_of(http.headers.get("content-type", ""))
     if http.headers.get("content-encoding", "identity") != "identity":
-        raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Content-Encoding", "none; images do not shrink")
+        raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Content-Encoding", "none; what is sent here does not shrink")
     length = http.headers.get("content-length", "0")
     if not (length.isascii() and length.isdecimal()):
         raise Refused(HTTPStatus.BAD_REQUEST, "Content-Length", "a number of bytes")
-    if int(length[:20]) > here.settings.max_upload_bytes:
-        raise too_large(here.settings)
+    if int(length[:20]) > max_bytes:
+        raise too_large(max_bytes)
     return boundary
 
 
@@ -199,18 +283,10 @@ async def hear_out(body: AsyncIterator[bytes]) -> None:
                 pass
 
 
-def body_of(asks: type[BaseModel], example: dict[str, Any]) -> dict[str, Any]:
-    """Return how a form of a request and its images is documented."""
-    parts = {
-        "request": {"$ref": f"#/components/schemas/{asks.__name__}"},
-        "image": {
-            "type": "array",
-            "minItems": 1,
-            "items": {"type": "string", "format": "binary", "contentMediaType": "application/octet-stream"},
-            "description": "JPEG, PNG, WebP, TIFF, BMP, AVIF or HEIC, unaltered; what it is, its bytes say",
-        },
-    }
-    schema = {"type": "object", "required": ["request", "image"], "properties": parts}
+def body_of(asks: type[BaseModel], example: dict[str, Any], files: dict[str, Any]) -> dict[str, Any]:
+    """Return how a form of a request and its files is documented."""
+    parts = {"request": {"$ref": f"#/components/schemas/{asks.__name__}"}, **files}
+    schema = {"type": "object", "required": list(parts), "properties": parts}
     form = {
         "schema": schema,
         "encoding": {"request": {"contentType": "application/json"}},

@@ -9,7 +9,7 @@ from producers.reception._refusals import Refused
 from rfr_stream.settings import IntakeSettings
 
 
-async def patiently(body: AsyncIterator[bytes], settings: IntakeSettings) -> AsyncIterator[bytes]:
+async def patiently(body: AsyncIterator[bytes], settings: IntakeSettings, *, max_bytes: int) -> AsyncIterator[bytes]:
     """Yield a body's chunks; only the time that is spent waiting for them counts.
 
     Raises:
@@ -29,12 +29,11 @@ async def patiently(body: AsyncIterator[bytes], settings: IntakeSettings) -> Asy
         if chunk is None:
             return
         read, waited_s = read + len(chunk), waited_s + monotonic() - began
-        if read > settings.max_upload_bytes:
-            raise too_large(settings)
+        if read > max_bytes:
+            raise too_large(max_bytes)
         yield chunk
 
 
-def too_large(settings: IntakeSettings) -> Refused:
+def too_large(max_bytes: int) -> Refused:
     """Return what is said of a body of more than so many bytes."""
-    fix = f"at most {settings.max_upload_bytes} bytes; send the images in several requests"
-    return Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body", fix)
+    return Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body", f"at most {max_bytes} bytes in one request")

@@ -14,6 +14,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from producers._intake import Publish
 from producers.reception._answered import Answered
+from producers.reception._decoding import Decoding
 from producers.reception._refusals import RETRY_AFTER_S, Refused
 from rfr_stream.ports import BlobStore, Ledger
 from rfr_stream.reception import Client, Door, is_name, is_token_of, named_in
@@ -21,6 +22,9 @@ from rfr_stream.settings import IntakeSettings
 
 if TYPE_CHECKING:
     from rfr_stream.adapters.reception import SqlReception
+
+
+_VIDEOS: Final = "videos"
 
 
 class Scanner(Protocol):
@@ -49,6 +53,7 @@ class Reception:
     backlog: Backlog
     key: bytes
     """What tokens are made with."""
+    decoding: Decoding
     spool: Path
     """Where uploads lie while they come in."""
     scanner: Scanner | None = None
@@ -56,7 +61,7 @@ class Reception:
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     max_image_bytes: int = 64 * 2**20
     max_image_pixels: int = 120_000_000
-    inside: Counter[Door] = field(default_factory=Counter)
+    inside: Counter[str] = field(default_factory=Counter)
     answered: Answered = field(default_factory=Answered)
     """Of requests that were signed."""
 
@@ -71,13 +76,31 @@ class Reception:
 
         """
         if self.inside[door] >= self._places(door) or self._is_too_much(door):
-            status = HTTPStatus.TOO_MANY_REQUESTS
-            raise Refused(status, "request", "send the same again later", retry_after=str(RETRY_AFTER_S))
+            raise _later()
         self.inside[door] += 1
         try:
             yield
         finally:
             self.inside[door] -= 1
+
+    @contextmanager
+    def place_for_a_video(self, door: Door) -> Iterator[None]:
+        """Hold a place at a door, and one of the few for videos.
+
+        Raises:
+            Refused: one of them is not free.
+
+            Unavailable: the bus does not say what waits.
+
+        """
+        if self.inside[_VIDEOS] >= self.settings.videos:
+            raise _later()
+        self.inside[_VIDEOS] += 1
+        try:
+            with self.place_at(door):
+                yield
+        finally:
+            self.inside[_VIDEOS] -= 1
 
     def _places(self, door: Door) -> int:
         return self.settings.appeal_uploads if door is Door.APPEAL else self.settings.uploads
@@ -85,6 +108,11 @@ class Reception:
     def _is_too_much(self, door: Door) -> bool:
         """Whether too much waits behind a door; what the public sent in waits for people, on a topic of its own."""
         return door is not Door.APPEAL and self.backlog.messages() > self.settings.backlog
+
+
+def _later() -> Refused:
+    status = HTTPStatus.TOO_MANY_REQUESTS
+    return Refused(status, "request", "send the same again later", retry_after=str(RETRY_AFTER_S))
 
 
 def reception_of(request: Request) -> Reception:

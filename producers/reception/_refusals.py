@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from rfr_stream import telemetry
-from rfr_stream.errors import BadImage, NotPermitted, Rejected, Unavailable
+from rfr_stream.errors import BadImage, BadVideo, NotPermitted, Rejected, Unavailable
 from topics import known_path
 
 log = telemetry.logger(__name__)
@@ -55,7 +55,7 @@ def forbidden(error: NotPermitted, *, within: str) -> Refused:
     return Refused(HTTPStatus.UNPROCESSABLE_ENTITY, f"{within}.{field}", fix)
 
 
-def no_image(error: BadImage, *, within: str, status: HTTPStatus = HTTPStatus.UNPROCESSABLE_ENTITY) -> Refused:
+def unfit(error: BadImage | BadVideo, *, within: str, status: HTTPStatus = HTTPStatus.UNPROCESSABLE_ENTITY) -> Refused:
     """Return what is wrong with a file."""
     return Refused(status, within, _halves(error)[1])
 

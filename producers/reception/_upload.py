@@ -4,7 +4,7 @@ All or nothing: where one image is refused, none of the request's is kept.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
@@ -21,8 +21,8 @@ from producers._intake import hand_in
 from producers._request import ProbeForm, Request, require_permitted
 from producers.reception._parts import Parts
 from producers.reception._reception import Reception
-from producers.reception._refusals import Refused, forbidden, invalid, no_image
-from rfr_stream.errors import BadImage, NotPermitted, Unavailable
+from producers.reception._refusals import Refused, forbidden, invalid, unfit
+from rfr_stream.errors import BadImage, BadVideo, NotPermitted, Unavailable
 from rfr_stream.events import Still, canonical
 from rfr_stream.policy import stated
 from rfr_stream.ports import OnDisk
@@ -54,18 +54,18 @@ async def take_in(upload: Upload, here: Reception) -> list[UUID]:
 
     """
     names = aiter(upload.parts)
-    form = await _form(upload, names, here)
+    form = await form_in(upload, names, here)
     with disk_named(), TemporaryDirectory(dir=here.spool) as folder:
         files = [each async for each in originals(upload.parts, names, Path(folder), here)]
         _require_images(form.request, len(files))
-        await _require_own_key(upload, form, files, here)
+        await require_own_key(upload, form, files, here)
         said = {form.derive(each.sha256): (form, each) for each in files}
         await hand_in(list(said.values()), blobs=here.blobs, publish=here.publish)
     await here.store.note(upload.client.name, list(said), here.clock())
     return [form.derive(each.sha256) for each in files]
 
 
-async def _form(upload: Upload, names: AsyncIterator[str], here: Reception) -> ProbeForm:
+async def form_in(upload: Upload, names: AsyncIterator[str], here: Reception) -> ProbeForm:
     """Return what is asked, as policy permits it, before the first image has come."""
     said = await request_in(upload.parts, names)
     try:
@@ -110,42 +110,59 @@ async def originals(parts: Parts, names: AsyncIterator[str], folder: Path, here:
 
 async def _original(data: AsyncIterator[bytes], path: Path, within: str, here: Reception) -> Original:
     """Write an image down and look at it from outside: what it begins with, how large it is, what the scanner says."""
+    original = await written_down(data, path, within, Sort(here.max_image_bytes, BEGINNING_BYTES, media_type))
+    await _require_few_pixels(original, path, within, here)
+    await require_harmless(path, within, here)
+    return original
+
+
+@dataclass(frozen=True, slots=True)
+class Sort:
+    """How large files of a sort may be, and how many of their first bytes say which they are."""
+
+    max_bytes: int
+    beginning_bytes: int
+    media_type: Callable[[bytes], str]
+
+    def of(self, beginning: bytes, within: str) -> str:
+        try:
+            return self.media_type(beginning)
+        except (BadImage, BadVideo) as error:
+            raise unfit(error, within=within, status=HTTPStatus.UNSUPPORTED_MEDIA_TYPE) from None
+
+
+async def written_down(data: AsyncIterator[bytes], path: Path, within: str, sort: Sort) -> Original:
+    """Return a file as it lies on disk; its digest is made on the way."""
     digest, size, kind = sha256(), 0, ""
     beginning = b""
     with path.open("xb") as file:
         async for piece in data:
             size += len(piece)
-            if size > here.max_image_bytes:
-                fix = f"at most {here.max_image_bytes} bytes"
-                raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, within, fix)
+            if size > sort.max_bytes:
+                raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, within, f"at most {sort.max_bytes} bytes")
             digest.update(piece)
             file.write(piece)
-            beginning += piece[: BEGINNING_BYTES - len(beginning)]
-            if len(beginning) == BEGINNING_BYTES and not kind:
-                kind = _kind(beginning, within)  # before the rest of it has come
+            beginning += piece[: sort.beginning_bytes - len(beginning)]
+            if len(beginning) == sort.beginning_bytes and not kind:
+                kind = sort.of(beginning, within)  # before the rest of it has come
     if not size:
         raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, within, "empty; send the original file")
-    original = Original(OnDisk(path, digest.hexdigest(), size), digest.hexdigest(), kind or _kind(beginning, within))
-    await _require_harmless(original, path, within, here)
-    return original
+    found = digest.hexdigest()
+    return Original(OnDisk(path, found, size), found, kind or sort.of(beginning, within))
 
 
-def _kind(beginning: bytes, within: str) -> str:
-    try:
-        return media_type(beginning)
-    except BadImage as error:
-        raise no_image(error, within=within, status=HTTPStatus.UNSUPPORTED_MEDIA_TYPE) from None
-
-
-async def _require_harmless(original: Original, path: Path, within: str, here: Reception) -> None:
+async def _require_few_pixels(original: Original, path: Path, within: str, here: Reception) -> None:
     if original.media_type not in _NOT_OPENED:
         try:
             pixels = await asyncio.to_thread(pixels_in, path)
         except BadImage as error:
-            raise no_image(error, within=within) from None
+            raise unfit(error, within=within) from None
         if pixels > here.max_image_pixels:
             fix = f"at most {here.max_image_pixels} pixels"
             raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, within, fix)
+
+
+async def require_harmless(path: Path, within: str, here: Reception) -> None:
     if here.scanner and not await here.scanner.is_clean(path):
         fix = "the scanner found in it what would harm whoever opens it; do not send it again"
         raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, within, fix)
@@ -160,7 +177,7 @@ def _require_images(asked: Request, images_n: int) -> None:
         raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, "image", fix)
 
 
-async def _require_own_key(upload: Upload, form: ProbeForm, files: list[Original], here: Reception) -> None:
+async def require_own_key(upload: Upload, form: ProbeForm, files: Sequence[Original], here: Reception) -> None:
     """Refuse a key that this client has used for something else."""
     if upload.key is None:
         return

@@ -18,6 +18,7 @@ from producers._publishing import publishing
 from producers.reception import _refusals as refusals
 from producers.reception import appeal, officer, status, unit
 from producers.reception._backlog import BacklogOnKafka
+from producers.reception._decoding import Decoding
 from producers.reception._door import Opening
 from producers.reception._reception import Backlog, Reception
 from rfr_stream import telemetry
@@ -86,6 +87,7 @@ def of(
         spool=_empty(settings.spool_dir),
         scanner=Clamd(intake.scanner, timeout_s=intake.scan_wait_s) if intake.scanner else None,
         demo=settings.demo,
+        decoding=Decoding(intake, settings.vision, settings.detection, settings.weights_dir),
         max_image_bytes=settings.vision.max_image_bytes,
         max_image_pixels=settings.vision.max_image_pixels,
     )
@@ -127,7 +129,7 @@ def _document(app: FastAPI) -> dict[str, Any]:
     """Return the OpenAPI document, with the contracts of the parts `request` beside FastAPI's own."""
     if app.openapi_schema is None:
         document = get_openapi(title=app.title, version=app.version, routes=app.routes)
-        asked = [(each.asks, "validation") for each in _DOORS.values()]
+        asked = [(asks, "validation") for each in _DOORS.values() for asks in each.asks]
         _, schemas = models_json_schema(asked, ref_template="#/components/schemas/{model}")  # type: ignore[arg-type]
         document["components"]["schemas"] |= schemas["$defs"]
         app.openapi_schema = document

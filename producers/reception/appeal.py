@@ -18,7 +18,7 @@ from fastapi import Request as HttpRequest
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from producers._intake import hand_in
-from producers.reception._door import REFUSALS, Opening, body_of, hear_out, received
+from producers.reception._door import IMAGES, REFUSALS, Opening, body_of, hear_out, received
 from producers.reception._parts import Parts
 from producers.reception._reception import Here, Reception
 from producers.reception._refusals import Refused, invalid
@@ -91,7 +91,7 @@ _router = APIRouter(prefix=f"/{Door.APPEAL}", tags=[Door.APPEAL])
     status_code=HTTPStatus.ACCEPTED,
     summary=(AppealImages.__doc__ or "").splitlines()[0],
     responses=REFUSALS,
-    openapi_extra={"requestBody": body_of(AppealImages, _EXAMPLE)},
+    openapi_extra={"requestBody": body_of(AppealImages, _EXAMPLE, IMAGES)},
     operation_id="pass_on_at_appeal",
 )
 async def pass_on(
@@ -106,7 +106,7 @@ async def pass_on(
     def take(parts: Parts) -> Awaitable[Contributed]:
         return _take_in(parts, signed.client.name, here)
 
-    answer = await received(http, here, Door.APPEAL, take, through=signed.whole)
+    answer = await received(http, here, here.place_at(Door.APPEAL), take, through=signed.whole)
     log.event("upload.taken", client=signed.client.name, images=len(answer.contributions))
     here.answered.remember(signed.signature, answer, here.clock())
     return answer
@@ -134,4 +134,4 @@ async def _form(parts: Parts, names: AsyncIterator[str], portal: str, here: Rece
     return SentIn(said, portal)
 
 
-OPENING: Final = Opening(_router, AppealImages, access.PUBLIC_APPEAL)
+OPENING: Final = Opening(_router, (AppealImages,), access.PUBLIC_APPEAL)

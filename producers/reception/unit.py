@@ -1,26 +1,29 @@
 """The door of the unit for missing and deceased people."""
 
-from typing import Final
+from typing import Any, Final
 
 from producers.missing_persons import UnitRequest
-from producers.reception._door import door
+from producers.reception._door import door, with_videos
+from producers.reception._wanted import UnitVideo
 from rfr_stream.reception import Door
 from topics import access
 
-OPENING: Final = door(
+_EXAMPLE: Final[dict[str, Any]] = {
+    "purpose": "deceased",
+    "harm": "other",
+    "case_ref": "CO-2026-0088",
+    "legal_basis": "identification of a deceased person",
+    "regime": "uk_gdpr",
+    "necessity": "No documents, nobody reported missing who fits, and fingerprints gave nothing.",
+    "provenance": {"origin": "mortuary", "obtained": "Taken by the photographer.", "exhibit_ref": "MT/4"},
+    "age_at_capture": 60,
+    "found": {"where": "Foreshore below the old pier", "when": "2026-11-24T06:40:00Z"},
+    "submitted_by": "unit-3",
+}
+
+OPENING: Final = with_videos(
+    door(Door.UNIT, UnitRequest, principal=access.MISSING_PERSONS, example=_EXAMPLE),
     Door.UNIT,
-    UnitRequest,
-    principal=access.MISSING_PERSONS,
-    example={
-        "purpose": "deceased",
-        "harm": "other",
-        "case_ref": "CO-2026-0088",
-        "legal_basis": "identification of a deceased person",
-        "regime": "uk_gdpr",
-        "necessity": "No documents, nobody reported missing who fits, and fingerprints gave nothing.",
-        "provenance": {"origin": "mortuary", "obtained": "Taken by the photographer.", "exhibit_ref": "MT/4"},
-        "age_at_capture": 60,
-        "found": {"where": "Foreshore below the old pier", "when": "2026-11-24T06:40:00Z"},
-        "submitted_by": "unit-3",
-    },
+    UnitVideo,
+    example={**_EXAMPLE, "frames": {"every": 2}},
 )

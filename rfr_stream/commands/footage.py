@@ -16,8 +16,6 @@ from rfr_stream.settings import Settings
 from rfr_stream.vision.video import Clip, VideoLimits
 
 _MOMENT: Final = re.compile(r"(?:(?:(\d{1,4}):)?(\d{1,4}):)?(\d{1,9}(?:\.\d{1,9})?)s?", re.ASCII)
-_LOOK_EVERY: Final = Fraction(1, 5)
-"""Seconds: a walking person moves by less than the width of a face."""
 
 
 def frames(  # noqa: PLR0917 - options of the command line
@@ -39,7 +37,7 @@ def frames(  # noqa: PLR0917 - options of the command line
         taken = footage.replayed(footage.read_record(replay), clip)
         say(f"the same frame again: {taken.record.frame_time_s:.6f} s, pixels {taken.record.pixels_sha256}")
     elif best:
-        _keep_best(run(_best(settings, clip, best, step or _LOOK_EVERY)), to)
+        _keep_best(run(_best(settings, clip, best, step or footage.LOOK_EVERY)), to)
     elif at or step:
         _take(clip, [_seconds(each, "--at") for each in at or ()], step, to)
     else:

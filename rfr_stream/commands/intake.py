@@ -164,9 +164,7 @@ def asked_of_each(images: Sequence[Path], asked: Request) -> Iterator[tuple[list
 def asked_of(image: Path, asked: Request) -> Request:
     """Return what is asked of one image: with what its record says, if it has one."""
     record = None if isinstance(asked.media, VideoFrame) else footage.record_of(image)
-    if record is None:
-        return asked
-    return asked.model_copy(update={"media": record.media, "subject": asked.subject or record.subject})
+    return footage.asked_of(record, asked) if record else asked
 
 
 async def hand_in_each(

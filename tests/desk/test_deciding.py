@@ -21,6 +21,7 @@ from rfr_stream.events import (
     ReviewDecided,
     SubmissionClosed,
     Support,
+    VideoFrame,
 )
 from rfr_stream.ports import CaseState
 
@@ -54,6 +55,18 @@ class TestAnalysis:
         answer = await case.client.post(f"{case.path}/analysis", data=form)
 
         assert "backlit &lt;by&gt; a window" in answer.text
+
+    async def test_a_frame_says_when_it_was_on_screen_and_what_made_it_what_is_seen(self, house: DeskHouse) -> None:
+        media = VideoFrame(
+            video_sha256="ab" * 32, frame_time_s=83.4, steps=("bwdif=mode=send_frame", "hflip"), tool="decoder-1 <any>"
+        )
+        case = await desk_pages.taken(house, desk_pages.listed(media=media))
+
+        page = (await case.client.get(f"{case.path}/analysis")).text
+
+        assert f"frame at 83.4 s of video {'ab' * 6}…" in page
+        assert "<code>bwdif=mode=send_frame</code>; <code>hflip</code>" in page
+        assert "decoder-1 &lt;any&gt;" in page
 
     async def test_a_later_analysis_follows_and_replaces_nothing(self, house: DeskHouse) -> None:
         case = await desk_pages.analysed(house, desk_pages.listed())

@@ -11,15 +11,18 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
-from typing import Final, cast
+from typing import Any, Final, cast
 
 import builders
 import httpx
+import psutil
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from reception_house import form, picture
+from filmed import film
+from reception_house import form, picture, video_form
 
 import topics
+from producers.footage import read_record
 from producers.reception import create_app
 from producers.reception.app import opened
 from rfr_stream.adapters import keys
@@ -36,6 +39,7 @@ from topics.lag import Lag
 from topics.tail import read_tail
 
 PATH: Final = "/officer/submissions"
+VIDEOS: Final = "/officer/videos"
 AT_ONCE: Final = 6
 ENOUGH: Final = 25
 """Acknowledgements before the kill."""
@@ -135,6 +139,58 @@ async def test_what_was_acknowledged_before_a_kill_is_there(kafka: KafkaSettings
                 PATH, files=form(picture(0), case_ref="case-reception-killed", submitted_by="o-case-reception-killed")
             )
             assert again.json()["submissions"][0]["submission_id"] in acknowledged
+
+
+async def decoder_of(process: "subprocess.Popen[str]") -> psutil.Process:
+    """Return the process that takes frames from a video, once there is one."""
+    async with asyncio.timeout(30):
+        while True:
+            for child in psutil.Process(process.pid).children():
+                if "producers.reception._decoder" in child.cmdline():
+                    return child
+            await asyncio.sleep(0.01)
+
+
+async def test_a_kill_amid_a_video_leaves_nothing_of_it(kafka: KafkaSettings, tmp_path: Path) -> None:
+    settings = settings_of(kafka, tmp_path)
+    headers = await let_in(settings)
+    video = film(tmp_path / "film.mp4").read_bytes()
+    whole = video_form(video, frames={"every": 0.5}, case_ref="case-video", submitted_by="o-video")
+    cut = video_form(video, frames={"every": 0.04}, case_ref="case-video-killed", submitted_by="o-video-killed")
+    with running(kafka, tmp_path) as (process, url):
+        async with httpx.AsyncClient(base_url=url, headers=headers, timeout=60) as client:
+            answer = await client.post(VIDEOS, files=whole)
+            assert answer.status_code == 202
+            inside = asyncio.create_task(client.post(VIDEOS, files=cut))
+            decoder = await decoder_of(process)
+            process.send_signal(signal.SIGKILL)
+            with pytest.raises(httpx.TransportError):
+                await inside
+        process.wait()
+    assert not psutil.wait_procs([decoder], timeout=10)[1], "it went on without anybody who waits for it"
+    assert await arrived(kafka, "case-video-killed") == []
+    await require_kept(kafka, settings, answer.json(), video)
+    assert list(settings.spool_dir.iterdir()), "nobody was inside when it was killed"
+    with running(kafka, tmp_path) as (_, url):
+        assert not list(settings.spool_dir.iterdir())
+        async with httpx.AsyncClient(base_url=url, headers=headers, timeout=60) as client:
+            assert (await client.post(VIDEOS, files=whole)).json() == answer.json()
+
+
+async def require_kept(kafka: KafkaSettings, settings: Settings, acknowledged: dict[str, Any], video: bytes) -> None:
+    """Fail if something that was acknowledged of a video is not there: events, frames, records, the video itself."""
+    submissions = {
+        str(event.submission.submission_id): event.submission for event in await arrived(kafka, "case-video")
+    }
+    assert set(submissions) == {each["submission_id"] for each in acknowledged["submissions"]}
+    assert len(submissions) == 4
+    async with FileBlobs(settings.blobs_dir) as blobs:
+        assert all(isinstance(got, bytes) for got in await blobs.get([each.image for each in submissions.values()]))
+    digest, store = acknowledged["video_sha256"], settings.blobs_dir / settings.blobs.bucket
+    assert (store / "videos" / digest[:2] / digest).read_bytes() == video
+    for name, submission in submissions.items():
+        record = read_record(store / "frames" / name[:2] / f"{name}.json")
+        assert (record.media, record.sha256) == (submission.media, submission.image.sha256)
 
 
 @pytest.fixture

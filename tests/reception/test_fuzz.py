@@ -13,10 +13,11 @@ import httpx
 import pytest
 import reception_house
 import schemathesis
+from filmed import film
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
-from reception_house import REQUEST, form, picture
+from reception_house import REQUEST, form, picture, video_form
 from schemathesis.core.result import Ok
 
 from rfr_stream.commands._serving import Address, served
@@ -26,6 +27,8 @@ FUZZED: Final = settings(max_examples=25, deadline=None, suppress_health_check=l
 SENT: Final = "Jane-Doe-4711"
 """Goes into every value, and must come back in no answer."""
 PATHS: Final = {Door.OFFICER: "/officer/submissions", Door.UNIT: "/unit/submissions"}
+VIDEOS: Final = {Door.OFFICER: "/officer/videos", Door.UNIT: "/unit/videos"}
+EACH: Final = [(door, paths[door]) for paths in (PATHS, VIDEOS) for door in paths]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,11 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
     thread.join(30)
 
 
+@pytest.fixture(scope="module")
+def video(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    return film(tmp_path_factory.mktemp("filmed") / "film.mp4").read_bytes()
+
+
 async def _serve(folder: Path, found: "queue.Queue[tuple[Target, Callable[[], object]]]") -> None:
     end, loop = asyncio.Event(), asyncio.get_running_loop()
     async with reception_house.opened(folder, max_image_bytes=100_000) as house:
@@ -80,7 +88,7 @@ def check(answer: httpx.Response) -> None:
 def test_the_document_is_of_openapi_3_1_and_its_examples_are_valid(target: Target) -> None:
     said = target.document
     assert said["openapi"].startswith("3.1")
-    for path in PATHS.values():
+    for _, path in EACH:
         body = said["paths"][path]["post"]["requestBody"]["content"]["multipart/form-data"]
         wanted = {**body["schema"]["properties"]["request"], "components": said["components"]}
         example = body["examples"]["request"]["value"]["request"]
@@ -89,12 +97,13 @@ def test_the_document_is_of_openapi_3_1_and_its_examples_are_valid(target: Targe
             Draft202012Validator(wanted).validate({**example, "purpose": "curiosity"})
 
 
-@pytest.mark.parametrize("door", PATHS)
-def test_the_example_of_a_door_is_taken(target: Target, door: Door) -> None:
-    body = target.document["paths"][PATHS[door]]["post"]["requestBody"]["content"]["multipart/form-data"]
+@pytest.mark.parametrize(("door", "path"), EACH)
+def test_the_example_of_a_door_is_taken(target: Target, video: bytes, door: Door, path: str) -> None:
+    body = target.document["paths"][path]["post"]["requestBody"]["content"]["multipart/form-data"]
     with target.client(door) as client:
         example = body["examples"]["request"]["value"]["request"]
-        assert (client.post(PATHS[door], files=form(request=example))).status_code == 202
+        files = form(request=example) if path == PATHS[door] else video_form(video, **example)
+        assert (client.post(path, files=files)).status_code == 202
 
 
 @pytest.mark.parametrize("is_known", [True, False], ids=["client", "nobody"])
@@ -112,6 +121,8 @@ def test_documented_requests(target: Target, *, is_known: bool) -> None:
                 body = cast("dict[str, Any]", case.body) if isinstance(case.body, dict) else {}
                 said = json.dumps(body.get("request"), default=str).encode()
                 files = form(*(each for each in body.get("image", ()) if isinstance(each, bytes)), request=said)
+                if "video" in body:
+                    files = [files[0], ("video", body["video"] if isinstance(body["video"], bytes) else b"")]
                 check(client.request(case.method, case.formatted_path, headers=headers, files=files))
 
             fuzz()
@@ -131,6 +142,35 @@ def test_one_field_of_a_request_that_is_anything(target: Target) -> None:
         @given(name=st.sampled_from([*REQUEST, "subject", "media", "found", "regime", "galleries", SENT]), value=ANY)
         def fuzz(name: str, value: object) -> None:
             check(client.post(PATHS[Door.OFFICER], files=form(request={**REQUEST, name: value})))
+
+        fuzz()
+
+
+def test_frames_that_are_anything(target: Target) -> None:
+    with target.client() as client:
+
+        @settings(FUZZED, max_examples=150)
+        @given(
+            frames=ANY
+            | st.dictionaries(
+                st.sampled_from(["at", "every", "best"]), ANY | st.lists(st.floats(), max_size=3), max_size=3
+            )
+        )
+        def fuzz(frames: object) -> None:
+            check(client.post(VIDEOS[Door.OFFICER], files=video_form(b"no video", frames=frames)))
+
+        fuzz()
+
+
+def test_a_video_that_is_cut_and_changed(target: Target, video: bytes) -> None:
+    """Few of them: each is decoded in a process of its own."""
+    with target.client() as client:
+
+        @settings(FUZZED, max_examples=12)
+        @given(at=st.integers(8, len(video)), gone=st.integers(0, 200), put=st.binary(max_size=60))
+        def fuzz(at: int, gone: int, put: bytes) -> None:
+            changed = video[:at] + put + video[at + gone :]
+            check(client.post(VIDEOS[Door.OFFICER], files=video_form(changed, frames={"every": 0.5})))
 
         fuzz()
 

@@ -11,18 +11,19 @@ from typing import Final
 
 import pytest
 import reception_house
+from filmed import film
 from reception_house import ReceptionHouse, picture
 
 from producers.reception.status import state_of
 from rfr_stream.commands._serving import Address, served
-from rfr_stream.events import Outcome
+from rfr_stream.events import Outcome, VideoFrame
 
 PAGE: Final = (Path(__file__).parents[2] / "docs" / "intake.md").read_text()
 
 
-def snippet(kind: str) -> str:
-    """Return the first example of this kind."""
-    found = re.search(rf"```{kind}\n(.*?)```", PAGE, re.DOTALL)
+def snippet(kind: str, section: str = "An upload") -> str:
+    """Return the first example of this kind in a section."""
+    found = re.search(rf"^## {section}\n.*?```{kind}\n(.*?)```", PAGE, re.DOTALL | re.MULTILINE)
     assert found, kind
     return found[1]
 
@@ -31,6 +32,8 @@ def snippet(kind: str) -> str:
 async def house(tmp_path: Path) -> AsyncIterator[ReceptionHouse]:
     (tmp_path / "request.json").write_text(snippet("json"))
     (tmp_path / "still.jpg").write_bytes(picture(1, "JPEG"))
+    (tmp_path / "request-video.json").write_text(snippet("json", "A video"))
+    film(tmp_path / "clip.mp4")
     async with reception_house.opened(tmp_path) as opened:
         yield opened
 
@@ -60,11 +63,27 @@ async def test_in_python(house: ReceptionHouse, tmp_path: Path) -> None:
     assert said == {"submission_id": str(submission.submission_id), "state": "received"}
 
 
+async def test_a_video_with_curl(house: ReceptionHouse, tmp_path: Path) -> None:
+    said = json.loads(await typed(house, tmp_path, "bash", "-c", snippet("sh", "A video")))
+    assert [each["submission_id"] for each in said["submissions"]] == [
+        str(each.submission_id) for each in house.behind.submissions
+    ]
+
+
+async def test_a_video_in_python(house: ReceptionHouse, tmp_path: Path) -> None:
+    said = await typed(house, tmp_path, sys.executable, "-c", snippet("python", "A video"))
+    times = [each.media.frame_time_s for each in house.behind.submissions if isinstance(each.media, VideoFrame)]
+    assert [float(line.split()[0]) for line in said.splitlines()] == times == [0.48, 1.48]
+
+
 def test_every_outcome_is_explained() -> None:
     assert [outcome for outcome in Outcome if f"`{outcome}`" not in PAGE] == []
     assert f"`{state_of(None)}`" in PAGE
 
 
 async def test_every_refusal_of_a_door_is_explained(house: ReceptionHouse) -> None:
-    responses = house.app.openapi()["paths"]["/officer/submissions"]["post"]["responses"]
+    paths = house.app.openapi()["paths"]
+    responses = [
+        status for path in ("submissions", "videos") for status in paths[f"/officer/{path}"]["post"]["responses"]
+    ]
     assert [status for status in responses if not re.search(rf"^\| .*\b{status}\b.* \|", PAGE, re.MULTILINE)] == []

@@ -13,7 +13,7 @@ import httpx
 import pytest
 import reception_house
 from PIL import ExifTags, Image, PngImagePlugin
-from reception_house import REQUEST, ReceptionHouse, form, picture
+from reception_house import REQUEST, ReceptionHouse, faults, form, picture, streamed
 
 from rfr_stream.adapters.memory.vision import FakeDetector, MemoryCodec, PlantedFace, plant
 from rfr_stream.events import Purpose, Regime, Source
@@ -45,12 +45,6 @@ async def house(tmp_path: Path) -> AsyncIterator[ReceptionHouse]:
 async def client(house: ReceptionHouse) -> AsyncIterator[httpx.AsyncClient]:
     async with house.client() as opened:
         yield opened
-
-
-def faults(answer: httpx.Response) -> dict[str, str]:
-    """Return what is to be mended, by field."""
-    assert answer.headers["content-type"] == "application/problem+json"
-    return {each["field"]: each["fix"] for each in answer.json()["errors"]}
 
 
 def zipped() -> bytes:
@@ -141,48 +135,10 @@ class TestWhatIsTaken:
     async def test_an_upload_never_lies_in_memory(self, tmp_path: Path) -> None:
         noise = picture(size=(600, 600), kind="BMP")  # Pillow reads its header alone, whatever follows
         async with reception_house.opened(tmp_path, max_image_bytes=64 * 2**20) as house:
-            token = await house.token()
-            answer, peak = await _streamed(house, token, noise + bytes(48 * 2**20 - len(noise)))
+            files = form(noise + bytes(48 * 2**20 - len(noise)))
+            answer, peak = await streamed(house, OFFICER, files)
         assert answer == 202
         assert peak < 16 * 2**20
-
-
-async def _streamed(house: ReceptionHouse, token: str, image: bytes) -> tuple[int, int]:
-    """Send an upload in pieces; return the status of the answer, and how much memory that took at most."""
-    whole = httpx.Request("POST", "http://reception/", files=form(image)).read()
-    boundary = whole[2 : whole.index(b"\r\n")]
-    pieces = (whole[start : start + 65_536] for start in range(0, len(whole), 65_536))
-    headers = [
-        (b"content-type", b"multipart/form-data; boundary=" + boundary),
-        (b"authorization", f"Bearer {token}".encode()),
-    ]
-    scope = {
-        "type": "http",
-        "http_version": "1.1",
-        "method": "POST",
-        "path": OFFICER,
-        "raw_path": OFFICER.encode(),
-        "query_string": b"",
-        "headers": headers,
-        "scheme": "http",
-        "server": ("reception", 80),
-        "root_path": "",
-    }
-    statuses: list[int] = []
-
-    async def receive() -> dict[str, Any]:
-        piece = next(pieces, b"")
-        return {"type": "http.request", "body": piece, "more_body": bool(piece)}
-
-    async def send(message: Any) -> None:  # noqa: ANN401 - ASGI
-        if message["type"] == "http.response.start":
-            statuses.append(message["status"])
-
-    tracemalloc.start()
-    await house.app(scope, receive, send)
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    return statuses[0], peak
 
 
 class TestWhatIsRefused:
@@ -232,7 +188,7 @@ class TestWhatIsRefused:
             ({"demo": True}, "request.demo"),
             ({"found": {"where": "here", "when": "2026-11-24T06:40:00Z"}}, "request.found"),
             ({"media": {"kind": "Jane Doe"}}, "request.media"),
-            ({"Jane Doe": 1}, "request"),
+            ({"Jane Doe": 1}, "request.?"),
         ],
         ids=str,
     )
