@@ -26,6 +26,7 @@ from rfr_stream.events import (
     WithdrawalOrdered,
 )
 from rfr_stream.ports.machines import Fingerprint
+from rfr_stream.ports.models import Models
 from rfr_stream.ports.standing import Renewals, Standing
 
 
@@ -353,5 +354,5 @@ class Appeals(Protocol):
         """Return the group of each of these contributions; unknown ones are absent."""
 
 
-class Ledger(References, Reviewers, Cases, Outbox, Seeds, Standing, Renewals, Subscribers, Appeals, Protocol):
+class Ledger(References, Reviewers, Cases, Outbox, Seeds, Standing, Renewals, Subscribers, Appeals, Models, Protocol):
     """The database of record."""

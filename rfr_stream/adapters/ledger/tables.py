@@ -215,6 +215,11 @@ Index(
     sqlite_where=standing_meetings.c.renewal.is_(None),
     postgresql_where=standing_meetings.c.renewal.is_(None),
 )
+# --- which model serves ----------------------------------------------------------------------------------------------
+serving: Final = Table(
+    "serving", metadata, Column("id", Uuid, primary_key=True), Column("models", Text, nullable=False)
+)
+"""One row at most."""
 # --- who was told ---------------------------------------------------------------------------------------------------
 leads: Final = Table(
     "leads",
