@@ -13,8 +13,9 @@ _BY: Final = "model-change"
 
 def in_order(coming: Served, leaving: Served, before: Sequence[Served]) -> tuple[Served, ...]:
     """Return the models as they are on record after a change: the one that serves, then those that did."""
-    changed = {coming.embedder, leaving.embedder}
-    return (coming, leaving, *(each for each in before if each.embedder not in changed))
+    first = {each.embedder: each for each in (*reversed(before), leaving, coming)}
+    changed = dict.fromkeys((coming.embedder, leaving.embedder, *(each.embedder for each in before)))
+    return tuple(first[embedder] for embedder in changed)
 
 
 def asked_anew(probe: FaceEmbedded, now: datetime) -> ImageSubmitted:

@@ -25,6 +25,7 @@ from rfr_stream.events import (
     SubjectUnclear,
     WithdrawalOrdered,
 )
+from rfr_stream.faces import Box, Point
 from rfr_stream.ports.machines import Fingerprint
 from rfr_stream.ports.models import Models
 from rfr_stream.ports.standing import Renewals, Standing
@@ -50,6 +51,8 @@ class Reference:
     case_ref: str | None = None
     disposal: Disposal | None = None
     door: Source | None = Source.OFFICER
+    subject: Box | Point | None = None
+    """Whose face in the image is meant, for another model that looks at it; where nothing is said, what was stands."""
     disposed: tuple[CaseDisposed, ...] = ()
     """What was last said of each of the person's cases; the ledger adds it, whichever of the two came first."""
 

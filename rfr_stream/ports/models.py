@@ -46,7 +46,8 @@ class Models(Protocol):
         """Let a model serve instead of another from here on, unless somebody came or went since `seen`.
 
         One transaction, which no enrolment overlaps: whether it happened. Whoever is still sought with a template of
-        another model is promised to SUBMISSIONS once more, so that the new model makes one.
+        another model is promised to SUBMISSIONS once more, so that the new model makes one; a model that serves already
+        may be named twice, for those who came since with a template of the one before.
         """
 
     async def retire(self) -> None:

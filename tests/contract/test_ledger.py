@@ -34,6 +34,7 @@ from rfr_stream.events import (
     SubmissionClosed,
     Support,
 )
+from rfr_stream.faces import Box, Point
 from rfr_stream.ports import (
     Case,
     CaseState,
@@ -827,6 +828,15 @@ class TestOutcomes:
 
         assert state_of(results[-1]) is state
         assert [type(promised.event) for promised in await ledger.unpublished(10)] == [SubmissionClosed]
+
+
+async def test_whose_face_a_reference_is_held_for_stands_until_another_is_named(ledger: Ledger) -> None:
+    said = builders.reference("person-1", subject=Box(1, 2, 30, 40))
+    for again, stands in ((said, Box(1, 2, 30, 40)), (replace(said, subject=None), Box(1, 2, 30, 40))):
+        await ledger.hold([again])
+        assert [held.subject for held in (await ledger.held([said.reference_id])).values()] == [stands]
+    await ledger.hold([replace(said, subject=Point(5, 6), recorded_at=LATER)])
+    assert [held.subject for held in await ledger.page()] == [Point(5, 6)]
 
 
 # --- which model serves ---------------------------------------------------------------------------------------------

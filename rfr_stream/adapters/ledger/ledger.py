@@ -153,7 +153,7 @@ class SqlLedger:
             said = _disposed(connection, people)
             known = [replace(r, disposed=said[r.person_id]) for r in latest.values() if r.reference_id not in gone]
             rows = [records.reference_row(r) for r in known]
-            _upsert(connection, held_references, rows, since=held_references.c.recorded_at)
+            _upsert(connection, held_references, rows, last=("subject",), since=held_references.c.recorded_at)
 
         await self.database.write(replace_older)
 
@@ -660,23 +660,23 @@ def _upsert(
     rows: Sequence[records.Row],
     *,
     keep: Collection[str] = (),
+    last: Collection[str] = (),
     since: Column[Any] | None = None,
 ) -> None:
     """Insert or replace rows by their first column.
 
-    A column to `keep` is written once and never changed. By `since`, a row is replaced by none that is older.
+    A column to `keep` is written once and never changed; of `last`, what was said last stands until something else is.
+    By `since`, a row is replaced by none that is older.
     """
     if not rows:
         return
     statement = insert_for(connection, table)
     key, *others = table.c
-    new: dict[str, Any] = {
-        column.name: func.coalesce(column, statement.excluded[column.name])
-        if column.name in keep
-        else statement.excluded[column.name]
-        for column in others
-    }
-    newer = None if since is None else statement.excluded[since.name] >= since
+    said = statement.excluded
+    new: dict[str, Any] = {column.name: said[column.name] for column in others}
+    new |= {name: func.coalesce(table.c[name], said[name]) for name in keep}
+    new |= {name: func.coalesce(said[name], table.c[name]) for name in last}
+    newer = None if since is None else said[since.name] >= since
     connection.execute(statement.on_conflict_do_update(index_elements=[key], set_=new, where=newer), rows)
 
 

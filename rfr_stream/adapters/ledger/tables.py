@@ -139,6 +139,7 @@ held_references: Final = Table(
     # What stands in `disposals` about its person, so that a search reads one row for each hit.
     Column("disposed", Text, nullable=False, server_default="[]"),
     Column("image_sha256", String(64), nullable=False, server_default="", index=True),
+    Column("subject", Text),
     Index("held_references_by_person", "person_id"),
 )
 disposals: Final = Table(

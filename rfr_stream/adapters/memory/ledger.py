@@ -101,7 +101,8 @@ class MemoryLedger:
         for reference in references:
             known = self._references.get(reference.reference_id, reference)
             if reference.reference_id not in self._erased and reference.recorded_at >= known.recorded_at:
-                self._references[reference.reference_id] = reference
+                subject = reference.subject or known.subject
+                self._references[reference.reference_id] = replace(reference, subject=subject)
 
     async def held(self, ids: Sequence[UUID]) -> dict[UUID, Reference]:
         return {id_: self._with_cases(self._references[id_]) for id_ in ids if id_ in self._references}
