@@ -203,9 +203,7 @@ async def _switch(open_: _Open, report: Path, accept_missing: int) -> None:
         coming = replace(open_.coming, since=datetime.now(UTC))
         if await open_.ledger.serve(coming, open_.serving, seen=seen):
             await _log(open_.ledger, f"model changed: {open_.serving.pack} to {coming.pack}")
-            say(
-                f"The pack {coming.pack} serves. Start the stages with RFR_VISION__PACK={coming.pack} and its threshold."
-            )
+            say(f"The pack {coming.pack} serves now: start every stage with RFR_VISION__PACK={coming.pack}.")
             return
     msg = "references keep coming and going: stop the enrolment stage for this moment; nothing that waits is lost"
     raise NotSwitched(msg)
