@@ -12,17 +12,20 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+import topics
 from producers._admission import images_in
 from rfr_stream import stages
 from rfr_stream.adapters import opening
-from rfr_stream.commands._context import COMMAND_LINE, CONSOLE, open_ledger, run, say, settings_of
+from rfr_stream.commands._context import COMMAND_LINE, CONSOLE, open_ledger, reachable, run, say, settings_of
 from rfr_stream.commands.house import is_held
 from rfr_stream.commands.intake import Rate
 from rfr_stream.desk import Operation
-from rfr_stream.errors import RfrError
+from rfr_stream.errors import RfrError, Unavailable
 from rfr_stream.events import GalleryName
 from rfr_stream.ports import BlobStore, Extent, Served, Vision
 from rfr_stream.settings import Settings
+from topics.bus import Bus
+from topics.lag import Lag
 
 _PASSES: Final = 5
 """How often a switch looks again for whoever came meanwhile, before it asks for a moment's rest."""
@@ -192,6 +195,7 @@ async def _switch(open_: _Open, report: Path, accept_missing: int) -> None:
     if not open_.is_change:
         msg = f"the pack {open_.coming.pack} serves already"
         raise NotSwitched(msg)
+    require_no_crops_on_their_way(open_.here, open_.there, await crops_on_their_way(open_.settings))
     migration = open_.migration()
     for _ in range(_PASSES):
         seen = await _pass(open_, migration, report)
@@ -207,6 +211,38 @@ async def _switch(open_: _Open, report: Path, accept_missing: int) -> None:
             return
     msg = "references keep coming and going: stop the enrolment stage for this moment; nothing that waits is lost"
     raise NotSwitched(msg)
+
+
+def require_no_crops_on_their_way(before: Vision, after: Vision, waiting: int | None) -> None:
+    """Refuse to leave faces behind that were cut for another model's aligner, and would be refused by the new one.
+
+    Raises:
+        NotSwitched: some wait for the embedding stage.
+
+    """
+    if before.aligner.name == after.aligner.name:
+        return
+    if waiting:
+        msg = f"{waiting} faces, cut for {before.aligner.name}, wait for embedding: stop detection until none does"
+        raise NotSwitched(msg)
+    if waiting is None:
+        say(f"No cluster runs here: faces that wait for embedding, cut for {before.aligner.name}, will be refused.")
+
+
+async def crops_on_their_way(settings: Settings) -> int | None:
+    """Return how many faces the embedding stage has not taken yet; None where no cluster is named, and none runs here.
+
+    Raises:
+        Unavailable: the cluster does not answer.
+
+    """
+    (group,) = topics.FACES.groups
+    try:
+        options = Bus.from_settings(reachable(settings), client_id="rfr-cli").options
+    except Unavailable:
+        return None
+    async with Lag(options) as lag:
+        return await lag.messages(topics.FACES, group)
 
 
 async def _pass(open_: _Open, migration: stages.Migration, report: Path) -> Extent:
