@@ -156,14 +156,22 @@ def _as_served(settings: Settings, vision: Vision, now: datetime) -> Served:
 # --- to and back ------------------------------------------------------------------------------------------------------
 async def _to(settings: Settings, coming: Settings, report: Path, accept_missing: int | None) -> None:
     async with _opened(settings, coming) as open_:
-        if accept_missing is not None:
+        await _name_who_serves(open_)
+        if accept_missing is None:
+            await _pass(open_, open_.migration(), report)
+        else:
             await _switch(open_, report, accept_missing)
-            return
-        migration = open_.migration()
-        await _pass(open_, migration, report)
-        served = await open_.ledger.served()
-        if served and not open_.is_change:  # for those who came to stand with a template of the model before
-            await open_.ledger.serve(served[0], served[0], seen=await open_.ledger.extent())
+
+
+async def _name_who_serves(open_: _Open) -> None:
+    """Put the serving model on record, so that from here on no stage starts with another.
+
+    Named again, it asks about those who came to stand with a template of the model before.
+    """
+    served = await open_.ledger.served()
+    model = served[0] if served else open_.serving
+    while not await open_.ledger.serve(model, model, seen=await open_.ledger.extent()):
+        pass
 
 
 async def _back(settings: Settings, pack_file: Path | None, report: Path, accept_missing: int) -> None:
@@ -276,12 +284,12 @@ async def _finish(settings: Settings) -> None:
         served = await ledger.served()
         stages.require_serving(served, embedder)
         if not served:
-            msg = "no model was ever changed here, so that nothing says which templates are to stay"
+            msg = "no model was ever named here (--to), so that nothing says which templates are to stay"
             raise NotSwitched(msg)
         await _log(ledger, f"templates of other models than {served[0].pack} removed")
         await ledger.retire()  # first: no search may find a collection that is half gone
         await gallery.keep_only(embedder)
-    say(f"Only the templates of the pack {served[0].pack} are left; there is no way back but a new migration.")
+    say(f"Only the templates of the pack {served[0].pack} are left; there is no way but a new migration.")
 
 
 async def _log(ledger: opening.OpenLedger, what: str) -> None:

@@ -330,16 +330,21 @@ def test_there_and_back_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("RFR_VISION__PACK", "null")
 
     assert "Only the templates of the pack null" in rfr(tmp_path, "--finish")
-    assert asyncio.run(_count(tmp_path)) == 0
+    assert [path.name for path in (tmp_path / "gallery").iterdir() if "coarse" in path.name] == []
     assert "no model served before" in rfr(tmp_path, "--back", status=1)
     assert asyncio.run(_found(tmp_path, "null", picture(2))) == ["person-2"]
 
 
-def test_nothing_is_removed_where_no_model_was_changed(tmp_path: Path) -> None:
+def test_a_migration_can_be_given_up_and_until_then_no_stage_starts_with_its_model(tmp_path: Path) -> None:
     enrolled(tmp_path, 2)
-    rfr(tmp_path, "--to", "other")
     assert "nothing says which templates are to stay" in rfr(tmp_path, "--finish", status=1)
+    rfr(tmp_path, "--to", "other")
+    with pytest.raises(Unavailable, match="served by the pack null"):
+        asyncio.run(_found(tmp_path, "other", picture(1)))
     assert asyncio.run(_count(tmp_path)) == 2
+    rfr(tmp_path, "--finish")
+    assert asyncio.run(_count(tmp_path)) == 0
+    assert asyncio.run(_found(tmp_path, "null", picture(1))) == ["person-1"]
 
 
 def test_what_two_models_find_is_told_in_figures(tmp_path: Path) -> None:
