@@ -21,7 +21,7 @@ def in_order(coming: Served, leaving: Served, before: Sequence[Served]) -> tuple
 def asked_anew(probe: FaceEmbedded, now: datetime) -> ImageSubmitted:
     """Return the question that made this probe, about the same face, for another model to make a template of."""
     in_original = not probe.face_in
-    choice = SubjectChoice(subject=probe.face.box, chosen_by=_BY) if in_original else None
+    choice = SubjectChoice(subject=probe.face.box.centre, chosen_by=_BY) if in_original else None
     return ImageSubmitted(occurred_at=now, demo=probe.demo, submission=probe.submission, choice=choice)
 
 

@@ -52,7 +52,7 @@ class Reference:
     disposal: Disposal | None = None
     door: Source | None = Source.OFFICER
     subject: Box | Point | None = None
-    """Whose face in the image is meant, for another model that looks at it; where nothing is said, what was stands."""
+    """Where the face lies that was enrolled, for another model that looks at the image; said by nobody, it stands."""
     disposed: tuple[CaseDisposed, ...] = ()
     """What was last said of each of the person's cases; the ledger adds it, whichever of the two came first."""
 

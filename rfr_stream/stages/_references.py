@@ -21,6 +21,14 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
+class Upright:
+    """The face that was meant, as a chip, and its centre in the original, which is in another detector's box too."""
+
+    chip: Chip
+    centre: Point
+
+
+@dataclass(frozen=True, slots=True)
 class ReferenceFaces:
     """How the one face of a reference image is found and brought upright."""
 
@@ -29,12 +37,13 @@ class ReferenceFaces:
     aligner: Aligner
     min_score: float
 
-    async def upright(self, wanted: Sequence[Wanted | Settled]) -> list[Chip | Settled]:
-        """Return each face as a chip."""
+    async def upright(self, wanted: Sequence[Wanted | Settled]) -> list[Upright | Settled]:
+        """Return each face, or why there is none that counts."""
         pictures = await self.opening.pictures(one_by_one(_image, wanted))
         faces = await in_batch(partial(find_faces, self.detector, self.min_score), pictures)
         subjects = one_by_one(_subject, paired(paired(wanted, pictures), faces))
-        return one_by_one(_not_blank, await in_batch(partial(bring_upright, self.aligner), subjects))
+        chips = await in_batch(partial(bring_upright, self.aligner), subjects)
+        return one_by_one(_upright, paired(subjects, chips))
 
 
 def _image(wanted: Wanted) -> BlobRef:
@@ -50,8 +59,9 @@ def _subject(row: tuple[tuple[Wanted, Picture], list[Face]]) -> Subject:
     return Subject(picture, face)
 
 
-def _not_blank(chip: Chip) -> Chip:
+def _upright(row: tuple[Subject, Chip]) -> Upright:
+    subject, chip = row
     if is_blank(chip):
         msg = "image: the face lies outside the image, or shows nothing"
         raise BadImage(msg)
-    return chip
+    return Upright(chip, subject.face.box.centre.scaled(subject.picture.scale))

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from typing import Final
@@ -15,7 +15,6 @@ from rfr_stream.events import BlobRef, CaseDisposed, GalleryName, ReferenceErase
 from rfr_stream.ports import (
     Aligner,
     BlobStore,
-    Chip,
     Codec,
     Conflict,
     Detector,
@@ -28,7 +27,7 @@ from rfr_stream.ports import (
 )
 from rfr_stream.stages._batch import Settled, in_batch, one_by_one, paired
 from rfr_stream.stages._faces import Opening
-from rfr_stream.stages._references import ReferenceFaces, Wanted
+from rfr_stream.stages._references import ReferenceFaces, Upright, Wanted
 from rfr_stream.stages.standing import Lookout, StandingRules
 
 _LIKE: Final = 64
@@ -67,8 +66,8 @@ async def enrol(
     register = _Register(embedder, gallery, references, blobs, conflict_threshold, notice, look_out, clock)
     permitted = await register.admit(submitted)
     faces = ReferenceFaces(Opening(blobs, codec, max_image_bytes), detector, aligner, min_score)
-    chips = await faces.upright(one_by_one(_wanted, permitted))
-    verdicts = iter(await in_batch(register.enrol, paired(permitted, chips)))
+    upright = await faces.upright(one_by_one(_wanted, permitted))
+    verdicts = iter(await in_batch(register.enrol, paired(permitted, upright)))
     ends = iter(await register.erase([event for event in batch if isinstance(event, ReferenceErased)]))
     return [next(verdicts if isinstance(event, ReferenceSubmitted) else ends) for event in batch]
 
@@ -107,15 +106,15 @@ class _Register:
             await self.references.hold(list(map(as_held, renewed)))
         return admitted
 
-    async def enrol(self, rows: Sequence[tuple[ReferenceSubmitted, Chip]]) -> list[None]:
+    async def enrol(self, rows: Sequence[tuple[ReferenceSubmitted, Upright]]) -> list[None]:
         """Embed, enrol and hold; again is harmless."""
         events = [event for event, _ in rows]
-        templates = await self.embedder.embed([chip.pixels for _, chip in rows])
+        templates = await self.embedder.embed([face.chip.pixels for _, face in rows])
         for name in sorted({event.gallery for event in events}):
             mine = [i for i, event in enumerate(events) if event.gallery == name]
             ids = [events[i].reference_id for i in mine]
             await self.gallery.enrol(name, ids, templates[mine], embedder=self.embedder.identity)
-        await self.references.hold(list(map(as_held, events)))
+        await self.references.hold([replace(as_held(event), subject=face.centre) for event, face in rows])
         if new := await self.references.report(await self._conflicts(events, templates)):
             self.notice(new)
         # A process that has lost its partition can still be at work here while the next owner erases.

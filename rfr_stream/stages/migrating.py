@@ -97,13 +97,13 @@ class Migration:
         return swept
 
     async def _bring(self, references: Sequence[Reference]) -> None:
-        chips = await self._faces.upright([Wanted(each.image, each.subject) for each in references])
+        faces = await self._faces.upright([Wanted(each.image, each.subject) for each in references])
         rows: list[tuple[Reference, Chip]] = []
-        for reference, chip in zip(references, chips, strict=True):
-            if isinstance(chip, Settled):
-                self._refused[reference.reference_id] = _why(chip)
+        for reference, face in zip(references, faces, strict=True):
+            if isinstance(face, Settled):
+                self._refused[reference.reference_id] = _why(face)
             else:
-                rows.append((reference, chip))
+                rows.append((reference, face.chip))
         if rows:
             await self._enrol(rows)
 
