@@ -937,3 +937,4 @@ async def test_a_probe_whose_search_has_ended_does_not_stand_with_a_newer_model(
     await ledger.end(sought(OLD).submission.submission_id, Ending(NOW, "unit-1", "found"))
     await ledger.stand([sought(NEW, LATER)], STOOD_UNTIL)
     assert await ledger.standing(NEW.embedder, NOW) == set()
+    assert [each.probe for each in await ledger.stood()] == [sought(OLD)]
