@@ -14,10 +14,11 @@ import topics
 from consumers._envelope import Result
 from consumers._pipeline import Pipeline, Stage, mount_stage
 from consumers._runtime import serve
+from consumers._serving import Serving
 from rfr_stream import stages, telemetry
 from rfr_stream.adapters import opening
 from rfr_stream.events import CaseDisposed, ReferenceErased, ReferenceSubmitted
-from rfr_stream.ports import BlobStore, Conflict, Gallery, References, Standing, Vision
+from rfr_stream.ports import BlobStore, Conflict, Gallery, Models, References, Standing, Vision
 from rfr_stream.settings import Settings
 from topics import access
 from topics.bus import Bus
@@ -37,16 +38,18 @@ def mount(
     gallery: Gallery,
     references: References,
     standing: Standing,
+    models: Models,
 ) -> list[Pipeline]:
     """Wire the stage to its topics; its own group, so that a bulk load never delays a search."""
-    lookout = stages.Lookout(blobs, standing)
+    lookout, serving = stages.Lookout(blobs, standing), Serving(models, vision)
 
     async def enrol(batch: Sequence[ReferenceSubmitted | ReferenceErased]) -> Sequence[Result]:
+        await serving.now()
         rules = stages.StandingRules(
             threshold=settings.search.threshold or vision.threshold,
             gather=timedelta(seconds=settings.standing.gather_s),
         )
-        return await stages.enrol(
+        results = await stages.enrol(
             batch,
             blobs=blobs,
             codec=vision.codec,
@@ -63,6 +66,9 @@ def mount(
             notice=_notice,
             clock=partial(datetime.now, UTC),
         )
+        # Again, behind the hold records: what a change of model did not see is not committed, and comes to the new one.
+        await serving.now()
+        return results
 
     async def dispose(batch: Sequence[CaseDisposed]) -> Sequence[Result]:
         return await stages.dispose(batch, references=references)
@@ -94,5 +100,7 @@ def create_app() -> FastStream:
     blobs, ledger = opening.blobs(settings), opening.ledger(settings)
     vision = opening.vision(settings)
     gallery = opening.gallery(settings, vision)
-    tasks = mount(bus, settings, blobs=blobs, vision=vision, gallery=gallery, references=ledger, standing=ledger)
-    return serve(bus, blobs, ledger, vision, gallery, tasks=tasks, metrics_port=settings.metrics_port)
+    known = {"references": ledger, "standing": ledger, "models": ledger}
+    tasks = mount(bus, settings, blobs=blobs, vision=vision, gallery=gallery, **known)
+    resources = (blobs, ledger, Serving(ledger, vision), vision, gallery)
+    return serve(bus, *resources, tasks=tasks, metrics_port=settings.metrics_port)

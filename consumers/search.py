@@ -1,6 +1,7 @@
 """Stage 3 of 5: TEMPLATES -> CANDIDATES. Needs blobs, gallery, ledger and the name of a model pack."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from faststream import FastStream
@@ -9,10 +10,11 @@ import topics
 from consumers._envelope import Result
 from consumers._pipeline import Pipeline, Stage, mount_stage
 from consumers._runtime import serve
+from consumers._serving import Serving
 from rfr_stream import stages
 from rfr_stream.adapters import opening
-from rfr_stream.events import FaceEmbedded
-from rfr_stream.ports import BlobStore, Gallery, References, Standing, Vision
+from rfr_stream.events import FaceEmbedded, ModelIdentity
+from rfr_stream.ports import BlobStore, Gallery, Models, References, Standing, Vision
 from rfr_stream.settings import Settings
 from topics import access
 from topics.bus import Bus
@@ -29,23 +31,34 @@ def mount(
     gallery: Gallery,
     references: References,
     standing: Standing,
+    models: Models,
 ) -> Pipeline:
     """Wire the stage to its topics."""
+    ours, serving = vision.embedder.identity, Serving(models, vision)
+    rules = stages.SearchRules(
+        threshold=settings.search.threshold or vision.threshold,
+        list_length=settings.search.list_length,
+        head_room=settings.search.head_room,
+        stand_for=timedelta(days=settings.standing.review_after_days),
+    )
 
     async def search(batch: Sequence[FaceEmbedded]) -> Sequence[Result]:
-        rules = stages.SearchRules(
-            threshold=settings.search.threshold or vision.threshold,
-            list_length=settings.search.list_length,
-            head_room=settings.search.head_room,
-            stand_for=timedelta(days=settings.standing.review_after_days),
-        )
+        before = (await serving.now())[1:]
+        for each in before:
+            await gallery.open_for(each.embedder)
+        by_model = {each.embedder: replace(rules, threshold=each.threshold) for each in before} | {ours: rules}
+        return await stages.search_by_model(batch, by_model, ours, _search)
+
+    async def _search(
+        batch: Sequence[FaceEmbedded], embedder: ModelIdentity, rules: stages.SearchRules
+    ) -> Sequence[Result]:
         return await stages.search(
             batch,
             blobs=blobs,
             gallery=gallery,
             references=references,
             standing=standing,
-            embedder=vision.embedder.identity,
+            embedder=embedder,
             rules=rules,
             now=datetime.now(UTC),
         )
@@ -60,5 +73,7 @@ def create_app() -> FastStream:
     blobs, ledger = opening.blobs(settings), opening.ledger(settings)
     vision = opening.vision(settings, load=())
     gallery = opening.gallery(settings, vision)
-    stage = mount(bus, settings, blobs=blobs, vision=vision, gallery=gallery, references=ledger, standing=ledger)
-    return serve(bus, blobs, ledger, vision, gallery, tasks=[stage], metrics_port=settings.metrics_port)
+    known = {"references": ledger, "standing": ledger, "models": ledger}
+    stage = mount(bus, settings, blobs=blobs, vision=vision, gallery=gallery, **known)
+    resources = (blobs, ledger, Serving(ledger, vision), vision, gallery)
+    return serve(bus, *resources, tasks=[stage], metrics_port=settings.metrics_port)

@@ -7,6 +7,7 @@ from faststream import FastStream
 
 from consumers import appeals, detection, embedding, enrolment, review, search
 from consumers._runtime import Resource, Task, serve
+from consumers._serving import Serving
 from rfr_stream.adapters import opening
 from rfr_stream.errors import RfrError
 from rfr_stream.settings import Settings
@@ -51,17 +52,19 @@ def create_app(settings: Settings | None = None, only: Collection[str] = STAGES)
     blobs, ledger = opening.blobs(settings), opening.ledger(settings)
     vision = opening.vision(settings, load=_models(only))
     resources: list[Resource] = [blobs, ledger, vision]
+    if _COMPARES & set(only):
+        resources.insert(2, Serving(ledger, vision))  # before weights are loaded in vain
     tasks: list[Task] = []
     if "appeals" in only:
         tasks.append(appeals.mount(bus, settings, blobs=blobs, vision=vision, appeals=ledger))
     if "detection" in only:
         tasks.append(detection.mount(bus, settings, blobs=blobs, vision=vision))
     if "embedding" in only:
-        tasks.append(embedding.mount(bus, settings, blobs=blobs, vision=vision))
+        tasks.append(embedding.mount(bus, settings, blobs=blobs, vision=vision, models=ledger))
     if {"search", "enrolment"} & set(only):
         gallery = opening.gallery(settings, vision)
         resources.append(gallery)
-        known = {"references": ledger, "standing": ledger}
+        known = {"references": ledger, "standing": ledger, "models": ledger}
         if "search" in only:
             tasks.append(search.mount(bus, settings, blobs=blobs, vision=vision, gallery=gallery, **known))
         if "enrolment" in only:
@@ -77,6 +80,8 @@ _NEEDS: Final[dict[str, tuple[Role, ...]]] = {
     "enrolment": ("detector", "embedder"),
 }
 """The models that a stage runs; the others run none."""
+_COMPARES: Final = frozenset({"embedding", "search", "enrolment"})
+"""Stages that must agree on the model that serves."""
 
 
 def _models(only: Collection[str]) -> set[Role]:

@@ -19,6 +19,7 @@ from rfr_stream.commands import (
     house,
     intake,
     known_answers,
+    migrating,
     operations,
     recalling,
     standing,
@@ -80,6 +81,7 @@ app.command()(disclosing.disclose)
 app.command()(disclosing.verify)
 app.add_typer(operations.topics_app, name="topics")
 app.add_typer(operations.models_app, name="models")
+operations.gallery_app.command("migrate")(migrating.migrate)
 app.add_typer(operations.gallery_app, name="gallery")
 app.command()(operations.replay)
 

@@ -114,6 +114,7 @@ async def at_work(servers: str, folder: Path) -> AsyncIterator[Lookout]:
             "gallery": gallery,
             "references": ledger,
             "standing": ledger,
+            "models": ledger,
         }
         tasks: list[Task] = [search.mount(bus, settings, **ports), *enrolment.mount(bus, settings, **ports)]
         tasks += review.mount(bus, settings, ledger=ledger, verifier=KeyVerifier())

@@ -43,11 +43,11 @@ class Mounted:
         """Mount all."""
         blobs, vision, ledger = self.here.blobs, self.here.vision, self.here.ledger
         ports: dict[str, Any] = {"blobs": blobs, "vision": vision, "gallery": self.here.gallery}
-        ports |= {"references": ledger, "standing": ledger}
+        ports |= {"references": ledger, "standing": ledger, "models": ledger}
         pipelines: list[Pipeline] = [
             appeals.mount(self.bus, self.settings, blobs=blobs, vision=vision, appeals=ledger),
             detection.mount(self.bus, self.settings, blobs=blobs, vision=vision),
-            embedding.mount(self.bus, self.settings, blobs=blobs, vision=vision),
+            embedding.mount(self.bus, self.settings, blobs=blobs, vision=vision, models=ledger),
             search.mount(self.bus, self.settings, **ports),
             *enrolment.mount(self.bus, self.settings, **ports),
         ]

@@ -17,7 +17,7 @@ DECLARE
     sequence regclass;
 BEGIN
     EXECUTE format('REVOKE CREATE ON SCHEMA %I FROM PUBLIC', here);
-    FOREACH role IN ARRAY ARRAY['rfr_review', 'rfr_console', 'rfr_reception', 'rfr_appeal', 'rfr_stage'] LOOP
+    FOREACH role IN ARRAY ARRAY['rfr_review', 'rfr_console', 'rfr_reception', 'rfr_appeal', 'rfr_stage', 'rfr_embedding'] LOOP
         IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = role) THEN
             EXECUTE format('CREATE ROLE %I NOLOGIN', role);
         END IF;
@@ -61,8 +61,11 @@ BEGIN
                 'held_references', 'erased_references', 'disposals', 'conflicts'
             ]),
             -- Who stands and who met whom, they put on record; what comes of it is not theirs to say.
-            ('rfr_stage', 'SELECT, INSERT', ARRAY['standing_probes']),
+            ('rfr_stage', 'SELECT, INSERT, UPDATE (embedder, probe)', ARRAY['standing_probes']),
             ('rfr_stage', 'SELECT, INSERT, DELETE', ARRAY['standing_meetings']),
+            -- Whoever makes templates, or compares them, asks which model serves; to change it is the owner's.
+            ('rfr_stage', 'SELECT', ARRAY['serving']),
+            ('rfr_embedding', 'SELECT', ARRAY['serving', 'alembic_version']),
             -- Whoever opens the ledger asks first whether its tables are of this release.
             ('rfr_review', 'SELECT', ARRAY['alembic_version']),
             ('rfr_console', 'SELECT', ARRAY['alembic_version']),

@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Final, Protocol
 from uuid import UUID
 
@@ -16,18 +16,16 @@ NORM_TOLERANCE: Final = 1e-3
 """Rounding of float32 and of stored templates stays far below; a template that was never normalised does not."""
 
 
-def require_embedder(opened_for: ModelIdentity, embedder: ModelIdentity) -> None:
-    """Refuse another embedder than the one the gallery was opened for.
+def require_embedder(opened_for: Collection[ModelIdentity], embedder: ModelIdentity) -> None:
+    """Refuse another embedder than those the gallery was opened for.
 
     Raises:
         NotPermitted: templates of two models are never compared.
 
     """
-    if embedder != opened_for:
-        msg = (
-            f"embedder: this gallery was opened for {opened_for.name} {opened_for.version}; templates of two "
-            "models are never compared"
-        )
+    if embedder not in opened_for:
+        names = ", ".join(f"{each.name} {each.version}" for each in opened_for)
+        msg = f"embedder: this gallery was opened for {names}; templates of two models are never compared"
         raise NotPermitted(msg)
 
 
@@ -105,6 +103,11 @@ def best_first(found: Iterable[tuple[UUID, float]], *, limit: int, threshold: fl
 def collection_prefix(gallery: GalleryName) -> str:
     """Return how the names of all collections of one gallery begin, and no others."""
     return f"rfr-{gallery}--"
+
+
+def begins_after(after: UUID | None) -> UUID | None:
+    """Return the id at which Qdrant is to go on, which it includes."""
+    return None if after is None else UUID(int=after.int + 1)
 
 
 def collection_name(gallery: GalleryName, embedder: ModelIdentity) -> str:

@@ -46,14 +46,14 @@ def down(context: typer.Context) -> None:
     """Stop the house of this data directory: it finishes what it holds, commits, and lets go."""
     settings = settings_of(context)
     file = house_file(settings)
-    if not _is_held(settings):
+    if not is_held(settings):
         say("It had ended already." if file.exists() else "Nothing is running here.")
         file.unlink(missing_ok=True)
         return
     pid = json.loads(file.read_text())["pid"]
     os.kill(pid, signal.SIGTERM)
     deadline = time.monotonic() + DOWN_WAIT_S
-    while _is_held(settings):
+    while is_held(settings):
         if time.monotonic() > deadline:
             msg = f"process {pid} has not ended within {DOWN_WAIT_S:.0f} s"
             raise RfrError(msg)
@@ -127,7 +127,8 @@ def _held(settings: Settings) -> Iterator[None]:
         lock.release()
 
 
-def _is_held(settings: Settings) -> bool:
+def is_held(settings: Settings) -> bool:
+    """Whether a house runs in this data directory."""
     if not settings.data_dir.is_dir():
         return False
     try:

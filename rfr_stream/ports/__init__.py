@@ -49,6 +49,7 @@ from rfr_stream.ports.machines import (
     Templates,
     Vision,
 )
+from rfr_stream.ports.models import Extent, Models, Served
 from rfr_stream.ports.standing import Ending, Meeting, Renewals, Standing, StandingProbe
 
 __all__ = [
@@ -68,6 +69,7 @@ __all__ = [
     "Duty",
     "Embedder",
     "Ending",
+    "Extent",
     "Fingerprint",
     "Fingerprinter",
     "Gallery",
@@ -75,6 +77,7 @@ __all__ = [
     "Ledger",
     "Likeness",
     "Meeting",
+    "Models",
     "NewBlob",
     "OnDisk",
     "Outbox",
@@ -87,6 +90,7 @@ __all__ = [
     "Reviewers",
     "Seed",
     "Seeds",
+    "Served",
     "Standing",
     "StandingProbe",
     "Step",

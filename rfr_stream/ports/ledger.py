@@ -25,7 +25,9 @@ from rfr_stream.events import (
     SubjectUnclear,
     WithdrawalOrdered,
 )
+from rfr_stream.faces import Box, Point
 from rfr_stream.ports.machines import Fingerprint
+from rfr_stream.ports.models import Models
 from rfr_stream.ports.standing import Renewals, Standing
 
 
@@ -49,6 +51,8 @@ class Reference:
     case_ref: str | None = None
     disposal: Disposal | None = None
     door: Source | None = Source.OFFICER
+    subject: Box | Point | None = None
+    """Where the face lies that was enrolled, for another model that looks at the image; said by nobody, it stands."""
     disposed: tuple[CaseDisposed, ...] = ()
     """What was last said of each of the person's cases; the ledger adds it, whichever of the two came first."""
 
@@ -353,5 +357,5 @@ class Appeals(Protocol):
         """Return the group of each of these contributions; unknown ones are absent."""
 
 
-class Ledger(References, Reviewers, Cases, Outbox, Seeds, Standing, Renewals, Subscribers, Appeals, Protocol):
+class Ledger(References, Reviewers, Cases, Outbox, Seeds, Standing, Renewals, Subscribers, Appeals, Models, Protocol):
     """The database of record."""

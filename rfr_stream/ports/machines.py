@@ -196,9 +196,12 @@ class Hit:
 class Gallery(Protocol):
     """Templates of references, one collection for each gallery and embedder; nothing in it but opaque ids.
 
-    Every method takes the embedder that made the templates and raises `NotPermitted` where it is not the one this
+    Every method takes the embedder that made the templates and raises `NotPermitted` where it is none that this
     gallery was opened for: templates of two models are never compared.
     """
+
+    async def open_for(self, embedder: ModelIdentity) -> None:
+        """Lend another model's collections too; again is no error."""
 
     async def enrol(
         self, gallery: GalleryName, ids: Sequence[UUID], templates: Templates, *, embedder: ModelIdentity
@@ -215,3 +218,14 @@ class Gallery(Protocol):
 
     async def size(self, gallery: GalleryName, *, embedder: ModelIdentity) -> int:
         """Return how many references can be found."""
+
+    async def known(self, gallery: GalleryName, ids: Sequence[UUID], *, embedder: ModelIdentity) -> set[UUID]:
+        """Return which of these references have a template of this embedder."""
+
+    async def page(
+        self, gallery: GalleryName, *, embedder: ModelIdentity, after: UUID | None = None, limit: int = 1_000
+    ) -> list[UUID]:
+        """Return the next of all references that have a template of this embedder, in the order of their ids."""
+
+    async def keep_only(self, embedder: ModelIdentity) -> None:
+        """Remove the collections of every other embedder, for good."""

@@ -12,22 +12,32 @@ through: the whole batch comes again. Every effect is idempotent and every id de
 from rfr_stream.stages._faces import ProbeRules
 from rfr_stream.stages._outcomes import closed_by
 from rfr_stream.stages.appeals import gather
+from rfr_stream.stages.comparing import Comparison, Looked, Side, compared, look
 from rfr_stream.stages.detection import detect
 from rfr_stream.stages.embedding import TEMPLATE_MEDIA_TYPE, embed
 from rfr_stream.stages.enrolment import as_held, dispose, enrol
+from rfr_stream.stages.migrating import Lacking, Migration, ReferenceRules
 from rfr_stream.stages.reviewing import acknowledge, decide, expire, hold, lapsed_among, note
 from rfr_stream.stages.searching import SearchRules, search
+from rfr_stream.stages.serving import require_serving, search_by_model
 from rfr_stream.stages.standing import Lookout, StandingRules
 
 __all__ = [
     "TEMPLATE_MEDIA_TYPE",
+    "Comparison",
+    "Lacking",
+    "Looked",
     "Lookout",
+    "Migration",
     "ProbeRules",
+    "ReferenceRules",
     "SearchRules",
+    "Side",
     "StandingRules",
     "acknowledge",
     "as_held",
     "closed_by",
+    "compared",
     "decide",
     "detect",
     "dispose",
@@ -37,6 +47,9 @@ __all__ = [
     "gather",
     "hold",
     "lapsed_among",
+    "look",
     "note",
+    "require_serving",
     "search",
+    "search_by_model",
 ]

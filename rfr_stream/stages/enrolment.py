@@ -3,33 +3,31 @@
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from typing import Final
 from uuid import UUID
 
 from rfr_stream import policy
-from rfr_stream.errors import BadImage, Malformed, NotPermitted, Rejected, settle
+from rfr_stream.errors import Malformed, NotPermitted, Rejected, settle
 from rfr_stream.events import BlobRef, CaseDisposed, GalleryName, ReferenceErased, ReferenceSubmitted, Source
-from rfr_stream.faces import Face
 from rfr_stream.ports import (
     Aligner,
     BlobStore,
-    Chip,
     Codec,
     Conflict,
     Detector,
     Embedder,
     Gallery,
     Hit,
-    Picture,
     Reference,
     References,
     Templates,
 )
 from rfr_stream.stages._batch import Settled, in_batch, one_by_one, paired
-from rfr_stream.stages._faces import Opening, Subject, bring_upright, find_faces, is_blank, wanted_face
+from rfr_stream.stages._faces import Opening
+from rfr_stream.stages._references import ReferenceFaces, Upright, Wanted
 from rfr_stream.stages.standing import Lookout, StandingRules
 
 _LIKE: Final = 64
@@ -67,33 +65,15 @@ async def enrol(
     look_out = partial(lookout.meet, rules=standing)
     register = _Register(embedder, gallery, references, blobs, conflict_threshold, notice, look_out, clock)
     permitted = await register.admit(submitted)
-    pictures = await Opening(blobs, codec, max_image_bytes).pictures(one_by_one(_image, permitted))
-    faces = await in_batch(partial(find_faces, detector, min_score), pictures)
-    subjects = one_by_one(_reference_subject, paired(paired(submitted, pictures), faces))
-    chips = one_by_one(_not_blank, await in_batch(partial(bring_upright, aligner), subjects))
-    verdicts = iter(await in_batch(register.enrol, paired(permitted, chips)))
+    faces = ReferenceFaces(Opening(blobs, codec, max_image_bytes), detector, aligner, min_score)
+    upright = await faces.upright(one_by_one(_wanted, permitted))
+    verdicts = iter(await in_batch(register.enrol, paired(permitted, upright)))
     ends = iter(await register.erase([event for event in batch if isinstance(event, ReferenceErased)]))
     return [next(verdicts if isinstance(event, ReferenceSubmitted) else ends) for event in batch]
 
 
-def _image(event: ReferenceSubmitted) -> BlobRef:
-    return event.image
-
-
-def _reference_subject(row: tuple[tuple[ReferenceSubmitted, Picture], list[Face]]) -> Subject:
-    (event, picture), faces = row
-    face = wanted_face(faces, event.subject, picture)
-    if face is None:
-        msg = f"image: faces found: {len(faces)}; send an image of one face, or say by subject which one is meant"
-        raise BadImage(msg)
-    return Subject(picture, face)
-
-
-def _not_blank(chip: Chip) -> Chip:
-    if is_blank(chip):
-        msg = "image: the face lies outside the image, or shows nothing"
-        raise BadImage(msg)
-    return chip
+def _wanted(event: ReferenceSubmitted) -> Wanted:
+    return Wanted(event.image, event.subject)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,15 +106,15 @@ class _Register:
             await self.references.hold(list(map(as_held, renewed)))
         return admitted
 
-    async def enrol(self, rows: Sequence[tuple[ReferenceSubmitted, Chip]]) -> list[None]:
+    async def enrol(self, rows: Sequence[tuple[ReferenceSubmitted, Upright]]) -> list[None]:
         """Embed, enrol and hold; again is harmless."""
         events = [event for event, _ in rows]
-        templates = await self.embedder.embed([chip.pixels for _, chip in rows])
+        templates = await self.embedder.embed([face.chip.pixels for _, face in rows])
         for name in sorted({event.gallery for event in events}):
             mine = [i for i, event in enumerate(events) if event.gallery == name]
             ids = [events[i].reference_id for i in mine]
             await self.gallery.enrol(name, ids, templates[mine], embedder=self.embedder.identity)
-        await self.references.hold(list(map(as_held, events)))
+        await self.references.hold([replace(as_held(event), subject=face.centre) for event, face in rows])
         if new := await self.references.report(await self._conflicts(events, templates)):
             self.notice(new)
         # A process that has lost its partition can still be at work here while the next owner erases.
@@ -237,6 +217,7 @@ def as_held(event: ReferenceSubmitted) -> Reference:
         case_ref=event.hold.case_ref,
         disposal=event.hold.disposal,
         door=event.hold.door,
+        subject=event.subject,
     )
 
 

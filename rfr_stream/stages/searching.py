@@ -61,6 +61,22 @@ async def search(
     return one_by_one(partial(_candidates_ready, rules, sizes, now), paired(paired(batch, permitted), found))
 
 
+async def people_found(
+    templates: Templates,
+    galleries: tuple[GalleryName, ...],
+    *,
+    gallery: Gallery,
+    references: References,
+    embedder: ModelIdentity,
+    rules: SearchRules,
+    now: datetime,
+) -> list[list[str]]:
+    """Return for each template, float32 [N, D], the people that a search would list, best first; it leaves no trace."""
+    searcher = _Searcher(gallery, references, embedder, rules, now)
+    found = await searcher.search([_Probe(Fused(template), galleries) for template in templates])
+    return [[lead.reference.person_id for lead in leads] for leads in found]
+
+
 async def _fetched(blobs: BlobStore, refs: Sequence[BlobRef]) -> list[bytes | Rejected]:
     return await blobs.get(refs) if refs else []
 

@@ -313,3 +313,76 @@ async def test_opening_again_finds_everything(opened: Open) -> None:
             assert [hits[0].reference_id if hits else None for hits in answers] == [
                 None if n == 7 else ref(n) for n in range(300)
             ]
+
+
+# --- two models beside each other -----------------------------------------------------------------------------------
+@pytest.fixture
+async def both(opened: Open) -> AsyncIterator[Gallery]:
+    """A gallery of ours that lends theirs too."""
+    async with opened(OURS) as gallery:
+        await gallery.open_for(THEIRS)
+        yield gallery
+
+
+async def test_a_second_model_is_enrolled_and_searched_beside_the_first(both: Gallery) -> None:
+    await both.enrol(CUSTODY, [ref(1)], X, embedder=OURS)
+    await both.enrol(CUSTODY, [ref(1), ref(2)], faces(2, dimension=16), embedder=THEIRS)
+    assert await found(both, X) == [ref(1)]
+    assert await found(both, faces(2, dimension=16)[1:], embedder=THEIRS, limit=1) == [ref(2)]
+    assert (await both.size(CUSTODY, embedder=OURS), await both.size(CUSTODY, embedder=THEIRS)) == (1, 2)
+
+
+async def test_what_another_model_has_is_there_when_it_is_lent_later(opened: Open) -> None:
+    async with opened(THEIRS) as gallery:
+        await gallery.enrol(CUSTODY, [ref(1)], unit(1.0, dimension=16), embedder=THEIRS)
+    async with opened(OURS) as gallery:
+        with pytest.raises(NotPermitted):
+            await gallery.known(CUSTODY, [ref(1)], embedder=THEIRS)
+        with pytest.raises(NotPermitted):
+            await gallery.page(CUSTODY, embedder=THEIRS)
+        await gallery.open_for(THEIRS)
+        await gallery.open_for(THEIRS)
+        assert await gallery.known(CUSTODY, [ref(1)], embedder=THEIRS) == {ref(1)}
+
+
+async def test_what_a_model_has_is_known_by_gallery_and_model(both: Gallery) -> None:
+    assert await both.known(CUSTODY, refs(3), embedder=THEIRS) == set()
+    await both.enrol(CUSTODY, refs(2), faces(2), embedder=OURS)
+    assert await both.known(CUSTODY, refs(3), embedder=OURS) == {ref(0), ref(1)}
+    assert await both.known(CUSTODY, [], embedder=OURS) == set()
+    assert await both.known(MISSING, refs(3), embedder=OURS) == set()
+    assert await both.known(CUSTODY, refs(3), embedder=THEIRS) == set()
+
+
+async def test_everything_that_a_model_has_is_paged_by_id(both: Gallery) -> None:
+    assert await both.page(CUSTODY, embedder=OURS) == []
+    await both.enrol(CUSTODY, refs(25), faces(25), embedder=OURS)
+    paged: list[UUID] = []
+    for size in (10, 10, 5, 0):
+        page = await both.page(CUSTODY, embedder=OURS, after=paged[-1] if paged else None, limit=10)
+        assert len(page) == size
+        paged += page
+    assert paged == sorted(refs(25))
+    assert await both.page(CUSTODY, embedder=THEIRS) == []
+
+
+async def test_whoever_is_erased_is_erased_from_both_models(both: Gallery) -> None:
+    await both.enrol(CUSTODY, refs(2), faces(2), embedder=OURS)
+    await both.enrol(CUSTODY, refs(2), faces(2, dimension=16), embedder=THEIRS)
+    await both.erase(CUSTODY, [ref(0)])
+    assert [await both.page(CUSTODY, embedder=model) for model in (OURS, THEIRS)] == [[ref(1)], [ref(1)]]
+
+
+async def test_of_two_models_one_is_kept_and_the_other_is_gone_for_good(opened: Open) -> None:
+    async with opened(OURS) as gallery:
+        await gallery.open_for(THEIRS)
+        await gallery.enrol(CUSTODY, [ref(1)], X, embedder=OURS)
+        await gallery.enrol(MISSING, [ref(1)], unit(1.0, dimension=16), embedder=THEIRS)
+        for _ in range(2):
+            await gallery.keep_only(OURS)
+        assert await found(gallery, X) == [ref(1)]
+        assert await gallery.size(MISSING, embedder=THEIRS) == 0
+        await gallery.enrol(MISSING, [ref(2)], unit(1.0, dimension=16), embedder=THEIRS)
+        await gallery.keep_only(OURS)
+    async with opened(THEIRS) as gallery:
+        assert await gallery.page(MISSING, embedder=THEIRS) == []

@@ -22,11 +22,11 @@ from rfr_stream.adapters.reception import SqlReception
 from rfr_stream.desk import Alert, AlertKind, Operation
 from rfr_stream.errors import NotPermitted
 from rfr_stream.policy import Role, stated
-from rfr_stream.ports import CaseState, Ending, Meeting
+from rfr_stream.ports import CaseState, Ending, Extent, Meeting, Served
 from rfr_stream.reception import Client, Door
 
 GRANTS: Final = Path(__file__).parents[2] / "deploy" / "postgresql" / "grants.sql"
-ROLES: Final = ("rfr_review", "rfr_console", "rfr_reception", "rfr_appeal", "rfr_stage")
+ROLES: Final = ("rfr_review", "rfr_console", "rfr_reception", "rfr_appeal", "rfr_stage", "rfr_embedding")
 REFUSED: Final = "permission denied for table"
 
 
@@ -196,6 +196,9 @@ async def test_a_stage_says_who_stands_and_who_met_whom_and_not_what_comes_of_it
     async with SqlLedger(granted.user("rfr_stage")) as ledger:
         await ledger.stand([probe], builders.LATER)
         assert await ledger.standing(probe.template.embedder, now) == {about}
+        anew = builders.template(embedder=builders.identity("new"))
+        await ledger.stand([probe.model_copy(update={"template": anew, "occurred_at": builders.LATER})], builders.LATER)
+        assert await ledger.standing(anew.embedder, now) == {about}
         await ledger.meet([Meeting(about, uuid4(), "person-1", 0.9)], now)
         for refused in (
             ledger.keep(about, builders.LATER, now),
@@ -207,6 +210,18 @@ async def test_a_stage_says_who_stands_and_who_met_whom_and_not_what_comes_of_it
     async with SqlLedger(granted.user("rfr_review")) as ledger:
         await ledger.renew(people_n=1, now=now)
         await ledger.end(about, Ending(now, "unit-1", "found"))
+
+
+@pytest.mark.parametrize("role", ["rfr_stage", "rfr_embedding"])
+async def test_a_stage_asks_which_model_serves_and_does_not_say_it(granted: Granted, role: str) -> None:
+    model = Served("new", builders.identity("new"), 0.6, builders.NOW)
+    async with SqlLedger(granted.user(role)) as ledger:
+        assert await ledger.served() == ()
+        with pytest.raises(ProgrammingError, match=REFUSED):
+            await ledger.serve(model, model, seen=Extent(0, 0))
+    assert await granted.may(role, "serving") == {"SELECT"}
+    for table in ("cases", "outbox"):
+        assert await granted.may(role, table) == set()
 
 
 async def test_a_table_that_comes_later_gets_its_rights_when_the_file_is_applied_again(granted: Granted) -> None:

@@ -23,16 +23,32 @@ from rfr_stream.events import (
     CaseDisposed,
     Disposal,
     Event,
+    FaceEmbedded,
     GalleryName,
     IdentificationConfirmed,
     IdentificationWithdrawn,
+    ImageSubmitted,
     Outcome,
     ReviewDecided,
     Source,
     SubmissionClosed,
     Support,
 )
-from rfr_stream.ports import Case, CaseState, Change, Conflict, Contribution, Duty, Ledger, Step, Transition
+from rfr_stream.faces import Box, Point
+from rfr_stream.ports import (
+    Case,
+    CaseState,
+    Change,
+    Conflict,
+    Contribution,
+    Duty,
+    Ending,
+    Extent,
+    Ledger,
+    Served,
+    Step,
+    Transition,
+)
 from rfr_stream.vision.fingerprint import fingerprint
 
 
@@ -812,3 +828,113 @@ class TestOutcomes:
 
         assert state_of(results[-1]) is state
         assert [type(promised.event) for promised in await ledger.unpublished(10)] == [SubmissionClosed]
+
+
+async def test_whose_face_a_reference_is_held_for_stands_until_another_is_named(ledger: Ledger) -> None:
+    said = builders.reference("person-1", subject=Box(1, 2, 30, 40))
+    for again, stands in ((said, Box(1, 2, 30, 40)), (replace(said, subject=None), Box(1, 2, 30, 40))):
+        await ledger.hold([again])
+        assert [held.subject for held in (await ledger.held([said.reference_id])).values()] == [stands]
+    await ledger.hold([replace(said, subject=Point(5, 6), recorded_at=LATER)])
+    assert [held.subject for held in await ledger.page()] == [Point(5, 6)]
+
+
+# --- which model serves ---------------------------------------------------------------------------------------------
+OLD = Served("old", builders.identity("old"), 0.4, NOW)
+NEW = Served("new", builders.identity("new"), 0.6, LATER)
+STOOD_UNTIL = LATER + timedelta(days=90)
+
+
+async def test_as_long_as_no_model_was_changed_no_record_says_which_serves(ledger: Ledger) -> None:
+    assert tuple(await ledger.served()) == ()
+    await ledger.retire()
+    assert tuple(await ledger.served()) == ()
+
+
+async def test_a_change_of_model_is_on_record_with_the_model_before(ledger: Ledger) -> None:
+    assert await ledger.serve(NEW, OLD, seen=await ledger.extent())
+    assert tuple(await ledger.served()) == (NEW, OLD)
+    back = replace(OLD, since=LATER + timedelta(hours=1))
+    assert await ledger.serve(back, NEW, seen=await ledger.extent())
+    assert tuple(await ledger.served()) == (back, NEW)
+    third = replace(NEW, embedder=builders.identity("third"))
+    assert await ledger.serve(third, back, seen=await ledger.extent())
+    assert tuple(await ledger.served()) == (third, back, NEW)
+    await ledger.retire()
+    assert tuple(await ledger.served()) == (third,)
+
+
+async def test_whoever_comes_or_goes_changes_the_extent(ledger: Ledger) -> None:
+    one, other = builders.reference("person-1"), builders.reference("person-2")
+    await ledger.hold([one])
+    before = await ledger.extent()
+    await ledger.hold([replace(one, recorded_at=LATER)])
+    assert await ledger.extent() == before == Extent(held=1, erased=0)
+    await ledger.hold([other])
+    await ledger.erase([one.reference_id])
+    assert await ledger.extent() == Extent(held=1, erased=1)
+
+
+async def test_no_model_is_changed_past_somebody_who_came_or_went_meanwhile(ledger: Ledger) -> None:
+    one, other = builders.reference("person-1"), builders.reference("person-2")
+    await ledger.hold([one])
+    seen = await ledger.extent()
+    await ledger.hold([other])
+    assert not await ledger.serve(NEW, OLD, seen=seen)
+    seen = await ledger.extent()
+    await ledger.erase([one.reference_id])
+    assert not await ledger.serve(NEW, OLD, seen=seen)
+    assert tuple(await ledger.served()) == ()
+    assert await ledger.serve(NEW, OLD, seen=await ledger.extent())
+
+
+def sought(by: Served, at: datetime = NOW) -> FaceEmbedded:
+    template = builders.template(embedder=by.embedder)
+    return builders.face_embedded().model_copy(update={"template": template, "occurred_at": at})
+
+
+async def test_whoever_is_still_sought_is_asked_about_once_more_when_the_model_changes(ledger: Ledger) -> None:
+    probe = sought(OLD)
+    await ledger.stand([probe], STOOD_UNTIL)
+    for change in ((NEW, OLD), (replace(OLD, embedder=builders.identity("third")), NEW)):
+        assert await ledger.serve(*change, seen=await ledger.extent())
+        (owed,) = await ledger.unpublished(9)
+        assert isinstance(owed.event, ImageSubmitted)
+        assert owed.event.submission == probe.submission
+        assert owed.event.subject == probe.face.box.centre, "the face that was embedded before"
+        assert owed.again, "else the relay takes what lies on the topic already for this"
+        await ledger.published([owed.event.event_id])
+        assert await ledger.unpublished(9) == []
+
+
+async def test_whoever_is_sought_no_more_or_with_the_new_model_already_is_not_asked_about(ledger: Ledger) -> None:
+    ended, lapsed, new = (
+        probe.model_copy(update={"submission": builders.submission(name)})
+        for name, probe in (("ended", sought(OLD)), ("lapsed", sought(OLD)), ("new", sought(NEW)))
+    )
+    await ledger.stand([ended, new], STOOD_UNTIL)
+    await ledger.stand([lapsed], NOW)
+    await ledger.end(ended.submission.submission_id, Ending(NOW, "unit-1", "found"))
+    owed = await ledger.unpublished(9)
+    assert await ledger.serve(NEW, OLD, seen=await ledger.extent())
+    assert await ledger.unpublished(9) == owed
+
+
+async def test_a_probe_stands_with_the_template_of_the_newer_model_and_never_of_the_older_again(ledger: Ledger) -> None:
+    old, new = sought(OLD), sought(NEW, LATER)
+    about = old.submission.submission_id
+    await ledger.stand([old], STOOD_UNTIL)
+    for again in (new, old, new):
+        await ledger.stand([again], STOOD_UNTIL + timedelta(days=90))
+        assert await ledger.standing(NEW.embedder, NOW) == {about}
+        assert await ledger.standing(OLD.embedder, NOW) == set()
+        (stood,) = await ledger.stood()
+        assert (stood.probe, stood.until) == (new, STOOD_UNTIL)
+
+
+async def test_a_probe_whose_search_has_ended_does_not_stand_with_a_newer_model(ledger: Ledger) -> None:
+    await ledger.stand([sought(OLD)], STOOD_UNTIL)
+    await ledger.end(sought(OLD).submission.submission_id, Ending(NOW, "unit-1", "found"))
+    await ledger.stand([sought(NEW, LATER)], STOOD_UNTIL)
+    assert await ledger.standing(NEW.embedder, NOW) == set()
+    assert [each.probe for each in await ledger.stood()] == [sought(OLD)]

@@ -27,10 +27,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from rfr_stream import review
-from rfr_stream.adapters.ledger import SqlLedger, tables
+from rfr_stream.adapters.ledger import SqlLedger, records, tables
 from rfr_stream.errors import Unavailable
 from rfr_stream.events import IdentificationConfirmed, ReviewDecided, Support
-from rfr_stream.ports import Case, CaseState, Change, Seed, Step
+from rfr_stream.ports import Case, CaseState, Change, Seed, Served, Step
 
 WORKER = Path(ledger_worker.__file__)
 CUT = (
@@ -505,3 +505,19 @@ class TestAway:
     async def test_a_ledger_that_is_not_open_says_so(self, url: str) -> None:
         with pytest.raises(RuntimeError, match="async with"):
             await SqlLedger(url).case(uuid4())
+
+
+async def test_no_model_is_changed_past_an_enrolment_that_is_being_written(postgresql_server: PostgreSql) -> None:
+    url = postgresql_server.fresh()
+    old, new = (Served(name, builders.identity(name), 0.5, NOW) for name in ("old", "new"))
+    row = records.reference_row(builders.reference("person-1"))
+    engine = create_async_engine(url, poolclass=NullPool)
+    async with SqlLedger(url) as ledger, engine.connect() as enrolling:
+        seen = await ledger.extent()
+        await enrolling.execute(insert(tables.held_references), row)
+        switching = asyncio.create_task(ledger.serve(new, old, seen=seen))
+        done, _ = await asyncio.wait([switching], timeout=0.5)
+        assert not done, "it must wait to know who is held"
+        await enrolling.commit()
+        assert not await switching
+    await engine.dispose()

@@ -178,11 +178,12 @@ def mounted(cluster: Guarded, here: House, folder: Path) -> list[tuple[Bus, Sequ
     gathers, detects, embeds, searches, enrols, reviews = (cluster.bus(stage.name, stage.rights) for stage in STAGES)
     settings = Settings(data_dir=folder)
     ports: dict[str, Any] = {"blobs": here.blobs, "vision": here.vision}
-    more = {**ports, "gallery": here.gallery, "references": here.ledger, "standing": here.ledger}
+    more = {**ports, "gallery": here.gallery}
+    more |= {"references": here.ledger, "standing": here.ledger, "models": here.ledger}
     return [
         (gathers, [appeals.mount(gathers, settings, **ports, appeals=here.ledger)]),
         (detects, [detection.mount(detects, settings, **ports)]),
-        (embeds, [embedding.mount(embeds, settings, **ports)]),
+        (embeds, [embedding.mount(embeds, settings, **ports, models=here.ledger)]),
         (searches, [search.mount(searches, settings, **more)]),
         (enrols, enrolment.mount(enrols, settings, **more)),
         (reviews, review.mount(reviews, settings, ledger=here.ledger, verifier=KeyVerifier())),

@@ -100,7 +100,7 @@ async def at_work(servers: str, folder: Path) -> AsyncIterator[Here]:
         bus = await stack.enter_async_context(Bus.from_settings(settings, client_id="test"))
         vision = FakeVision(embedder=SlowEmbedder())
         mount = partial(enrolment.mount, bus, settings, blobs=blobs, vision=vision, gallery=gallery)
-        pipelines = mount(references=ledger, standing=ledger)
+        pipelines = mount(references=ledger, standing=ledger, models=ledger)
         await bus.broker.start()
         stack.push_async_callback(bus.broker.stop)
         running = [asyncio.create_task(pipeline.run()) for pipeline in pipelines]

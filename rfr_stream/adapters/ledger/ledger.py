@@ -27,8 +27,9 @@ from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_ra
 from rfr_stream.adapters import _sowing as sowing
 from rfr_stream.adapters._fold import Folded, fold
 from rfr_stream.adapters._grouping import Founders, copies
+from rfr_stream.adapters._serving import asked_anew, in_order
 from rfr_stream.adapters._standing import LAPSED, History, ended, weigh
-from rfr_stream.adapters.ledger import appeals, records, standing, told
+from rfr_stream.adapters.ledger import appeals, models, records, standing, told
 from rfr_stream.adapters.ledger.database import Database
 from rfr_stream.adapters.ledger.lookup import among, by_key
 from rfr_stream.adapters.ledger.tables import (
@@ -43,6 +44,7 @@ from rfr_stream.adapters.ledger.tables import (
     outbox,
     reviewers,
     seeds,
+    serving,
     standing_meetings,
     standing_probes,
     subscribers,
@@ -66,11 +68,13 @@ from rfr_stream.ports import (
     Conflict,
     Contribution,
     Ending,
+    Extent,
     Meeting,
     Outgoing,
     Reference,
     Reviewer,
     Seed,
+    Served,
     StandingProbe,
     Turn,
 )
@@ -149,7 +153,7 @@ class SqlLedger:
             said = _disposed(connection, people)
             known = [replace(r, disposed=said[r.person_id]) for r in latest.values() if r.reference_id not in gone]
             rows = [records.reference_row(r) for r in known]
-            _upsert(connection, held_references, rows, since=held_references.c.recorded_at)
+            _upsert(connection, held_references, rows, last=("subject",), since=held_references.c.recorded_at)
 
         await self.database.write(replace_older)
 
@@ -348,7 +352,13 @@ class SqlLedger:
     @_patiently
     async def stand(self, probes: Sequence[FaceEmbedded], until: datetime) -> None:
         rows = [standing.probe_row(probe, until) for probe in probes]
-        await self.database.write(lambda connection: _add(connection, standing_probes, rows))
+
+        def add(connection: Connection) -> None:
+            _add(connection, standing_probes, rows)
+            standing.stand_anew(connection, probes)
+
+        if probes:
+            await self.database.write(add)
 
     @_patiently
     async def standing(self, embedder: ModelIdentity, now: datetime) -> set[UUID]:
@@ -409,6 +419,38 @@ class SqlLedger:
         self.database.lock(connection, [_RENEWALS])
         closed = Outgoing(ended(standing.end(connection, submission_id, ending), ending))
         _add(connection, outbox, [records.outgoing_row(submission_id, closed)])
+
+    # --- which model serves -----------------------------------------------------------------------------------------
+    @_patiently
+    async def served(self) -> tuple[Served, ...]:
+        return models.to_models(await self.database.rows(serving, [models.ROW]))
+
+    @_patiently
+    async def extent(self) -> Extent:
+        return await self.database.read(models.extent)
+
+    @_patiently
+    async def serve(self, coming: Served, leaving: Served, *, seen: Extent) -> bool:
+        def change(connection: Connection) -> bool:
+            self.database.lock(connection, [models.ROW])
+            models.let_nobody_come_or_go(connection)
+            if models.extent(connection) != seen:
+                return False
+            before = models.to_models(connection.execute(select(serving)).mappings())
+            _upsert(connection, serving, [models.to_row(in_order(coming, leaving, before))])
+            _ask_anew(connection, coming)
+            return True
+
+        return await self.database.write(change)
+
+    @_patiently
+    async def retire(self) -> None:
+        def forget(connection: Connection) -> None:
+            self.database.lock(connection, [models.ROW])
+            served = models.to_models(connection.execute(select(serving)).mappings())
+            _upsert(connection, serving, [models.to_row(served[:1])] if served else [])
+
+        await self.database.write(forget)
 
     # --- who was told -----------------------------------------------------------------------------------------------
     @_patiently
@@ -555,6 +597,23 @@ def _renew(connection: Connection, people_n: int, now: datetime) -> int:
     return renewed
 
 
+def _ask_anew(connection: Connection, model: Served) -> None:
+    """Promise what whoever stands with another model's template once asked.
+
+    It was published before, and says so: else the relay, which finds it on its topic, would take it for sent.
+    """
+    now = model.since
+    events = [asked_anew(probe, now) for probe in standing.unlike(connection, model.embedder, now)]
+    rows = [
+        {**records.outgoing_row(each.submission.submission_id, Outgoing(each)), "published": False, "published_at": now}
+        for each in events
+    ]
+    if rows:  # what was promised is never changed, only sent again
+        statement = insert_for(connection, outbox)
+        again = {"published": statement.excluded.published}
+        connection.execute(statement.on_conflict_do_update(index_elements=["event_id"], set_=again), rows)
+
+
 def _sown_among(connection: Connection, ids: Collection[UUID]) -> set[UUID]:
     wanted = select(seeds.c.submission_id).where(among(seeds.c.submission_id, ids, connection.dialect), seeds.c.sown)
     return set(connection.execute(wanted).scalars())
@@ -601,23 +660,23 @@ def _upsert(
     rows: Sequence[records.Row],
     *,
     keep: Collection[str] = (),
+    last: Collection[str] = (),
     since: Column[Any] | None = None,
 ) -> None:
     """Insert or replace rows by their first column.
 
-    A column to `keep` is written once and never changed. By `since`, a row is replaced by none that is older.
+    A column to `keep` is written once and never changed; of `last`, what was said last stands until something else is.
+    By `since`, a row is replaced by none that is older.
     """
     if not rows:
         return
     statement = insert_for(connection, table)
     key, *others = table.c
-    new: dict[str, Any] = {
-        column.name: func.coalesce(column, statement.excluded[column.name])
-        if column.name in keep
-        else statement.excluded[column.name]
-        for column in others
-    }
-    newer = None if since is None else statement.excluded[since.name] >= since
+    said = statement.excluded
+    new: dict[str, Any] = {column.name: said[column.name] for column in others}
+    new |= {name: func.coalesce(table.c[name], said[name]) for name in keep}
+    new |= {name: func.coalesce(said[name], table.c[name]) for name in last}
+    newer = None if since is None else said[since.name] >= since
     connection.execute(statement.on_conflict_do_update(index_elements=[key], set_=new, where=newer), rows)
 
 

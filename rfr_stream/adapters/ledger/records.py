@@ -30,6 +30,7 @@ from rfr_stream.events import (
     SubmissionClosed,
     WithdrawalOrdered,
 )
+from rfr_stream.faces import Box, Point
 from rfr_stream.policy import urgency
 from rfr_stream.ports import Case, CaseState, Conflict, Duty, Likeness, Outgoing, Reference, Reviewer, Seed
 from rfr_stream.review import CAN_EXPIRE as WAITS
@@ -44,6 +45,7 @@ _AS_THEY_ARE: Final = (
 _PARKED: Final = TypeAdapter(tuple[ReviewDecided, ...])
 _DISPOSED: Final = TypeAdapter(tuple[CaseDisposed, ...])
 _NOT_DISPOSED: Final = "[]"
+_SUBJECT: Final = TypeAdapter[Box | Point](Box | Point)
 _PROMISABLE: Final[dict[str, type[Event]]] = {
     contract.ce_type: contract
     for contract in (
@@ -207,6 +209,7 @@ def reference_row(reference: Reference) -> Row:
         "disposal": reference.disposal.value if reference.disposal else None,
         "door": reference.door.value if reference.door else None,
         "disposed": disposed_text(reference.disposed),
+        "subject": _SUBJECT.dump_json(reference.subject).decode() if reference.subject else None,
     }
 
 
@@ -220,6 +223,7 @@ def to_reference(row: Mapping[str, Any] | RowMapping) -> Reference:
         disposal=Disposal(row["disposal"]) if row["disposal"] else None,
         door=Source(row["door"]) if row["door"] else None,
         disposed=() if disposed == _NOT_DISPOSED else _DISPOSED.validate_json(disposed),
+        subject=_SUBJECT.validate_json(row["subject"]) if row["subject"] else None,
     )
 
 

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, delete, false, or_, select, update
 
+from rfr_stream.adapters._serving import is_newer
 from rfr_stream.adapters._standing import AGAIN, Round, original_of
 from rfr_stream.adapters.ledger import records
 from rfr_stream.adapters.ledger.lookup import among, by_key
@@ -55,6 +56,28 @@ def standing(connection: Connection, embedder: ModelIdentity, now: datetime) -> 
     """Return who stands with a template of this embedder."""
     wanted = select(_probes.submission_id).where(_probes.embedder == _identity(embedder), *_stand(now))
     return set(connection.execute(wanted).scalars())
+
+
+def unlike(connection: Connection, embedder: ModelIdentity, now: datetime) -> list[FaceEmbedded]:
+    """Return the probes with a template of another embedder that stand, or would again after a withdrawal."""
+    wanted = select(_probes.probe).where(
+        _probes.embedder != _identity(embedder), _probes.ended_at.is_(None), _probes.until > now
+    )
+    return list(map(FaceEmbedded.model_validate_json, connection.execute(wanted).scalars()))
+
+
+def stand_anew(connection: Connection, probes: Sequence[FaceEmbedded]) -> None:
+    """Let the template of a newer model stand in the place of the one before; until when stays as it is."""
+    known = {each.submission.submission_id: each for each in probes_of(connection, [_about(each) for each in probes])}
+    for probe in probes:
+        if is_newer(probe, known[_about(probe)]):
+            theirs = update(standing_probes).where(_probes.submission_id == _about(probe), _probes.ended_at.is_(None))
+            values = {"embedder": _identity(probe.template.embedder), "probe": probe.model_dump_json()}
+            connection.execute(theirs.values(values))
+
+
+def _about(probe: FaceEmbedded) -> UUID:
+    return probe.submission.submission_id
 
 
 def _stand(now: datetime) -> tuple[ColumnElement[bool], ...]:

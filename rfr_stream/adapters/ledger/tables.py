@@ -139,6 +139,7 @@ held_references: Final = Table(
     # What stands in `disposals` about its person, so that a search reads one row for each hit.
     Column("disposed", Text, nullable=False, server_default="[]"),
     Column("image_sha256", String(64), nullable=False, server_default="", index=True),
+    Column("subject", Text),
     Index("held_references_by_person", "person_id"),
 )
 disposals: Final = Table(
@@ -215,6 +216,11 @@ Index(
     sqlite_where=standing_meetings.c.renewal.is_(None),
     postgresql_where=standing_meetings.c.renewal.is_(None),
 )
+# --- which model serves ----------------------------------------------------------------------------------------------
+serving: Final = Table(
+    "serving", metadata, Column("id", Uuid, primary_key=True), Column("models", Text, nullable=False)
+)
+"""One row at most."""
 # --- who was told ---------------------------------------------------------------------------------------------------
 leads: Final = Table(
     "leads",

@@ -27,7 +27,7 @@ class MemoryGallery:
     """Scores every reference in float64, so that equal templates tie exactly whatever BLAS does with the rows."""
 
     def __init__(self, embedder: ModelIdentity, *, collections: Collections | None = None) -> None:
-        self._embedder = embedder
+        self._embedders = {embedder}
         self._collections: Collections = {} if collections is None else collections
 
     async def __aenter__(self) -> Self:
@@ -35,6 +35,10 @@ class MemoryGallery:
 
     async def __aexit__(self, *_: object) -> None:
         """Keep everything: whoever shares the collections still has them."""
+
+    async def open_for(self, embedder: ModelIdentity) -> None:
+        """Lend another model's collections too."""
+        self._embedders.add(embedder)
 
     async def enrol(
         self, gallery: GalleryName, ids: Sequence[UUID], templates: Templates, *, embedder: ModelIdentity
@@ -47,7 +51,7 @@ class MemoryGallery:
             Malformed: a template that is none; nothing was written.
 
         """
-        require_embedder(self._embedder, embedder)
+        require_embedder(self._embedders, embedder)
         names, rows = latest(ids, require_templates(templates, embedder.dimension))
         held = self._collections.setdefault(collection_name(gallery, embedder), {})
         held.update(zip(names, rows.astype(np.float64), strict=True))
@@ -63,7 +67,7 @@ class MemoryGallery:
             Malformed: a probe that is no template.
 
         """
-        require_embedder(self._embedder, embedder)
+        require_embedder(self._embedders, embedder)
         rows = require_templates(probes, embedder.dimension)
         floor = require_question(limit, threshold)
         held = self._collections.get(collection_name(gallery, embedder))
@@ -86,5 +90,24 @@ class MemoryGallery:
             NotPermitted: another embedder.
 
         """
-        require_embedder(self._embedder, embedder)
+        require_embedder(self._embedders, embedder)
         return len(self._collections.get(collection_name(gallery, embedder), {}))
+
+    async def known(self, gallery: GalleryName, ids: Sequence[UUID], *, embedder: ModelIdentity) -> set[UUID]:
+        """Return which of these references have a template of this embedder."""
+        require_embedder(self._embedders, embedder)
+        return self._collections.get(collection_name(gallery, embedder), {}).keys() & set(ids)
+
+    async def page(
+        self, gallery: GalleryName, *, embedder: ModelIdentity, after: UUID | None = None, limit: int = 1_000
+    ) -> list[UUID]:
+        """Return the next of all references that have a template of this embedder, in the order of their ids."""
+        require_embedder(self._embedders, embedder)
+        held = self._collections.get(collection_name(gallery, embedder), {})
+        return sorted(id_ for id_ in held if after is None or id_ > after)[:limit]
+
+    async def keep_only(self, embedder: ModelIdentity) -> None:
+        """Remove the collections of every other embedder."""
+        kept = {collection_name(gallery, embedder) for gallery in GalleryName}
+        for name in self._collections.keys() - kept:
+            del self._collections[name]

@@ -10,6 +10,7 @@ from uuid import UUID
 from rfr_stream.adapters import _sowing as sowing
 from rfr_stream.adapters._fold import fold
 from rfr_stream.adapters._grouping import grouped
+from rfr_stream.adapters._serving import asked_anew, in_order, is_newer
 from rfr_stream.adapters._standing import AGAIN, LAPSED, History, Round, ended, original_of, weigh
 from rfr_stream.errors import NotPermitted, Rejected
 from rfr_stream.events import (
@@ -31,11 +32,13 @@ from rfr_stream.ports import (
     Conflict,
     Contribution,
     Ending,
+    Extent,
     Meeting,
     Outgoing,
     Reference,
     Reviewer,
     Seed,
+    Served,
     StandingProbe,
 )
 
@@ -91,13 +94,15 @@ class MemoryLedger:
         self._groups: dict[UUID, UUID] = {}
         self._stood: dict[UUID, StandingProbe] = {}
         self._met: dict[tuple[UUID, UUID], _Met] = {}
+        self._served: tuple[Served, ...] = ()
 
     # References
     async def hold(self, references: Sequence[Reference]) -> None:
         for reference in references:
             known = self._references.get(reference.reference_id, reference)
             if reference.reference_id not in self._erased and reference.recorded_at >= known.recorded_at:
-                self._references[reference.reference_id] = reference
+                subject = reference.subject or known.subject
+                self._references[reference.reference_id] = replace(reference, subject=subject)
 
     async def held(self, ids: Sequence[UUID]) -> dict[UUID, Reference]:
         return {id_: self._with_cases(self._references[id_]) for id_ in ids if id_ in self._references}
@@ -225,7 +230,9 @@ class MemoryLedger:
     # Who is still sought
     async def stand(self, probes: Sequence[FaceEmbedded], until: datetime) -> None:
         for probe in probes:
-            self._stood.setdefault(probe.submission.submission_id, StandingProbe(probe, until))
+            known = self._stood.setdefault(probe.submission.submission_id, StandingProbe(probe, until))
+            if not known.ending and is_newer(probe, known.probe):
+                self._stood[probe.submission.submission_id] = replace(known, probe=probe)
 
     async def standing(self, embedder: ModelIdentity, now: datetime) -> set[UUID]:
         return {id_ for id_, each in self._standing(now).items() if each.probe.template.embedder == embedder}
@@ -298,6 +305,29 @@ class MemoryLedger:
     def _is_resolved(self, id_: UUID) -> bool:
         found = [self._cases[each] for each in (id_, *self._renewals_of(id_)) if each in self._cases]
         return any(case.seeded or case.state is CaseState.CONFIRMED for case in found)
+
+    # Which model serves
+    async def served(self) -> tuple[Served, ...]:
+        return self._served
+
+    async def extent(self) -> Extent:
+        return Extent(len(self._references), len(self._erased))
+
+    async def serve(self, coming: Served, leaving: Served, *, seen: Extent) -> bool:
+        if await self.extent() != seen:
+            return False
+        self._served = in_order(coming, leaving, self._served)
+        stood = [each for each in self._stood.values() if not each.ending and each.until > coming.since]
+        for each in stood:
+            if each.probe.template.embedder != coming.embedder:
+                again = asked_anew(each.probe, coming.since)
+                self._promised.setdefault(again.event_id, Outgoing(again))
+                self._published[again.event_id] = coming.since
+                self._reminders.add(again.event_id)
+        return True
+
+    async def retire(self) -> None:
+        self._served = self._served[:1]
 
     # Who was told
     async def subscribe(self, subscriber: str, since: datetime) -> None:

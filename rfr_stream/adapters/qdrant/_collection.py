@@ -73,8 +73,17 @@ class Collection:
         return cls(path)
 
     @staticmethod
+    def remove(path: Path) -> None:
+        """Remove a collection that nobody has open; a kill on the way leaves nothing that counts."""
+        going = path.with_name(_BUILDING + path.name)
+        shutil.rmtree(going, ignore_errors=True)
+        path.rename(going)
+        _sync(path.parent)
+        shutil.rmtree(going)
+
+    @staticmethod
     def remove_unfinished(directory: Path) -> None:
-        """Remove collections whose creation was killed."""
+        """Remove collections whose creation, or removal, was killed."""
         for unfinished in directory.glob(f"{_BUILDING}*"):
             shutil.rmtree(unfinished)
 
@@ -118,6 +127,17 @@ class Collection:
             )
             for probe, points in zip(probes, found, strict=True)
         ]
+
+    def known(self, ids: Sequence[UUID]) -> set[UUID]:
+        """Return which of these references are here."""
+        found = self._shard.retrieve(list(ids), with_payload=False, with_vector=False)
+        return {cast("UUID", record.id) for record in found}
+
+    def page(self, begin: UUID | None, limit: int) -> list[UUID]:
+        """Return the next references from there on, by id."""
+        asked = engine.ScrollRequest(offset=begin, limit=limit, with_vector=False, with_payload=False)
+        records, _ = self._shard.scroll(asked)
+        return [cast("UUID", record.id) for record in records]
 
     def rebuild(self) -> "Rebuild":
         """Begin a new generation."""
@@ -170,7 +190,7 @@ class Collection:
         return points
 
     def _will_leave_remains(self, ids: Sequence[UUID]) -> bool:
-        known = bool(self._shard.retrieve(list(ids), with_payload=False, with_vector=False))
+        known = bool(self.known(ids))
         if known:
             (self._generation / _REMAINS).touch()
         return known

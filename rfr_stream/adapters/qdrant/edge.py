@@ -19,6 +19,7 @@ from typing import Final, ParamSpec, Self, TypeVar
 from uuid import UUID
 
 from rfr_stream.adapters._gallery import (
+    begins_after,
     collection_name,
     collection_prefix,
     latest,
@@ -52,7 +53,7 @@ class EdgeGallery:
 
     def __init__(self, directory: Path, embedder: ModelIdentity) -> None:
         self._directory = directory
-        self._embedder = embedder
+        self._embedders = {embedder}
         self._collections: dict[str, Collection] = {}
         self._stack = ExitStack()
         self._writing = asyncio.Lock()
@@ -78,6 +79,19 @@ class EdgeGallery:
             await self._run(self._owned.close)
         self._stack.close()
 
+    async def open_for(self, embedder: ModelIdentity) -> None:
+        """Lend another model's collections too.
+
+        Raises:
+            RfrError: one of them is damaged.
+
+        """
+        if embedder in self._embedders:
+            return
+        async with self._writing:
+            await self._run(self._open_collections, embedder)
+            self._embedders.add(embedder)
+
     async def enrol(
         self, gallery: GalleryName, ids: Sequence[UUID], templates: Templates, *, embedder: ModelIdentity
     ) -> None:
@@ -91,12 +105,12 @@ class EdgeGallery:
             Unavailable: the disk would not take it.
 
         """
-        require_embedder(self._embedder, embedder)
+        require_embedder(self._embedders, embedder)
         names, rows = latest(ids, require_templates(templates, embedder.dimension))
         async with self._writing:
             for start in range(0, len(names), _ENROL_ROWS):
                 part = slice(start, start + _ENROL_ROWS)
-                await self._run(self._upsert, collection_name(gallery, embedder), names[part], rows[part])
+                await self._run(self._upsert, gallery, embedder, names[part], rows[part])
 
     async def search(
         self, gallery: GalleryName, probes: Templates, *, embedder: ModelIdentity, limit: int, threshold: float
@@ -111,7 +125,7 @@ class EdgeGallery:
             Unavailable: the engine failed.
 
         """
-        require_embedder(self._embedder, embedder)
+        require_embedder(self._embedders, embedder)
         rows = require_templates(probes, embedder.dimension)
         floor = require_question(limit, threshold)
         collection = self._collections.get(collection_name(gallery, embedder))
@@ -146,9 +160,46 @@ class EdgeGallery:
             NotPermitted: another embedder.
 
         """
-        require_embedder(self._embedder, embedder)
+        require_embedder(self._embedders, embedder)
         collection = self._collections.get(collection_name(gallery, embedder))
         return collection.size if collection else 0
+
+    async def known(self, gallery: GalleryName, ids: Sequence[UUID], *, embedder: ModelIdentity) -> set[UUID]:
+        """Return which of these references have a template of this embedder.
+
+        Raises:
+            NotPermitted: another embedder.
+
+        """
+        require_embedder(self._embedders, embedder)
+        collection = self._collections.get(collection_name(gallery, embedder))
+        return await self._run(collection.known, ids) if collection and ids else set()
+
+    async def page(
+        self, gallery: GalleryName, *, embedder: ModelIdentity, after: UUID | None = None, limit: int = 1_000
+    ) -> list[UUID]:
+        """Return the next of all references that have a template of this embedder, in the order of their ids.
+
+        Raises:
+            NotPermitted: another embedder.
+
+        """
+        require_embedder(self._embedders, embedder)
+        collection = self._collections.get(collection_name(gallery, embedder))
+        return await self._run(collection.page, begins_after(after), limit) if collection else []
+
+    async def keep_only(self, embedder: ModelIdentity) -> None:
+        """Remove the collections of every other embedder, files and all; nobody may be searching them.
+
+        Raises:
+            Unavailable: the disk would not take it.
+
+        """
+        kept = {collection_name(gallery, embedder) for gallery in GalleryName}
+        async with self._writing:
+            for name in self._names():
+                if name not in kept:
+                    await self._run(self._remove, name)
 
     async def compact(self) -> None:
         """Remove the bytes of erased and replaced templates from the files, of every embedder.
@@ -194,19 +245,29 @@ class EdgeGallery:
             stack.enter_context(owned(self._directory))
             stack.callback(self._close_collections)
             Collection.remove_unfinished(self._directory)
-            for name in (collection_name(gallery, self._embedder) for gallery in GalleryName):
-                if (self._directory / name).exists():
-                    self._collections[name] = Collection(self._directory / name)
+            for embedder in self._embedders:
+                self._open_collections(embedder)
             self._owned = stack.pop_all()
+
+    def _open_collections(self, embedder: ModelIdentity) -> None:
+        for name in (collection_name(gallery, embedder) for gallery in GalleryName):
+            if name not in self._collections and (self._directory / name).exists():
+                self._collections[name] = Collection(self._directory / name)
 
     def _close_collections(self) -> None:
         while self._collections:
             self._collections.popitem()[1].close()
 
-    def _upsert(self, name: str, ids: Sequence[UUID], templates: Templates) -> None:
+    def _upsert(self, gallery: GalleryName, embedder: ModelIdentity, ids: Sequence[UUID], templates: Templates) -> None:
+        name = collection_name(gallery, embedder)
         if name not in self._collections:
-            self._collections[name] = Collection.create(self._directory / name, self._embedder)
+            self._collections[name] = Collection.create(self._directory / name, embedder)
         self._collections[name].upsert(ids, templates)
+
+    def _remove(self, name: str) -> None:
+        if collection := self._collections.pop(name, None):
+            collection.close()
+        Collection.remove(self._directory / name)
 
     def _names(self, prefix: str = "rfr-") -> list[str]:
         return sorted(path.name for path in self._directory.glob(f"{prefix}*") if path.is_dir())

@@ -18,6 +18,7 @@ from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedR
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from rfr_stream.adapters._gallery import (
+    begins_after,
     best_first,
     collection_name,
     collection_prefix,
@@ -96,7 +97,7 @@ class QdrantGallery:
         connect: Callable[[GallerySettings], AsyncQdrantClient] = connect,
     ) -> None:
         self._settings = settings
-        self._embedder = embedder
+        self._embedders = {embedder}
         self._connect = connect
         self._known: set[str] = set()
 
@@ -108,6 +109,10 @@ class QdrantGallery:
     async def __aexit__(self, *_: object) -> None:
         """Disconnect."""
         await self._client.close()
+
+    async def open_for(self, embedder: ModelIdentity) -> None:
+        """Lend another model's collections too."""
+        self._embedders.add(embedder)
 
     async def enrol(
         self, gallery: GalleryName, ids: Sequence[UUID], templates: Templates, *, embedder: ModelIdentity
@@ -122,12 +127,12 @@ class QdrantGallery:
             Unavailable: the server is away, or too few replicas are.
 
         """
-        require_embedder(self._embedder, embedder)
+        require_embedder(self._embedders, embedder)
         names, rows = latest(ids, require_templates(templates, embedder.dimension))
         if not names:
             return
         collection = collection_name(gallery, embedder)
-        await self._ensure(collection)
+        await self._ensure(collection, embedder.dimension)
         for start in range(0, len(names), _ROWS):
             await self._upsert(collection, names[start : start + _ROWS], rows[start : start + _ROWS])
 
@@ -144,7 +149,7 @@ class QdrantGallery:
             Unavailable: the server is away.
 
         """
-        require_embedder(self._embedder, embedder)
+        require_embedder(self._embedders, embedder)
         rows = require_templates(probes, embedder.dimension)
         floor = require_question(limit, threshold)
         collection = collection_name(gallery, embedder)
@@ -173,8 +178,7 @@ class QdrantGallery:
         """
         if not ids:
             return
-        listed = await self._ask(lambda client: client.get_collections())
-        for name in sorted(collection.name for collection in listed.collections):
+        for name in await self._names():
             if name.startswith(collection_prefix(gallery)):
                 await self._delete(name, ids)
 
@@ -187,11 +191,83 @@ class QdrantGallery:
             Unavailable: the server is away.
 
         """
-        require_embedder(self._embedder, embedder)
+        require_embedder(self._embedders, embedder)
         collection = collection_name(gallery, embedder)
         if not await self._exists(collection):
             return 0
         return (await self._ask(lambda client: client.count(collection, exact=True))).count
+
+    async def known(self, gallery: GalleryName, ids: Sequence[UUID], *, embedder: ModelIdentity) -> set[UUID]:
+        """Return which of these references have a template of this embedder.
+
+        Raises:
+            NotPermitted: another embedder.
+
+            Unavailable: the server is away.
+
+        """
+        require_embedder(self._embedders, embedder)
+        collection, asked = collection_name(gallery, embedder), [str(reference_id) for reference_id in ids]
+        if not asked or not await self._exists(collection):
+            return set()
+        found = await self._ask(
+            lambda client: client.retrieve(
+                collection,
+                asked,
+                with_payload=False,
+                with_vectors=False,
+                consistency=models.ReadConsistencyType.MAJORITY,
+            )
+        )
+        return {UUID(str(record.id)) for record in found}
+
+    async def page(
+        self, gallery: GalleryName, *, embedder: ModelIdentity, after: UUID | None = None, limit: int = 1_000
+    ) -> list[UUID]:
+        """Return the next of all references that have a template of this embedder, in the order of their ids.
+
+        Raises:
+            NotPermitted: another embedder.
+
+            Unavailable: the server is away.
+
+        """
+        require_embedder(self._embedders, embedder)
+        collection, begin = collection_name(gallery, embedder), begins_after(after)
+        if not await self._exists(collection):
+            return []
+        found, _ = await self._ask(
+            lambda client: client.scroll(
+                collection,
+                limit=limit,
+                offset=str(begin) if begin else None,
+                with_payload=False,
+                with_vectors=False,
+                consistency=models.ReadConsistencyType.MAJORITY,
+            )
+        )
+        return [UUID(str(record.id)) for record in found]
+
+    async def keep_only(self, embedder: ModelIdentity) -> None:
+        """Remove the collections of every other embedder, for good.
+
+        Raises:
+            Unavailable: the server is away.
+
+        """
+        kept = {collection_name(gallery, embedder) for gallery in GalleryName}
+        ours = tuple(map(collection_prefix, GalleryName))  # the server may have others that are not ours
+        for name in await self._names():
+            if name.startswith(ours) and name not in kept:
+                await self._remove(name)
+
+    async def _names(self) -> list[str]:
+        listed = await self._ask(lambda client: client.get_collections())
+        return sorted(collection.name for collection in listed.collections)
+
+    async def _remove(self, collection: str) -> None:
+        await self._ask(lambda client: client.delete_collection(collection))
+        self._known.discard(collection)
 
     async def _upsert(self, collection: str, ids: Sequence[UUID], templates: Templates) -> None:
         points = models.Batch(ids=[str(reference_id) for reference_id in ids], vectors=templates.tolist())
@@ -230,21 +306,21 @@ class QdrantGallery:
             self._known.add(collection)
         return collection in self._known
 
-    async def _ensure(self, collection: str) -> None:
+    async def _ensure(self, collection: str, dimension: int) -> None:
         """Create the collection unless it is there; of several processes that try, one does and all go on."""
         if await self._exists(collection):
             return
         try:
-            await self._ask(self._create(collection))
+            await self._ask(self._create(collection, dimension))
         except (UnexpectedResponse, grpc.RpcError, ValueError):
             if not await self._exists(collection):
                 raise
 
-    def _create(self, collection: str) -> Callable[[AsyncQdrantClient], Awaitable[bool]]:
+    def _create(self, collection: str, dimension: int) -> Callable[[AsyncQdrantClient], Awaitable[bool]]:
         return lambda client: client.create_collection(
             collection,
             # Dot, not Cosine: templates are unit already, and are stored as they came.
-            vectors_config=models.VectorParams(size=self._embedder.dimension, distance=models.Distance.DOT),
+            vectors_config=models.VectorParams(size=dimension, distance=models.Distance.DOT),
             hnsw_config=models.HnswConfigDiff(m=0),
             # Unlike int8, TurboQuant needs no optimiser run: each point is coded when it is written.
             quantization_config=models.TurboQuantization(

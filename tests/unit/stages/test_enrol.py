@@ -62,7 +62,7 @@ async def test_an_enrolled_reference_is_found_by_the_next_search() -> None:
     assert await people_like(here, BERT) == []
 
 
-async def test_the_hold_record_is_kept_as_it_was_submitted() -> None:
+async def test_the_hold_record_is_kept_as_it_was_submitted_with_the_place_of_the_face() -> None:
     here = House()
     event = await here.referenced(ANNA, hold=builders.hold_record(source="missing-register"))
     await here.enrol(event)
@@ -78,6 +78,7 @@ async def test_the_hold_record_is_kept_as_it_was_submitted() -> None:
         review_due=event.hold.review_due,
         restricted=False,
         recorded_at=event.occurred_at,
+        subject=Point(48, 48),
     )
 
 
