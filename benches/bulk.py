@@ -16,12 +16,11 @@ import io
 import json
 import os
 import signal
-import sqlite3
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from subprocess import PIPE, Popen
 from typing import Final
@@ -30,7 +29,7 @@ import numpy as np
 import uvloop
 from _doors import running
 from PIL import Image
-from pipeline import house
+from pipeline import held_in_ledger, house
 
 from rfr_stream.adapters import opening
 from rfr_stream.adapters.qdrant.edge import EdgeGallery
@@ -103,17 +102,9 @@ async def until_held(settings: Settings, count: int) -> None:
     """Wait until the ledger holds so many, or no more come."""
     known, since = -1, time.perf_counter()
     while known < count and time.perf_counter() - since < PATIENCE_S:
-        now = held_n(settings.data_dir / "ledger.db")
+        now = held_in_ledger(settings.data_dir / "ledger.db")
         known, since = now, since if now == known else time.perf_counter()
         await asyncio.sleep(0.5)
-
-
-def held_n(path: Path) -> int:
-    with closing(sqlite3.connect(path, timeout=30)) as ledger:
-        try:
-            return int(ledger.execute("SELECT count(*) FROM held_references").fetchone()[0])
-        except sqlite3.OperationalError:
-            return 0  # the migration is under way
 
 
 async def people(settings: Settings) -> list[str]:

@@ -158,12 +158,21 @@ async def bare_loop(settings: Settings, images: Sequence[bytes]) -> float:
 
 def in_ledger(path: Path) -> int:
     """Return how many submissions have become cases."""
+    # Nothing is ever deleted here; counting ten thousand rows would take the chain's own time.
+    return _number(path, "SELECT coalesce(max(rowid), 0) FROM cases")
+
+
+def held_in_ledger(path: Path) -> int:
+    """Return how many references are held."""
+    return _number(path, "SELECT count(*) FROM held_references")
+
+
+def _number(path: Path, query: str) -> int:
     if not path.exists():
         return 0
     with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=30)) as ledger:
         try:
-            # Nothing is ever deleted here; counting ten thousand rows would take the chain's own time.
-            return int(ledger.execute("SELECT coalesce(max(rowid), 0) FROM cases").fetchone()[0])
+            return int(ledger.execute(query).fetchone()[0])
         except sqlite3.OperationalError:
             return 0  # the migration is under way
 
