@@ -3,8 +3,9 @@
     OMP_NUM_THREADS=1 python benches/enrolment.py [--images 600] [--pack baseline] [--held 10000]
 
 The gallery holds `--held` random templates beforehand, so that looking for conflicts costs what it costs. Both take
-turns, a part of the images each time, after one that does not count, since a machine is not equally fast all the time; what counts is the median of
-the turns' ratios. Everything runs on this machine, the broker too. Exit code 1 where the target is missed.
+turns, a part of the images each time, since a machine is not equally fast all the time; the first turn does not count,
+and of the others the median of the ratios does. Everything runs on this machine, the broker too. Exit code 1 where the
+target is missed.
 """
 
 import argparse
