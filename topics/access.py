@@ -164,7 +164,7 @@ PUBLIC_APPEAL: Final = Principal(
 MISSING_PERSONS: Final = Principal(
     "rfr-missing-persons",
     "the door of the unit for missing and deceased people",
-    writes=(SUBMISSIONS,),
+    writes=(SUBMISSIONS, ENROLMENTS),
     watches=(SUBMISSIONS,),
 )
 GALLERY_ADMIN: Final = Principal(
