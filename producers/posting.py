@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import groupby, islice
 from pathlib import Path
-from typing import Annotated, Any, Final, Self, TypeAlias
+from typing import Annotated, Any, Final, TypeAlias
 
-from pydantic import BaseModel, BeforeValidator, StringConstraints, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, StringConstraints, ValidationError, ValidationInfo, field_validator
 
 from producers._admission import Original, admit
 from producers._handed_in import HandedIn
@@ -55,12 +55,13 @@ class Post(UnitRequest):
     same_subject: Ref | None = None
     galleries: Annotated[tuple[GalleryName, ...], BeforeValidator(_side_by_side)] = ()
 
-    @model_validator(mode="after")
-    def _says_how_it_is_held(self) -> Self:
-        if (self.action is Action.SEARCH) is not (self.enrol is None):
-            msg = "enrol: say why the image is held where it is enrolled, and nowhere else"
+    @field_validator("action")
+    @classmethod
+    def _is_held_for_a_reason(cls, action: Action, info: ValidationInfo) -> Action:
+        if "enrol" in info.data and (action is Action.SEARCH) is not (info.data["enrol"] is None):
+            msg = "say by enrol.* why the image is held where it is enrolled, and nowhere else"
             raise ValueError(msg)
-        return self
+        return action
 
     @property
     def asked(self) -> UnitRequest:

@@ -29,6 +29,8 @@ class Client:
     door: Door
     generation: int = 1
     revoked_at: datetime | None = None
+    callback: str | None = None
+    """Where it is told what became of its submissions; None: nowhere, it asks."""
 
 
 def signature_of(token: str, said: bytes) -> str:

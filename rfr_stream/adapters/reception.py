@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import Connection, delete, insert, select, update
@@ -149,8 +149,8 @@ def _client(connection: Connection, name: str) -> Client | None:
     return _to_client(**row) if row else None
 
 
-def _to_client(name: str, door: str, generation: int, revoked_at: datetime | None) -> Client:
-    return Client(name, Door(door), generation, revoked_at)
+def _to_client(door: str, **fields: Any) -> Client:  # noqa: ANN401 - a row's
+    return Client(door=Door(door), **fields)
 
 
 def _has_sent(connection: Connection, client: str, submission_id: UUID) -> bool:

@@ -14,9 +14,8 @@ from rfr_stream.commands import intake
 def test_what_was_rejected_is_written_down_line_by_line_and_only_a_hundred_are_shown() -> None:
     tally, rejects = intake.Tally(), StringIO()
     for number in range(1, 251):
-        intake._take_note(
-            tally, rejects, Report(Path(f"{number}.png"), Verdict.REJECTED, reason="image: empty", line=number)
-        )  # noqa: SLF001
+        report = Report(Path(f"{number}.png"), Verdict.REJECTED, reason="image: empty", line=number)
+        intake._take_note(tally, rejects, report)  # noqa: SLF001
     intake._take_note(tally, rejects, Report(None, Verdict.REJECTED, reason="line: not UTF-8", line=251))  # noqa: SLF001
     intake._take_note(tally, rejects, Report(Path("251.png"), Verdict.ACCEPTED, line=252))  # noqa: SLF001
     written = [json.loads(line) for line in rejects.getvalue().splitlines()]
