@@ -61,9 +61,9 @@ async def take_in(upload: Upload, here: Reception) -> list[UUID]:
         await require_own_key(upload, form, files, here)
         distinct = list({each.sha256: each for each in files}.values())
         said = [(what, each) for what in _said_of_each(form) for each in distinct]
+        ids = [form.derive(each.sha256) for each in files]
+        await here.store.note(upload.client.name, ids, here.clock())  # before anything can come of it that it is told
         await hand_in(said, blobs=here.blobs, publish=here.publish)
-    ids = [form.derive(each.sha256) for each in files]
-    await here.store.note(upload.client.name, ids, here.clock())
     return ids
 
 

@@ -26,8 +26,8 @@ class SqlReception:
         self._database = ledger.database
 
     # --- who may hand in --------------------------------------------------------------------------------------------
-    async def add(self, name: str, door: Door) -> Client:
-        """Let a machine in by a door; one that was revoked comes back with another token.
+    async def add(self, name: str, door: Door, callback: str | None = None) -> Client:
+        """Let a machine in by a door, to be told there; one that was revoked comes back with another token.
 
         Raises:
             NotPermitted: it is in already.
@@ -41,8 +41,8 @@ class SqlReception:
                 msg = "name: there is a client of this name; revoke it first"
                 raise NotPermitted(msg)
             connection.execute(delete(clients).where(clients.c.name == name))
-            client = Client(name, door, before.generation + 1 if before else 1)
-            fields = {"name": name, "door": door, "generation": client.generation}
+            client = Client(name, door, before.generation + 1 if before else 1, callback=callback)
+            fields = {"name": name, "door": door, "generation": client.generation, "callback": callback}
             connection.execute(insert(clients).values(**fields))
             return client
 
@@ -64,6 +64,38 @@ class SqlReception:
             connection.execute(revoking)
 
         await self._database.write(revoke)
+
+    async def call_back(self, name: str, callback: str | None) -> None:
+        """Tell a client there from now on what becomes of what it sent; None: nowhere.
+
+        Raises:
+            NotPermitted: there is none of this name that may hand in.
+
+        """
+        setting = update(clients).where(clients.c.name == name, clients.c.revoked_at.is_(None))
+
+        def set_(connection: Connection) -> None:
+            if not connection.execute(setting.values(callback=callback)).rowcount:
+                msg = "name: there is no client of this name that may hand in"
+                raise NotPermitted(msg)
+
+        await self._database.write(set_)
+
+    async def to_tell(self, submission_id: UUID) -> list[Client]:
+        """Return the clients that sent this, and are to be told what became of it."""
+        wanted = (
+            select(clients)
+            .join(received, received.c.client == clients.c.name)
+            .where(
+                received.c.submission_id == submission_id,
+                clients.c.callback.is_not(None),
+                clients.c.revoked_at.is_(None),
+            )
+            .order_by(clients.c.name)
+        )
+        return await self._database.read(
+            lambda connection: [_to_client(**row) for row in connection.execute(wanted).mappings()]
+        )
 
     async def client(self, name: str) -> Client | None:
         """Return the client of this name, also one that was revoked."""
