@@ -59,9 +59,9 @@ class Teller:
         """Return for each outcome nothing, or why somebody has not heard it."""
         ended = await asyncio.gather(*map(self._in_turn, batch), return_exceptions=True)
         for each in ended:  # only now, that nothing goes on behind the back of whoever tries the batch again
-            if isinstance(each, BaseException):
+            if isinstance(each, BaseException) and not isinstance(each, Rejected):
                 raise each
-        return [each for each in ended if not isinstance(each, BaseException)]
+        return [each for each in ended if each is None or isinstance(each, Rejected)]
 
     async def _in_turn(self, closed: SubmissionClosed) -> Rejected | None:
         turn = self._turns.setdefault(closed.submission_id, asyncio.Lock())
