@@ -5,11 +5,14 @@ import json
 import os
 import re
 import sys
+from asyncio.subprocess import DEVNULL
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+import builders
 import pytest
 import reception_house
 from filmed import film
@@ -18,18 +21,21 @@ from reception_house import ReceptionHouse, picture
 from producers import posting
 from producers._intake import Verdict
 from producers.reception.status import state_of
+from rfr_stream.adapters.callbacks import HttpCallbacks
 from rfr_stream.adapters.memory.blobs import MemoryBlobs
 from rfr_stream.commands._serving import Address, served
+from rfr_stream.errors import Undelivered
 from rfr_stream.events import Event, ImageSubmitted, Outcome, ReferenceSubmitted
+from rfr_stream.reception import Client, Door, token_of
+from rfr_stream.settings import CallbackSettings
 
 PAGE: Final = (Path(__file__).parents[2] / "docs" / "intake.md").read_text()
 
 
-def snippet(kind: str, section: str = "An upload") -> str:
-    """Return the first example of this kind in a section."""
-    found = re.search(rf"^## {section}\n.*?```{kind}\n(.*?)```", PAGE, re.DOTALL | re.MULTILINE)
-    assert found, kind
-    return found[1]
+def snippet(kind: str, place: int = 0) -> str:
+    """Return an example of this kind, by default the first."""
+    found = re.findall(rf"```{kind}\n(.*?)```", PAGE, re.DOTALL)
+    return str(found[place])
 
 
 @pytest.fixture
@@ -65,6 +71,30 @@ async def test_in_python(house: ReceptionHouse, tmp_path: Path) -> None:
     said = json.loads(await typed(house, tmp_path, sys.executable, "-c", snippet("python")))
     (submission,) = house.behind.submissions
     assert said == {"submission_id": str(submission.submission_id), "state": "received"}
+
+
+async def test_a_receiver_in_python_takes_what_is_ours_once_and_nothing_else() -> None:
+    client = Client("case-system", Door.OFFICER)
+    known = {**os.environ, "PORT": "0", "TOKEN": token_of(client, reception_house.KEY)}  # noqa: TID251 - passed on
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", snippet("python", 1)), env=known, stdout=asyncio.subprocess.PIPE, stderr=DEVNULL
+    )
+    try:
+        assert process.stdout
+        port = int(await asyncio.wait_for(process.stdout.readline(), 30))
+        there = replace(client, callback=f"http://127.0.0.1:{port}/")
+        at_once = CallbackSettings(attempts=1, away_s=0)
+        async with HttpCallbacks(at_once, key=reception_house.KEY) as ours:
+            for closed in (builders.closed(Outcome.CONFIRMED), builders.closed(Outcome.CONFIRMED), builders.closed()):
+                await ours.tell(there, closed)
+        async with HttpCallbacks(at_once, key=bytes(32)) as others:
+            with pytest.raises(Undelivered, match="answered 401"):
+                await others.tell(there, builders.closed())
+        said = [json.loads(await asyncio.wait_for(process.stdout.readline(), 30))["state"] for _ in range(2)]
+    finally:
+        process.kill()
+        await process.wait()
+    assert said == ["confirmed", "no_face"]
 
 
 @pytest.mark.parametrize(("kind", "submissions_n", "references_n"), [("csv", 1, 2), ("jsonl", 1, 0)])
