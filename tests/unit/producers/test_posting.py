@@ -3,12 +3,15 @@
 import csv as comma
 import io
 import json
+import tracemalloc
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from producers import posting
 from producers._handed_in import HandedIn
@@ -327,3 +330,45 @@ async def test_without_a_journal_the_same_list_says_the_same_with_the_same_ids(t
     await post(file, first := Recorder())
     await post(file, second := Recorder())
     assert ids(first) == ids(second)
+
+
+# --- many, and anything -----------------------------------------------------------------------------------------------
+async def test_memory_does_not_grow_with_the_list(tmp_path: Path) -> None:
+    async def peak_of(n: int) -> int:
+        lines = (both("none.png", case_ref=f"MP-{number}") for number in range(n))
+        file = tmp_path / f"{n}.jsonl"
+        with file.open("w") as out:
+            out.writelines(json.dumps(each) + "\n" for each in lines)
+        tracemalloc.start()
+        async for _ in posting.post(file, own_words=any_words, blobs=MemoryBlobs(), publish=Recorder().publish):
+            pass
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return peak
+
+    await peak_of(10)
+    few, many_ = await peak_of(200), await peak_of(1_000)
+    assert many_ < few * 1.5
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from([*MISSING, *HELD, ".", "found.", ".when", "found.where.x", "media", "subject.x"]) | st.text(),
+        st.none()
+        | st.text(max_size=50)
+        | st.integers()
+        | st.lists(st.integers())
+        | st.dictionaries(st.text(), st.text()),
+        max_size=6,
+    )
+)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=100)
+async def test_whatever_a_line_says_it_gets_one_report_and_the_next_is_heard(
+    tmp_path: Path, said: dict[str, object]
+) -> None:
+    (tmp_path / "a.png").write_bytes(image("a"))
+    file = tmp_path / "unit.jsonl"
+    file.write_text(json.dumps(line() | said) + "\n" + json.dumps(line()) + "\n")
+    reports = await post(file, Recorder())
+    assert [report.line for report in reports] == [1, 2]
+    assert reports[-1].outcome is not Verdict.REJECTED
