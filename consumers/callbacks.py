@@ -6,7 +6,7 @@ nobody waits for a receiver that is not theirs: it has its attempts, then come t
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final, Protocol
 from uuid import UUID
 from weakref import WeakValueDictionary
@@ -36,8 +36,8 @@ log = telemetry.logger(__name__)
 class Senders(Protocol):
     """Who sent what."""
 
-    async def to_tell(self, submission_id: UUID) -> list[Client]:
-        """Return the clients that sent this, and are to be told what became of it."""
+    async def to_tell(self, submissions: Collection[UUID]) -> Mapping[UUID, Sequence[Client]]:
+        """Return the clients that sent these, and are to be told what became of them."""
 
 
 class Callbacks(Protocol):
@@ -53,20 +53,21 @@ class Teller:
     def __init__(self, senders: Senders, callbacks: Callbacks) -> None:
         """Take the ports; no I/O."""
         self._senders, self._callbacks = senders, callbacks
+        self._asking = asyncio.Lock()
         self._turns = WeakValueDictionary[UUID, asyncio.Lock]()
 
     async def tell(self, batch: Sequence[SubmissionClosed]) -> Sequence[Result]:
         """Return for each outcome nothing, or why somebody has not heard it."""
-        ended = await asyncio.gather(*map(self._in_turn, batch), return_exceptions=True)
-        for each in ended:  # only now, that nothing goes on behind the back of whoever tries the batch again
-            if isinstance(each, BaseException) and not isinstance(each, Rejected):
-                raise each
-        return [each for each in ended if each is None or isinstance(each, Rejected)]
+        async with self._asking:  # batch after batch, so that turns are asked for in the order of the topic
+            clients = await self._senders.to_tell([closed.submission_id for closed in batch])
+            told = [self._in_turn(closed, clients.get(closed.submission_id, ())) for closed in batch]
+            telling = asyncio.gather(*told)
+        return await telling
 
-    async def _in_turn(self, closed: SubmissionClosed) -> Rejected | None:
-        turn = self._turns.setdefault(closed.submission_id, asyncio.Lock())
-        async with turn:  # which is given in the order in which it was asked for, from batch to batch
-            clients = await self._senders.to_tell(closed.submission_id)
+    async def _in_turn(self, closed: SubmissionClosed, clients: Sequence[Client]) -> Rejected | None:
+        if not clients:
+            return None
+        async with self._turns.setdefault(closed.submission_id, asyncio.Lock()):
             faults = await asyncio.gather(*(self._told(client, closed) for client in clients))
         return next((fault for fault in faults if fault), None)
 

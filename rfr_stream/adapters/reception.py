@@ -1,6 +1,7 @@
 """The reception's tables, in the ledger's database: who may hand in, what each handed in, and what was said of it."""
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
@@ -8,6 +9,7 @@ from uuid import UUID
 from sqlalchemy import Connection, delete, insert, select, update
 
 from rfr_stream.adapters.ledger import SqlLedger
+from rfr_stream.adapters.ledger.lookup import among
 from rfr_stream.adapters.ledger.tables import clients, necessities, receipts, received
 from rfr_stream.errors import NotPermitted
 from rfr_stream.events import derive_id
@@ -81,21 +83,20 @@ class SqlReception:
 
         await self._database.write(set_)
 
-    async def to_tell(self, submission_id: UUID) -> list[Client]:
-        """Return the clients that sent this, and are to be told what became of it."""
-        wanted = (
-            select(clients)
-            .join(received, received.c.client == clients.c.name)
-            .where(
-                received.c.submission_id == submission_id,
-                clients.c.callback.is_not(None),
-                clients.c.revoked_at.is_(None),
-            )
-            .order_by(clients.c.name)
-        )
-        return await self._database.read(
-            lambda connection: [_to_client(**row) for row in connection.execute(wanted).mappings()]
-        )
+    async def to_tell(self, submissions: Collection[UUID]) -> Mapping[UUID, Sequence[Client]]:
+        """Return the clients that sent these, and are to be told what became of them."""
+
+        def told(connection: Connection) -> Mapping[UUID, Sequence[Client]]:
+            mine = among(received.c.submission_id, submissions, connection.dialect)
+            may = (clients.c.callback.is_not(None), clients.c.revoked_at.is_(None))
+            joined = select(received.c.submission_id, clients).join(received, received.c.client == clients.c.name)
+            found = defaultdict[UUID, list[Client]](list)
+            for row in connection.execute(joined.where(mine, *may).order_by(clients.c.name)).mappings():
+                fields = dict(row)
+                found[fields.pop("submission_id")].append(_to_client(**fields))
+            return found
+
+        return await self._database.read(told)
 
     async def client(self, name: str) -> Client | None:
         """Return the client of this name, also one that was revoked."""

@@ -183,7 +183,7 @@ async def test_whoever_tells_clients_reads_who_sent_what_and_no_case(granted: Gr
         client = await SqlReception(ledger).add("portal-1", Door.OFFICER, "https://portal.example/outcomes")
         await SqlReception(ledger).note("portal-1", [about], now)
     async with SqlLedger(granted.user("rfr_callback")) as ledger:
-        assert await SqlReception(ledger).to_tell(about) == [client]
+        assert await SqlReception(ledger).to_tell([about]) == {about: [client]}
         with pytest.raises(ProgrammingError, match=REFUSED):
             await ledger.case(about)
     for table in ("clients", "received"):

@@ -59,13 +59,13 @@ async def test_whoever_sent_it_and_has_an_address_is_told(store: SqlReception) -
         await store.add(name, Door.OFFICER, callback)
         if name != "portal-4":
             await store.note(name, [about], NOW)
-    assert [each.name for each in await store.to_tell(about)] == ["portal-1", "portal-2"]
-    assert await store.to_tell(uuid4()) == []
+    both = await store.to_tell([about, uuid4()])
+    assert {id_: [each.name for each in clients] for id_, clients in both.items()} == {about: ["portal-1", "portal-2"]}
+    assert await store.to_tell([uuid4()]) == await store.to_tell([]) == {}
     await store.revoke("portal-1", NOW)
     await store.call_back("portal-2", None)
     await store.call_back("portal-3", f"{url}/3")
-    (told,) = await store.to_tell(about)
-    assert told == Client("portal-3", Door.OFFICER, callback=f"{url}/3")
+    assert await store.to_tell([about]) == {about: [Client("portal-3", Door.OFFICER, callback=f"{url}/3")]}
     for name in ("portal-1", "portal-9"):
         with pytest.raises(NotPermitted, match="no client of this name that may hand in"):
             await store.call_back(name, url)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 from uuid import UUID
@@ -28,12 +28,15 @@ class Sent:
 
     by: Mapping[UUID, Sequence[Client]]
     is_away: bool = False
+    waits: Iterator[float] = field(default_factory=lambda: iter([0.01] + [0] * 99))
+    """Whoever asks first waits longest."""
 
-    async def to_tell(self, submission_id: UUID) -> list[Client]:
+    async def to_tell(self, submissions: Collection[UUID]) -> Mapping[UUID, Sequence[Client]]:
         if self.is_away:
             msg = "ledger"
             raise Unavailable(msg)
-        return list(self.by.get(submission_id, ()))
+        await asyncio.sleep(next(self.waits))
+        return {id_: clients for id_, clients in self.by.items() if id_ in submissions}
 
 
 @dataclass
@@ -89,7 +92,7 @@ async def test_outcomes_of_one_submission_are_told_in_their_order(*, is_one_batc
     teller = Teller(sent(confirmed=[SLOW]), receivers)
     batches = [[CONFIRMED, WITHDRAWN]] if is_one_batch else [[CONFIRMED], [WITHDRAWN]]
     telling = [asyncio.create_task(teller.tell(batch)) for batch in batches]
-    await asyncio.sleep(0.01)
+    await asyncio.sleep(0.02)
     receivers.go.set()
     await asyncio.gather(*telling)
     assert receivers.told == {"slow": [Outcome.CONFIRMED, Outcome.WITHDRAWN]}
