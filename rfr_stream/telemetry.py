@@ -35,6 +35,7 @@ LogName: TypeAlias = Literal[
     "page.failed",  # a bug in a page of the desk, or in a door; nothing was decided by it, or acknowledged
     "upload.taken",  # images of a client are safe here
     "upload.refused",  # a request of a client's; the status says why, and the field which part of it
+    "decoder.failed",  # a process that took frames from a video crashed, or had too little memory or time
     "callback.told",  # a client has heard what became of something that it sent
     "callback.failed",  # a client's receiver took it not, however often it was tried; the status says the same
     "session.opened",  # somebody came in at the desk

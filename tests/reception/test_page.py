@@ -25,17 +25,18 @@ from rfr_stream.adapters.callbacks import HttpCallbacks
 from rfr_stream.adapters.memory.blobs import MemoryBlobs
 from rfr_stream.commands._serving import Address, served
 from rfr_stream.errors import Undelivered
-from rfr_stream.events import Event, ImageSubmitted, Outcome, ReferenceSubmitted
+from rfr_stream.events import Event, ImageSubmitted, Outcome, ReferenceSubmitted, VideoFrame
 from rfr_stream.reception import Client, Door, token_of
 from rfr_stream.settings import CallbackSettings
 
 PAGE: Final = (Path(__file__).parents[2] / "docs" / "intake.md").read_text()
 
 
-def snippet(kind: str, place: int = 0) -> str:
-    """Return an example of this kind, by default the first."""
-    found = re.findall(rf"```{kind}\n(.*?)```", PAGE, re.DOTALL)
-    return str(found[place])
+def snippet(kind: str, section: str = "An upload") -> str:
+    """Return the first example of this kind in a section."""
+    found = re.search(rf"^## {section}\n.*?```{kind}\n(.*?)```", PAGE, re.DOTALL | re.MULTILINE)
+    assert found, kind
+    return found[1]
 
 
 @pytest.fixture
@@ -73,11 +74,27 @@ async def test_in_python(house: ReceptionHouse, tmp_path: Path) -> None:
     assert said == {"submission_id": str(submission.submission_id), "state": "received"}
 
 
+async def test_a_video_with_curl(house: ReceptionHouse, tmp_path: Path) -> None:
+    said = json.loads(await typed(house, tmp_path, "bash", "-c", snippet("sh", "A video")))
+    assert [each["submission_id"] for each in said["submissions"]] == [
+        str(each.submission_id) for each in house.behind.submissions
+    ]
+
+
+async def test_a_video_in_python(house: ReceptionHouse, tmp_path: Path) -> None:
+    said = await typed(house, tmp_path, sys.executable, "-c", snippet("python", "A video"))
+    times = [each.media.frame_time_s for each in house.behind.submissions if isinstance(each.media, VideoFrame)]
+    assert [float(line.split()[0]) for line in said.splitlines()] == times == [0.48, 1.48]
+
+
 async def test_a_receiver_in_python_takes_what_is_ours_once_and_nothing_else() -> None:
     client = Client("case-system", Door.OFFICER)
     known = {**os.environ, "PORT": "0", "TOKEN": token_of(client, reception_house.KEY)}  # noqa: TID251 - passed on
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", snippet("python", 1)), env=known, stdout=asyncio.subprocess.PIPE, stderr=DEVNULL
+        *(sys.executable, "-c", snippet("python", "How it stands")),
+        env=known,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=DEVNULL,
     )
     try:
         assert process.stdout
@@ -101,7 +118,7 @@ async def test_a_receiver_in_python_takes_what_is_ours_once_and_nothing_else() -
 async def test_by_a_manifest(tmp_path: Path, kind: str, submissions_n: int, references_n: int) -> None:
     for number, name in enumerate(("school.jpg", "beach.jpg", "foreshore.jpg")):
         (tmp_path / name).write_bytes(picture(number, "JPEG"))
-    (tmp_path / f"unit.{kind}").write_text(far_off(snippet(kind)))
+    (tmp_path / f"unit.{kind}").write_text(far_off(snippet(kind, "Many at once")))
     said: list[Event] = []
 
     async def publish(events: Sequence[Event]) -> None:

@@ -90,6 +90,14 @@ async def test_no_other_door_holds_anything(house: ReceptionHouse) -> None:
     assert house.behind.events == []
 
 
+async def test_of_a_video_nothing_is_held_since_nobody_has_said_who_is_in_a_frame(house: ReceptionHouse) -> None:
+    request = {**ASKED, "frames": {"every": 2}}
+    async with house.client("mortuary", Door.UNIT) as client:
+        answer = await client.post("/unit/videos", files=form(request=request)[:1])
+    assert answer.status_code == 422
+    assert [each["field"] for each in answer.json()["errors"]] == ["request.enrol"]
+
+
 async def test_the_same_again_has_the_same_ids(house: ReceptionHouse) -> None:
     await posted(house)
     await posted(house)
