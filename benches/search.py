@@ -27,7 +27,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 import numpy as np
@@ -36,7 +36,7 @@ from numpy.typing import NDArray
 from rfr_stream.adapters.ledger import SqlLedger
 from rfr_stream.adapters.memory.ledger import MemoryLedger
 from rfr_stream.adapters.qdrant.edge import EdgeGallery
-from rfr_stream.events import BlobRef, GalleryName, ModelIdentity, Purpose, Source, Submission, derive_id
+from rfr_stream.events import BlobRef, GalleryName, ModelIdentity, derive_id
 from rfr_stream.ports import Reference, References, Templates
 from rfr_stream.settings import SearchSettings
 from rfr_stream.stages._fusion import Fused
@@ -129,10 +129,8 @@ class Bench:
         """Return the whole search step over one ledger."""
         searcher = _Searcher(self.gallery, ledger, self.embedder, RULES, NOW)
 
-        asked = _asked()
-
         async def search(probes: Templates) -> None:
-            leads = await searcher.search([_Probe(Fused(probe), (CUSTODY,), asked) for probe in probes])
+            leads = await searcher.search([_Probe(Fused(probe), (CUSTODY,)) for probe in probes])
             if not all(leads):
                 sys.exit("a mated probe found nobody: what was timed is not a search")
 
@@ -220,14 +218,6 @@ async def report(bench: Bench, rounds: int) -> bool:
             print(f"  {batch:2} probes, step, {name} ledger:   {timings}{verdict}")
             met &= not target or timings.ratio <= 1.0
     return met
-
-
-def _asked() -> Submission:
-    """Return a request; whose image it is about matters to nobody here."""
-    image = BlobRef(uri="memory://rfr/probe", sha256="0" * 64, media_type="image/png", bytes=0)
-    said: dict[str, Any] = {"source": Source.OFFICER, "purpose": Purpose.SUSPECT, "case_ref": "1", "submitted_by": "1"}
-    id_ = Submission.derive(image_sha256=image.sha256, **said)
-    return Submission(submission_id=id_, image=image, legal_basis="none", submitted_at=NOW, **said)
 
 
 def main() -> None:

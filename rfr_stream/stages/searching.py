@@ -103,14 +103,15 @@ class _Probe:
 
     fused: Fused
     galleries: tuple[GalleryName, ...]
-    asked: Submission
     made_of: dict[int, Templates] = field(default_factory=dict)
+    asked: Submission | None = None
+    """None: of templates that nobody has submitted."""
 
     @property
     def alone(self) -> dict[int, "_Probe"]:
         """Return each template by itself, where there are several."""
         several = self.made_of if len(self.made_of) > 1 else {}
-        return {number: _Probe(Fused(template), self.galleries, self.asked) for number, template in several.items()}
+        return {number: _Probe(Fused(template), self.galleries) for number, template in several.items()}
 
 
 def _probe(
@@ -118,7 +119,7 @@ def _probe(
 ) -> _Probe:
     (event, galleries), files = row
     made_of = {number: read_template(dimension, file) for number, file in files.items()}
-    return _Probe(fuse(list(made_of.values())), galleries, event.submission, made_of)
+    return _Probe(fuse(list(made_of.values())), galleries, made_of, event.submission)
 
 
 def _wanted(permitted: Iterable[tuple[GalleryName, ...] | Settled]) -> list[GalleryName]:
@@ -245,12 +246,11 @@ class _Searcher:
 
 def _asked_about(known: dict[UUID, Reference], probe: _Probe) -> dict[UUID, Reference]:
     """Return what counts for this probe: not its own image; of what a standing search asks again, only what is new."""
-    renewal = probe.asked.renewal
-    return {
-        id_: held
-        for id_, held in known.items()
-        if (renewal is None or id_ in renewal.references) and not policy.is_its_own(probe.asked, held)
-    }
+    asked = probe.asked
+    if asked is None:
+        return known
+    only = asked.renewal.references if asked.renewal else known.keys()
+    return {id_: held for id_, held in known.items() if id_ in only and not policy.is_its_own(asked, held)}
 
 
 def _ids(found: Iterable[_Hits]) -> list[UUID]:

@@ -26,7 +26,15 @@ from rfr_stream.ports import CaseState, Ending, Extent, Meeting, Served
 from rfr_stream.reception import Client, Door
 
 GRANTS: Final = Path(__file__).parents[2] / "deploy" / "postgresql" / "grants.sql"
-ROLES: Final = ("rfr_review", "rfr_console", "rfr_reception", "rfr_appeal", "rfr_callback", "rfr_stage", "rfr_embedding")
+ROLES: Final = (
+    "rfr_review",
+    "rfr_console",
+    "rfr_reception",
+    "rfr_appeal",
+    "rfr_callback",
+    "rfr_stage",
+    "rfr_embedding",
+)
 REFUSED: Final = "permission denied for table"
 
 
