@@ -38,11 +38,11 @@ from aiokafka import AIOKafkaConsumer
 from PIL import Image
 
 import topics
-from producers.reception._signed import digest_of, lines
+from producers.reception._signed import lines
 from rfr_stream.adapters._grouping import MAX_BITS, Founders, copies
 from rfr_stream.events import BlobRef, ImageSubmitted, Purpose, Source, Submission
 from rfr_stream.ports import Contribution
-from rfr_stream.reception import Door, signature_of
+from rfr_stream.reception import Door, digest_of, signature_of
 from rfr_stream.settings import Settings, VisionSettings
 from rfr_stream.vision.fingerprint import fingerprint
 from topics import admin

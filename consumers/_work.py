@@ -70,9 +70,11 @@ class Work:
         telemetry.MESSAGES.labels(self._reading.group).inc(len(answers))
         telemetry.BATCH.labels(self._reading.group).observe(len(answers))
         for message, answer in zip(messages, answers, strict=True):
-            self._dead_in_a_row = self._dead_in_a_row + 1 if isinstance(answer.result, Rejected) else 0
-            if isinstance(answer.result, Rejected):
-                self._report(message, answer.result)
+            if not isinstance(answer.result, Rejected):
+                self._dead_in_a_row = 0
+                continue
+            self._dead_in_a_row += answer.result.is_ours_in_a_row
+            self._report(message, answer.result)
         return [record for answer in answers for record in answer.records]
 
     def _report(self, message: Incoming, fault: Rejected) -> None:

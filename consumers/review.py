@@ -28,7 +28,7 @@ from topics import access
 from topics.bus import Bus
 
 (HOLD_GROUP,) = topics.CANDIDATES.groups
-(NOTE_GROUP,) = topics.OUTCOMES.groups
+NOTE_GROUP, _ = topics.OUTCOMES.groups
 (REVIEW_GROUP,) = topics.DECISIONS.groups
 (ACKNOWLEDGEMENT_GROUP,) = topics.ACKNOWLEDGEMENTS.groups
 

@@ -5,7 +5,7 @@ from typing import Final
 
 from faststream import FastStream
 
-from consumers import appeals, detection, embedding, enrolment, review, search
+from consumers import appeals, callbacks, detection, embedding, enrolment, review, search
 from consumers._runtime import Resource, Task, serve
 from consumers._serving import Serving
 from rfr_stream.adapters import opening
@@ -22,6 +22,7 @@ _PRINCIPALS: Final = {
     "search": access.SEARCH,
     "enrolment": access.ENROLMENT,
     "review": access.REVIEW,
+    "callbacks": access.CALLBACK,
 }
 STAGES: Final = tuple(_PRINCIPALS)
 
@@ -71,6 +72,10 @@ def create_app(settings: Settings | None = None, only: Collection[str] = STAGES)
             tasks += enrolment.mount(bus, settings, blobs=blobs, vision=vision, gallery=gallery, **known)
     if "review" in only:
         tasks += review.mount(bus, settings, ledger=ledger, verifier=opening.verifier(settings))
+    if "callbacks" in only:
+        receivers = opening.callbacks(settings)
+        resources.append(receivers)
+        tasks.append(callbacks.mount(bus, settings, senders=opening.reception(ledger), callbacks=receivers))
     return serve(bus, *resources, tasks=tasks, metrics_port=settings.metrics_port)
 
 

@@ -12,6 +12,7 @@ from pydantic import ConfigDict, Field, ValidationInfo, field_validator
 from producers._admission import images_in
 from producers._handed_in import HandedIn
 from producers._intake import MAX_IMAGE_BYTES, Arrival, Publish, Report, take_in
+from producers.references import Enrolment
 from rfr_stream.events import (
     BlobRef,
     Found,
@@ -78,6 +79,10 @@ class Request(Value):
         """Return the request as it comes through its door, in the name of whoever answers for it."""
         raise NotImplementedError
 
+    def enrolment(self) -> Enrolment | None:
+        """Return how the images are to be held, too, where a door takes that; most do not."""
+        return None
+
 
 @dataclass(frozen=True, slots=True)
 class ProbeForm:
@@ -90,6 +95,16 @@ class ProbeForm:
     @property
     def statement(self) -> tuple[object, ...]:
         return (self.request.model_dump_json(), self.source, self.submitted_by)
+
+    @property
+    def regime(self) -> Regime:
+        """The law that the search is made under.
+
+        Raises:
+            NotPermitted: it must be said, and was not.
+
+        """
+        return regime_of(self.request.purpose, self.request.regime)
 
     def derive(self, image_sha256: str) -> UUID:
         asked = self.request
@@ -119,7 +134,7 @@ class ProbeForm:
             submitted_by=self.submitted_by,
             submitted_at=at,
             image=image,
-            regime=regime_of(asked.purpose, asked.regime),
+            regime=self.regime,
             **{name: getattr(asked, name) for name in Request.model_fields if name not in {"demo", "regime"}},
         )
 

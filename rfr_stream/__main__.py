@@ -21,6 +21,7 @@ from rfr_stream.commands import (
     known_answers,
     migrating,
     operations,
+    posting,
     recalling,
     standing,
 )
@@ -62,6 +63,7 @@ app.command()(house.down)
 app.command()(demo.demo)
 app.command()(footage.frames)
 app.command()(intake.submit)
+app.command()(posting.post)
 app.command()(dropping.drop)
 app.command()(intake.enrol)
 app.command()(intake.dispose)

@@ -27,6 +27,8 @@ class Rejected(RfrError):
 
     reason: ClassVar[str] = "rejected"
     """Stable code that goes into dead-letter headers, metrics and reports."""
+    is_ours_in_a_row: ClassVar[bool] = True
+    """Whether very many, one after the other, mean that a deployment of ours is bad, and the stage must stop."""
 
 
 class Malformed(Rejected):
@@ -57,6 +59,13 @@ class NotPermitted(Rejected):
     """Policy forbids it."""
 
     reason = "not_permitted"
+
+
+class Undelivered(Rejected):
+    """Whoever was to be told did not take it, however often it was tried; it is their server, and not ours."""
+
+    reason = "undelivered"
+    is_ours_in_a_row = False
 
 
 class Poisonous(Rejected):

@@ -2,14 +2,19 @@
 
 import hmac
 import re
-from base64 import urlsafe_b64encode
+from base64 import b64encode, urlsafe_b64encode
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Final
+from urllib.parse import urlsplit
+from uuid import UUID
 
+from rfr_stream.errors import Malformed
 from rfr_stream.events import canonical
 
+LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
+_URL: Final = re.compile(r"[!-~]{1,2048}")
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,63}")
 
 
@@ -29,6 +34,8 @@ class Client:
     door: Door
     generation: int = 1
     revoked_at: datetime | None = None
+    callback: str | None = None
+    """Where it is told what became of its submissions; None: nowhere, it asks."""
 
 
 def signature_of(token: str, said: bytes) -> str:
@@ -40,6 +47,34 @@ def is_signature_of(client: Client, signature: str, said: bytes, key: bytes) -> 
     """Whether this client signed these bytes, by a comparison that takes as long whatever is wrong with it."""
     is_right = hmac.compare_digest(signature_of(token_of(client, key), said).encode(), signature.encode())
     return is_right and client.revoked_at is None
+
+
+def digest_of(body_sha256: bytes) -> str:
+    """Return a body's digest as a header says it (RFC 9530)."""
+    return f"sha-256=:{b64encode(body_sha256).decode()}:"
+
+
+def callback_lines(id_: UUID, timestamp: str, digest: str) -> bytes:
+    """Return what is signed of a callback: nothing that a client could be made to say at a door."""
+    return f"callback {id_}\n{timestamp}\n{digest}".encode()
+
+
+def require_callback(url: str) -> None:
+    """Refuse an address at which nobody may be told.
+
+    Raises:
+        Malformed: it is no URL of https; of http, on loopback alone; with somebody's name or a fragment in it.
+
+    """
+    try:
+        parts = urlsplit(url)
+        plain = parts.scheme == "http" and parts.hostname in LOOPBACK
+        is_good = bool(parts.hostname) and (parts.scheme == "https" or plain) and parts.port != 0
+    except ValueError:
+        is_good = False
+    if not is_good or parts.username is not None or "#" in url or not _URL.fullmatch(url):
+        msg = "callback: https://..., at most 2048 characters; http on loopback alone; no name, password or fragment"
+        raise Malformed(msg)
 
 
 def is_name(text: str) -> bool:

@@ -4,15 +4,13 @@ Made once in `create_app` or on the command line and passed down, section by sec
 """
 
 from pathlib import Path
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from rfr_stream.reception import Door
-
-LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
+from rfr_stream.reception import LOOPBACK, Door
 
 
 class Section(BaseModel):
@@ -229,6 +227,20 @@ class IntakeSettings(Section):
     scan_wait_s: Annotated[float, Field(gt=0, le=600)] = 60.0
 
 
+class CallbackSettings(Section):
+    """How clients are told what became of what they sent."""
+
+    attempts: Annotated[int, Field(ge=1, le=20)] = Field(5, description="before the dead letters; the sender may ask")
+    first_wait_s: Annotated[float, Field(gt=0, le=60)] = Field(0.5, description="then twice as long each time")
+    longest_wait_s: Annotated[float, Field(gt=0, le=60)] = 8.0
+    timeout_s: Annotated[float, Field(gt=0, le=60)] = Field(5.0, description="of one attempt, all told")
+    away_s: Annotated[float, Field(ge=0, le=3600)] = Field(
+        60.0, description="without an attempt, once a receiver has let all of them pass: nobody else waits for it"
+    )
+    private_networks: bool = Field(default=False, description="also at addresses that are not the public internet's")
+    ca_file: Path | None = Field(None, description="PEM of the authorities to trust; none: the system's")
+
+
 class PipelineSettings(Section):
     """How messages are gathered, kept in flight and let go."""
 
@@ -266,6 +278,7 @@ class Settings(BaseSettings):
     review: ReviewSettings = ReviewSettings()
     desk: DeskSettings = DeskSettings()
     intake: IntakeSettings = IntakeSettings()
+    callbacks: CallbackSettings = CallbackSettings()
     pipeline: PipelineSettings = PipelineSettings()
 
     @property

@@ -36,6 +36,8 @@ LogName: TypeAlias = Literal[
     "upload.taken",  # images of a client are safe here
     "upload.refused",  # a request of a client's; the status says why, and the field which part of it
     "decoder.failed",  # a process that took frames from a video crashed, or had too little memory or time
+    "callback.told",  # a client has heard what became of something that it sent
+    "callback.failed",  # a client's receiver took it not, however often it was tried; the status says the same
     "session.opened",  # somebody came in at the desk
     "session.refused",  # somebody was not let in; the reason is a phrase of ours
     "session.ended",  # somebody went out
@@ -53,6 +55,7 @@ OUTAGES: Final = Counter("rfr_outage_waits", "Times a stage waited for a depende
 CONFLICTS: Final = Counter(
     "rfr_gallery_conflicts", "Times one face was found under two persons of a gallery", ["gallery", "likeness"]
 )
+CALLBACKS: Final = Counter("rfr_callbacks", "Outcomes that clients were, or were not, told", ["result"])
 BATCH: Final = Histogram(
     "rfr_batch_messages", "Messages of one batch", ["group"], buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 )

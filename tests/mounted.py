@@ -1,12 +1,13 @@
 """The five stages as their consumers mount them, on fakes: what each group hears, and what it says to whom."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
+from collections.abc import AsyncIterator, Collection, Coroutine, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
+from uuid import UUID
 
 import builders
 from bus import Heard, RecordingBus, run_stages
@@ -14,11 +15,12 @@ from faststream.kafka import TestKafkaBroker
 from house import House
 
 import topics
-from consumers import appeals, detection, embedding, enrolment, review, search
+from consumers import appeals, callbacks, detection, embedding, enrolment, review, search
 from consumers._pipeline import Pipeline, Stage
 from consumers._relay import Relay
 from rfr_stream.adapters.keys import KeyVerifier
-from rfr_stream.events import Event, HoldRecord, Signed
+from rfr_stream.events import Event, HoldRecord, Signed, SubmissionClosed
+from rfr_stream.reception import Client
 from rfr_stream.settings import Settings
 from topics import Record, Topic
 
@@ -29,6 +31,20 @@ def lawful() -> HoldRecord:
     """Return a hold record by the real clock, which mounted stages go by."""
     now = datetime.now(UTC)
     return builders.hold_record(captured_at=now - timedelta(days=1), review_due=now + timedelta(days=1))
+
+
+class Nobody:
+    """No client has sent anything."""
+
+    async def to_tell(self, submissions: Collection[UUID]) -> Mapping[UUID, Sequence[Client]]:  # noqa: ARG002 - the port's
+        return {}
+
+
+class Silence:
+    """Nobody is told anything."""
+
+    async def tell(self, client: Client, closed: SubmissionClosed) -> None:  # noqa: ARG002 - the port's
+        raise AssertionError
 
 
 @dataclass
@@ -53,6 +69,7 @@ class Mounted:
         ]
         self.tasks = review.mount(self.bus, self.settings, ledger=ledger, verifier=KeyVerifier())
         pipelines += [task for task in self.tasks if isinstance(task, Pipeline)]
+        pipelines.append(callbacks.mount(self.bus, self.settings, senders=Nobody(), callbacks=Silence()))
         self.stages: list[Stage] = [pipeline.stage for pipeline in pipelines]
         self.pipelines = {pipeline.stage.group: pipeline for pipeline in pipelines}
 

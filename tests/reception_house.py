@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import builders
 import httpx
@@ -85,7 +85,7 @@ class Behind:
 
     @property
     def submissions(self) -> list[Submission]:
-        return [cast("ImageSubmitted", event).submission for event in self.events]
+        return [event.submission for event in self.events if isinstance(event, ImageSubmitted)]
 
 
 @dataclass

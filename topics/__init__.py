@@ -107,7 +107,7 @@ OUTCOMES: Final = Topic(
     key="submission_id",
     purpose="what became of each submission",
     retention_days=30,
-    groups=("rfr-note",),
+    groups=("rfr-note", "rfr-callback"),
 )
 STANDING: Final = Topic(
     "standing",

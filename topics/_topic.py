@@ -5,9 +5,9 @@ A record is a CloudEvents 1.0 event in Kafka's binary mode: attributes in `ce_*`
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, Self, TypeAlias
 
 from pydantic import ValidationError
 
@@ -66,6 +66,10 @@ class Topic:
     def name(self) -> str:
         """The wire name."""
         return f"rfr-{self.noun}-v{self.version}"
+
+    def read_by(self, group: str) -> Self:
+        """Return it as one of the groups that share it knows it, which has nothing to do with the others."""
+        return replace(self, groups=(group,))
 
     def dead(self, group: str) -> str:
         """The name of the dead letters of this topic and consumer group (`rfr-detection` -> `...-detection-dead`)."""

@@ -164,7 +164,7 @@ PUBLIC_APPEAL: Final = Principal(
 MISSING_PERSONS: Final = Principal(
     "rfr-missing-persons",
     "the door of the unit for missing and deceased people",
-    writes=(SUBMISSIONS,),
+    writes=(SUBMISSIONS, ENROLMENTS),
     watches=(SUBMISSIONS,),
 )
 GALLERY_ADMIN: Final = Principal(
@@ -189,13 +189,16 @@ ENROLMENT: Final = Principal("rfr-enrolment", "keeps the gallery", works_on=(ENR
 REVIEW: Final = Principal(
     "rfr-review",
     "counts what people have signed, and alone says what they confirmed",
-    works_on=(CANDIDATES, OUTCOMES, DECISIONS, ACKNOWLEDGEMENTS),
+    works_on=(CANDIDATES, OUTCOMES.read_by("rfr-note"), DECISIONS, ACKNOWLEDGEMENTS),
     # A submission goes on once a person has chosen its subject; a standing probe, once new references have met it.
     writes=(IDENTIFICATIONS, OUTCOMES, STANDING, SUBMISSIONS, TEMPLATES),
     looks_back=(
         *(topic.name for topic in (IDENTIFICATIONS, OUTCOMES, STANDING, SUBMISSIONS, TEMPLATES)),
         DECISIONS.dead("rfr-review"),
     ),
+)
+CALLBACK: Final = Principal(
+    "rfr-callback", "tells clients what became of what they sent", works_on=(OUTCOMES.read_by("rfr-callback"),)
 )
 CONSOLE: Final = Principal(
     "rfr-console",
@@ -219,6 +222,6 @@ REPLAY: Final = Principal(
 
 ALL: Final = (
     *(OFFICER, PUBLIC_APPEAL, MISSING_PERSONS, GALLERY_ADMIN, CASE_REGISTER),
-    *(APPEAL, DETECTION, EMBEDDING, SEARCH, ENROLMENT, REVIEW, CONSOLE),
+    *(APPEAL, DETECTION, EMBEDDING, SEARCH, ENROLMENT, REVIEW, CALLBACK, CONSOLE),
     *(CASE_SYSTEM, ADMIN, REPLAY),
 )

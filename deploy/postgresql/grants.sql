@@ -17,7 +17,9 @@ DECLARE
     sequence regclass;
 BEGIN
     EXECUTE format('REVOKE CREATE ON SCHEMA %I FROM PUBLIC', here);
-    FOREACH role IN ARRAY ARRAY['rfr_review', 'rfr_console', 'rfr_reception', 'rfr_appeal', 'rfr_stage', 'rfr_embedding'] LOOP
+    FOREACH role IN ARRAY ARRAY[
+        'rfr_review', 'rfr_console', 'rfr_reception', 'rfr_appeal', 'rfr_callback', 'rfr_stage', 'rfr_embedding'
+    ] LOOP
         IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = role) THEN
             EXECUTE format('CREATE ROLE %I NOLOGIN', role);
         END IF;
@@ -55,6 +57,8 @@ BEGIN
             -- The reception says how cases stand; of machines that hand in, it knows what `rfr clients` says.
             ('rfr_reception', 'SELECT', ARRAY['cases', 'decisions', 'clients']),
             ('rfr_reception', 'SELECT, INSERT', ARRAY['received']),
+            -- Whoever tells clients what became of their submissions knows who sent what, and where to tell it.
+            ('rfr_callback', 'SELECT', ARRAY['clients', 'received']),
             ('rfr_reception', 'SELECT, INSERT, DELETE', ARRAY['receipts', 'necessities']),
             -- Search and enrolment know references, and no case.
             ('rfr_stage', 'SELECT, INSERT, UPDATE, DELETE', ARRAY[
@@ -71,6 +75,7 @@ BEGIN
             ('rfr_console', 'SELECT', ARRAY['alembic_version']),
             ('rfr_reception', 'SELECT', ARRAY['alembic_version']),
             ('rfr_appeal', 'SELECT', ARRAY['alembic_version']),
+            ('rfr_callback', 'SELECT', ARRAY['alembic_version']),
             ('rfr_stage', 'SELECT', ARRAY['alembic_version'])
         ) AS rule (role, may, tables)
     LOOP

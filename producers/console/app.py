@@ -35,7 +35,8 @@ from producers.console._sessions import Entrance
 from rfr_stream import telemetry
 from rfr_stream.adapters import opening
 from rfr_stream.errors import RfrError
-from rfr_stream.settings import LOOPBACK, Settings
+from rfr_stream.reception import LOOPBACK
+from rfr_stream.settings import Settings
 from topics import access
 from topics.bus import Bus
 

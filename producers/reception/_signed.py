@@ -10,7 +10,6 @@ All of it is checked before the first byte of the body is read; then the body mu
 """
 
 import re
-from base64 import b64encode
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -23,7 +22,7 @@ from fastapi import Header, Request
 from producers.reception._answered import WINDOW
 from producers.reception._reception import Here
 from producers.reception._refusals import Refused
-from rfr_stream.reception import Client, Door, is_name, is_signature_of
+from rfr_stream.reception import Client, Door, digest_of, is_name, is_signature_of
 
 SCHEME: Final = "RFR-Signature"
 _DIGEST: Final = re.compile(r"sha-256=:[A-Za-z0-9+/]{43}=:")
@@ -55,11 +54,6 @@ class Signed:
             yield chunk
         if digest_of(read.digest()) != self.digest:
             raise Refused(HTTPStatus.BAD_REQUEST, "Content-Digest", "the digest of the body that is sent")
-
-
-def digest_of(body_sha256: bytes) -> str:
-    """Return a body's digest as a header says it."""
-    return f"sha-256=:{b64encode(body_sha256).decode()}:"
 
 
 def lines(path: str, timestamp: str, digest: str) -> bytes:

@@ -17,7 +17,7 @@ from uuid import UUID
 from pydantic import ValidationError
 
 from producers._admission import BEGINNING_BYTES, Original, media_type
-from producers._intake import hand_in
+from producers._intake import Form, hand_in
 from producers._request import ProbeForm, Request, require_permitted
 from producers.reception._parts import Parts
 from producers.reception._reception import Reception
@@ -59,10 +59,18 @@ async def take_in(upload: Upload, here: Reception) -> list[UUID]:
         files = [each async for each in originals(upload.parts, names, Path(folder), here)]
         _require_images(form.request, len(files))
         await require_own_key(upload, form, files, here)
-        said = {form.derive(each.sha256): (form, each) for each in files}
-        await hand_in(list(said.values()), blobs=here.blobs, publish=here.publish)
-    await here.store.note(upload.client.name, list(said), here.clock())
-    return [form.derive(each.sha256) for each in files]
+        distinct = list({each.sha256: each for each in files}.values())
+        said = [(what, each) for what in _said_of_each(form) for each in distinct]
+        ids = [form.derive(each.sha256) for each in files]
+        await here.store.note(upload.client.name, ids, here.clock())  # before anything can come of it that it is told
+        await hand_in(said, blobs=here.blobs, publish=here.publish)
+    return ids
+
+
+def _said_of_each(form: ProbeForm) -> list[Form]:
+    """Return what is said of each image: that it is searched with and, where that is asked, how it is held."""
+    enrolment = form.request.enrolment()
+    return [form, enrolment] if enrolment else [form]
 
 
 async def form_in(upload: Upload, names: AsyncIterator[str], here: Reception) -> ProbeForm:
@@ -71,6 +79,7 @@ async def form_in(upload: Upload, names: AsyncIterator[str], here: Reception) ->
     try:
         form = upload.asks.model_validate_json(said).form()
         require_permitted(form)
+        form.request.enrolment()  # what may not be held is refused before the first image has come
         if form.request.demo is not here.demo:
             raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, "request.demo", f"{here.demo}, at this reception".lower())
         words = stated(form.request.case_ref, form.request.necessity)

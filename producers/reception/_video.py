@@ -57,8 +57,9 @@ async def take_frames(upload: Upload, here: Reception) -> Kept:
         taken = await here.decoding.take(path, asked.frames, sha256=video.sha256, to=Path(folder))
         await require_own_key(upload, form, [video], here)
         said = [_said_of(each, asked) for each in taken]
+        # Before anything can come of them that the client is told.
+        await here.store.note(upload.client.name, [each.submission_id for each in said], here.clock())
         await _keep(video, said, here)
-    await here.store.note(upload.client.name, [each.submission_id for each in said], here.clock())
     return Kept(video.sha256, [(each.submission_id, each.frame.record.frame_time_s) for each in said])
 
 

@@ -5,7 +5,7 @@ from typing import Annotated, Final, Self, TypeAlias
 from pydantic import ConfigDict, Field, JsonValue, ValidationInfo, field_validator, model_validator
 
 from producers._request import Request
-from producers.missing_persons import UnitRequest
+from producers.missing_persons import Entrusted, UnitRequest
 from producers.officer import OfficerRequest
 from rfr_stream.events import Still, Value, VideoFrame
 
@@ -63,3 +63,11 @@ class OfficerVideo(OfficerRequest, OfVideo):
 
 class UnitVideo(UnitRequest, OfVideo):
     """The unit asks about frames of a video."""
+
+    @field_validator("enrol")
+    @classmethod
+    def _is_of_chosen_images(cls, enrol: Entrusted | None) -> Entrusted | None:
+        if enrol is not None:
+            msg = "leave it out; whoever is in a frame is not known to be whom it is about. Send the frame as an image"
+            raise ValueError(msg)
+        return enrol

@@ -17,12 +17,19 @@ _EXAMPLE: Final[dict[str, Any]] = {
     "necessity": "No documents, nobody reported missing who fits, and fingerprints gave nothing.",
     "provenance": {"origin": "mortuary", "obtained": "Taken by the photographer.", "exhibit_ref": "MT/4"},
     "age_at_capture": 60,
-    "found": {"where": "Foreshore below the old pier", "when": "2026-11-24T06:40:00Z"},
+    "found": {"where": "Foreshore below the old pier", "when": "2026-01-24T06:40:00Z"},
     "submitted_by": "unit-3",
+}
+_HELD: Final[dict[str, Any]] = {
+    "person_id": "body-2026-0088",
+    "basis": "held until somebody says who this was",
+    "source": "mortuary-register",
+    "captured_at": "2026-01-24T08:10:00Z",
+    "review_due": "2036-01-24T00:00:00Z",
 }
 
 OPENING: Final = with_videos(
-    door(Door.UNIT, UnitRequest, principal=access.MISSING_PERSONS, example=_EXAMPLE),
+    door(Door.UNIT, UnitRequest, principal=access.MISSING_PERSONS, example={**_EXAMPLE, "enrol": _HELD}),
     Door.UNIT,
     UnitVideo,
     example={**_EXAMPLE, "frames": {"every": 2}},

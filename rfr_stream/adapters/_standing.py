@@ -7,7 +7,7 @@ from typing import Final
 from uuid import UUID
 
 from rfr_stream.events import Candidate, FaceEmbedded, SearchEnded
-from rfr_stream.policy import ineligibility
+from rfr_stream.policy import ineligibility, is_its_own
 from rfr_stream.ports import Case, CaseState, Ending, Meeting, Reference
 from rfr_stream.review import UNDER_REVIEW
 
@@ -79,15 +79,18 @@ def weigh(
 ) -> Round:
     """Return the renewal of a probe that references met, if there is one, and which of them nobody will ask about.
 
-    What was before people does not come back, nor does whoever they rejected, with another image. Whoever is before
-    them now waits until they have said.
+    What was before people does not come back, nor does whoever they rejected, with another image; and nobody meets an
+    image of their own. Whoever is before people now waits until they have said.
     """
     if history.waits:
         return Round()
     dropped = frozenset(
         each.reference_id
         for each in met
-        if each.reference_id in history.listed or each.person_id in history.rejected or each.reference_id not in held
+        if each.reference_id in history.listed
+        or each.person_id in history.rejected
+        or each.reference_id not in held
+        or is_its_own(probe.submission, held[each.reference_id])
     )
     ready = [
         each

@@ -12,6 +12,7 @@ from rfr_stream.settings import Settings
 from rfr_stream.vision.packs import ROLES, Role
 
 if TYPE_CHECKING:
+    from rfr_stream.adapters.callbacks import HttpCallbacks
     from rfr_stream.adapters.desk import SqlDesk
     from rfr_stream.adapters.gpu import Vision
     from rfr_stream.adapters.ledger import SqlLedger
@@ -67,6 +68,14 @@ def reception(open_ledger: Ledger) -> "SqlReception":
     from rfr_stream.adapters.reception import SqlReception
 
     return SqlReception(_in_a_database(open_ledger))
+
+
+def callbacks(settings: Settings) -> "HttpCallbacks":
+    """Return what tells clients, with the key that their tokens are made with."""
+    from rfr_stream.adapters import keys
+    from rfr_stream.adapters.callbacks import HttpCallbacks
+
+    return HttpCallbacks(settings.callbacks, key=keys.secret_of_house(settings.intake_key_file))
 
 
 def _in_a_database(open_ledger: Ledger) -> "SqlLedger":

@@ -1,13 +1,15 @@
 """The reception's tables, in the ledger's database: who may hand in, what each handed in, and what was said of it."""
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import Connection, delete, insert, select, update
 
 from rfr_stream.adapters.ledger import SqlLedger
+from rfr_stream.adapters.ledger.lookup import among
 from rfr_stream.adapters.ledger.tables import clients, necessities, receipts, received
 from rfr_stream.errors import NotPermitted
 from rfr_stream.events import derive_id
@@ -26,8 +28,8 @@ class SqlReception:
         self._database = ledger.database
 
     # --- who may hand in --------------------------------------------------------------------------------------------
-    async def add(self, name: str, door: Door) -> Client:
-        """Let a machine in by a door; one that was revoked comes back with another token.
+    async def add(self, name: str, door: Door, callback: str | None = None) -> Client:
+        """Let a machine in by a door, to be told there; one that was revoked comes back with another token.
 
         Raises:
             NotPermitted: it is in already.
@@ -41,8 +43,8 @@ class SqlReception:
                 msg = "name: there is a client of this name; revoke it first"
                 raise NotPermitted(msg)
             connection.execute(delete(clients).where(clients.c.name == name))
-            client = Client(name, door, before.generation + 1 if before else 1)
-            fields = {"name": name, "door": door, "generation": client.generation}
+            client = Client(name, door, before.generation + 1 if before else 1, callback=callback)
+            fields = {"name": name, "door": door, "generation": client.generation, "callback": callback}
             connection.execute(insert(clients).values(**fields))
             return client
 
@@ -64,6 +66,37 @@ class SqlReception:
             connection.execute(revoking)
 
         await self._database.write(revoke)
+
+    async def call_back(self, name: str, callback: str | None) -> None:
+        """Tell a client there from now on what becomes of what it sent; None: nowhere.
+
+        Raises:
+            NotPermitted: there is none of this name that may hand in.
+
+        """
+        setting = update(clients).where(clients.c.name == name, clients.c.revoked_at.is_(None))
+
+        def set_(connection: Connection) -> None:
+            if not connection.execute(setting.values(callback=callback)).rowcount:
+                msg = "name: there is no client of this name that may hand in"
+                raise NotPermitted(msg)
+
+        await self._database.write(set_)
+
+    async def to_tell(self, submissions: Collection[UUID]) -> Mapping[UUID, Sequence[Client]]:
+        """Return the clients that sent these, and are to be told what became of them."""
+
+        def told(connection: Connection) -> Mapping[UUID, Sequence[Client]]:
+            mine = among(received.c.submission_id, submissions, connection.dialect)
+            may = (clients.c.callback.is_not(None), clients.c.revoked_at.is_(None))
+            joined = select(received.c.submission_id, clients).join(received, received.c.client == clients.c.name)
+            found = defaultdict[UUID, list[Client]](list)
+            for row in connection.execute(joined.where(mine, *may).order_by(clients.c.name)).mappings():
+                fields = dict(row)
+                found[fields.pop("submission_id")].append(_to_client(**fields))
+            return found
+
+        return await self._database.read(told)
 
     async def client(self, name: str) -> Client | None:
         """Return the client of this name, also one that was revoked."""
@@ -149,8 +182,8 @@ def _client(connection: Connection, name: str) -> Client | None:
     return _to_client(**row) if row else None
 
 
-def _to_client(name: str, door: str, generation: int, revoked_at: datetime | None) -> Client:
-    return Client(name, Door(door), generation, revoked_at)
+def _to_client(door: str, **fields: Any) -> Client:  # noqa: ANN401 - a row's
+    return Client(door=Door(door), **fields)
 
 
 def _has_sent(connection: Connection, client: str, submission_id: UUID) -> bool:

@@ -141,7 +141,7 @@ def submit(  # noqa: PLR0917 - options of the command line
     run(_require_own_words(settings, asked))
     listed = without_records(images_in(images))
     together = partial(submit_together, listed, asked_of(listed[0], asked)) if same_subject and listed else None
-    _hand_in(settings, len(listed), together or partial(hand_in_each, list(asked_of_each(listed, asked))))
+    hand_in(settings, len(listed), together or partial(hand_in_each, list(asked_of_each(listed, asked))))
 
 
 def without_records(images: Iterable[Path]) -> list[Path]:
@@ -228,8 +228,7 @@ def enrol(  # noqa: PLR0917 - options of the command line
     if listed_in:
         _refuse(images=images, person=person, gallery=gallery, basis=basis, source=source, subject=subject)
         door_of_all = partial(manifest.enrol, listed_in, submitted_by=by, demo=settings.demo)
-        beside = listed_in.with_name(f"{listed_in.name}.rejects.jsonl")
-        _hand_in(settings, manifest.count(listed_in), door_of_all, rejects or beside)
+        hand_in(settings, manifest.count(listed_in), door_of_all, rejects or rejects_of(listed_in))
         return
     fields = _all_given(
         images=images,
@@ -259,7 +258,12 @@ def enrol(  # noqa: PLR0917 - options of the command line
         demo=settings.demo,
     )
     entries = ((path, enrolment) for path in images_in(fields["images"]))
-    _hand_in(settings, _total(fields["images"]), partial(references.enrol, entries), rejects)
+    hand_in(settings, _total(fields["images"]), partial(references.enrol, entries), rejects)
+
+
+def rejects_of(listed_in: Path) -> Path:
+    """Return where the rejects of a manifest go."""
+    return listed_in.with_name(f"{listed_in.name}.rejects.jsonl")
 
 
 def _refuse(**given: object) -> None:
@@ -390,7 +394,7 @@ def _total(images: Sequence[Path]) -> int:
     return sum(1 for _ in images_in(images))
 
 
-def _hand_in(settings: Settings, total: int, door: Door, rejects: Path | None = None) -> None:
+def hand_in(settings: Settings, total: int, door: Door, rejects: Path | None = None) -> None:
     """Draw the progress, say what was rejected and why, and fail if anything was."""
     tally = Tally()
     began = time.monotonic()
@@ -429,7 +433,8 @@ def _take_note(tally: Tally, rejects: TextIO | None, report: Report) -> None:
         where = f"line {report.line}" if report.path is None else report.path
         lines.append(f"{report.outcome}: {where}: {report.reason if is_rejected else report.derived_id}")
     if is_rejected and rejects:
-        said = {"line": report.line, "file": report.path and str(report.path), "reason": report.reason}
+        field, _, fix = (report.reason or "").partition(": ")
+        said = {"line": report.line, "file": report.path and str(report.path), "field": field, "fix": fix}
         rejects.write(json.dumps(said) + "\n")
 
 

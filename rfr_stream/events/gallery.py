@@ -9,10 +9,12 @@ from rfr_stream.events.values import (
     BlobRef,
     Disposal,
     Event,
+    Found,
     GalleryName,
     Instant,
     Prose,
     Ref,
+    Regime,
     Source,
     Value,
     canonical,
@@ -38,9 +40,11 @@ class HoldRecord(Value):
     """How that case stood when this was said; what is heard of it later comes as `CaseDisposed`."""
     door: Source = Source.OFFICER
     """Which door the image came through. It decides which gallery it may enter."""
+    regime: Annotated[Regime | None, Field(description="which law it is held under, where that was asked")] = None
+    found: Annotated[Found | None, Field(description="of somebody deceased")] = None
 
 
-_LATER: Final = ("age_at_capture", "case_ref", "disposal", "door")
+_LATER: Final = ("age_at_capture", "case_ref", "disposal", "door", "regime", "found")
 """What a hold record has not always had."""
 
 

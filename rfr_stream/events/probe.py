@@ -13,6 +13,7 @@ from rfr_stream.events.values import (
     BlobRef,
     Caveat,
     Event,
+    Found,
     GalleryName,
     Harm,
     Instant,
@@ -53,13 +54,6 @@ class Provenance(Value):
     origin: Origin
     obtained: Annotated[Prose, Field(description="how it came into the hands of whoever submits it")]
     exhibit_ref: Ref
-
-
-class Found(Value):
-    """Where and when a person was found dead."""
-
-    where: Prose
-    when: Instant
 
 
 class Renewal(Value):
@@ -154,6 +148,12 @@ class Submission(Value):
             msg = "variants: the original again; it would count twice"
             raise ValueError(msg)
         return submission
+
+    @property
+    def image_digests(self) -> frozenset[str]:
+        """The SHA-256 of the original, and of the other images of its subject."""
+        others = (each.image.sha256 for each in self.variants if isinstance(each, ImageVariant))
+        return frozenset((self.image.sha256, *others))
 
     def renewed(self, references: Iterable[UUID]) -> "Submission":
         """Return the same question once more, about these references alone."""

@@ -211,6 +211,13 @@ class BlobRef(Value):
     bytes: Annotated[int, Field(ge=0, le=2**40)]
 
 
+class Found(Value):
+    """Where and when a person was found dead."""
+
+    where: Prose
+    when: Instant
+
+
 class ModelIdentity(Value):
     """Which model made a result; results of two identities are never compared."""
 

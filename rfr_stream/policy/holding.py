@@ -6,7 +6,7 @@ from enum import Enum
 from typing import Final
 
 from rfr_stream.errors import NotPermitted
-from rfr_stream.events import CaseDisposed, Disposal, GalleryName, Purpose, Source
+from rfr_stream.events import CaseDisposed, Disposal, GalleryName, Purpose, Source, Submission
 from rfr_stream.policy.searching import RULES
 from rfr_stream.ports import Reference
 
@@ -102,6 +102,15 @@ def ineligibility(reference: Reference | None, now: datetime) -> str | None:
     if reference is None:
         return "not_held"
     return _incomplete(reference) or _not_now(reference, now) or _ended(reference)
+
+
+def is_its_own(submission: Submission, reference: Reference) -> bool:
+    """Whether this reference is one of the submission's own images, held in the submission's own case.
+
+    Who hands in an image to search with it and to hold it says nothing new by being found: it never meets itself. The
+    same image in another case is a lead, and another image in the same case may be of another of its people.
+    """
+    return reference.case_ref == submission.case_ref and reference.image.sha256 in submission.image_digests
 
 
 def _incomplete(reference: Reference) -> str | None:

@@ -14,10 +14,12 @@ from rfr_stream.events import (
     CaseDisposed,
     Disposal,
     Event,
+    Found,
     GalleryName,
     ImageSubmitted,
     LeadAcknowledged,
     Outcome,
+    Regime,
     ReviewDecided,
     Signed,
     Source,
@@ -53,6 +55,8 @@ class Reference:
     door: Source | None = Source.OFFICER
     subject: Box | Point | None = None
     """Where the face lies that was enrolled, for another model that looks at the image; said by nobody, it stands."""
+    regime: Regime | None = None
+    found: Found | None = None
     disposed: tuple[CaseDisposed, ...] = ()
     """What was last said of each of the person's cases; the ledger adds it, whichever of the two came first."""
 

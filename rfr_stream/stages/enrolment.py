@@ -218,6 +218,8 @@ def as_held(event: ReferenceSubmitted) -> Reference:
         disposal=event.hold.disposal,
         door=event.hold.door,
         subject=event.subject,
+        regime=event.hold.regime,
+        found=event.hold.found,
     )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from rfr_stream import policy
 from rfr_stream.errors import NotPermitted, Rejected
-from rfr_stream.events import BlobRef, Candidate, CandidatesReady, FaceEmbedded, GalleryName, ModelIdentity
+from rfr_stream.events import BlobRef, Candidate, CandidatesReady, FaceEmbedded, GalleryName, ModelIdentity, Submission
 from rfr_stream.ports import BlobStore, Gallery, Hit, Reference, References, Standing, Templates
 from rfr_stream.stages._batch import Settled, in_batch, one_by_one, paired
 from rfr_stream.stages._fusion import RULE, Fused, fuse
@@ -99,13 +99,13 @@ def _template_refs(event: FaceEmbedded, permitted: tuple[GalleryName, ...] | Set
 
 @dataclass(frozen=True, slots=True)
 class _Probe:
-    """What is searched, where, and the templates that it was made of, by the numbers of their variants."""
+    """What is searched, where, what was asked, and the templates that it was made of, by the variants' numbers."""
 
     fused: Fused
     galleries: tuple[GalleryName, ...]
     made_of: dict[int, Templates] = field(default_factory=dict)
-    only: frozenset[UUID] | None = None
-    """The references that alone are asked about; None: all."""
+    asked: Submission | None = None
+    """None: of templates that nobody has submitted."""
 
     @property
     def alone(self) -> dict[int, "_Probe"]:
@@ -119,9 +119,7 @@ def _probe(
 ) -> _Probe:
     (event, galleries), files = row
     made_of = {number: read_template(dimension, file) for number, file in files.items()}
-    renewal = event.submission.renewal
-    only = frozenset(renewal.references) if renewal else None
-    return _Probe(fuse(list(made_of.values())), galleries, made_of, only)
+    return _Probe(fuse(list(made_of.values())), galleries, made_of, event.submission)
 
 
 def _wanted(permitted: Iterable[tuple[GalleryName, ...] | Settled]) -> list[GalleryName]:
@@ -247,8 +245,12 @@ class _Searcher:
 
 
 def _asked_about(known: dict[UUID, Reference], probe: _Probe) -> dict[UUID, Reference]:
-    """Return what counts for this probe: of what a standing search asks again, only what came since."""
-    return known if probe.only is None else {id_: held for id_, held in known.items() if id_ in probe.only}
+    """Return what counts for this probe: not its own image; of what a standing search asks again, only what is new."""
+    asked = probe.asked
+    if asked is None:
+        return known
+    only = asked.renewal.references if asked.renewal else known.keys()
+    return {id_: held for id_, held in known.items() if id_ in only and not policy.is_its_own(asked, held)}
 
 
 def _ids(found: Iterable[_Hits]) -> list[UUID]:

@@ -26,7 +26,15 @@ from rfr_stream.ports import CaseState, Ending, Extent, Meeting, Served
 from rfr_stream.reception import Client, Door
 
 GRANTS: Final = Path(__file__).parents[2] / "deploy" / "postgresql" / "grants.sql"
-ROLES: Final = ("rfr_review", "rfr_console", "rfr_reception", "rfr_appeal", "rfr_stage", "rfr_embedding")
+ROLES: Final = (
+    "rfr_review",
+    "rfr_console",
+    "rfr_reception",
+    "rfr_appeal",
+    "rfr_callback",
+    "rfr_stage",
+    "rfr_embedding",
+)
 REFUSED: Final = "permission denied for table"
 
 
@@ -175,6 +183,21 @@ async def test_the_reception_lets_nobody_in_and_changes_no_case(granted: Granted
         assert await granted.may("rfr_reception", table) == {"SELECT"}
     for table in ("reviewers", "held_references", "accounts", "outbox", "seeds"):
         assert await granted.may("rfr_reception", table) == set()
+
+
+async def test_whoever_tells_clients_reads_who_sent_what_and_no_case(granted: Granted) -> None:
+    about, now = uuid4(), builders.NOW
+    async with SqlLedger(granted.owner) as ledger:
+        client = await SqlReception(ledger).add("portal-1", Door.OFFICER, "https://portal.example/outcomes")
+        await SqlReception(ledger).note("portal-1", [about], now)
+    async with SqlLedger(granted.user("rfr_callback")) as ledger:
+        assert await SqlReception(ledger).to_tell([about]) == {about: [client]}
+        with pytest.raises(ProgrammingError, match=REFUSED):
+            await ledger.case(about)
+    for table in ("clients", "received"):
+        assert await granted.may("rfr_callback", table) == {"SELECT"}
+    for table in ("cases", "decisions", "held_references", "receipts", "outbox"):
+        assert await granted.may("rfr_callback", table) == set()
 
 
 async def test_a_stage_knows_references_and_no_case(granted: Granted) -> None:

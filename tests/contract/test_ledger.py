@@ -24,11 +24,13 @@ from rfr_stream.events import (
     Disposal,
     Event,
     FaceEmbedded,
+    Found,
     GalleryName,
     IdentificationConfirmed,
     IdentificationWithdrawn,
     ImageSubmitted,
     Outcome,
+    Regime,
     ReviewDecided,
     Source,
     SubmissionClosed,
@@ -529,7 +531,12 @@ class TestDisposals:
 
     async def test_all_that_a_hold_record_says_is_kept(self, ledger: Ledger) -> None:
         said = builders.reference(
-            age_at_capture=17, case_ref="arrest-1", disposal=Disposal.CHARGED, door=Source.PUBLIC_APPEAL
+            age_at_capture=17,
+            case_ref="arrest-1",
+            disposal=Disposal.CHARGED,
+            door=Source.PUBLIC_APPEAL,
+            regime=Regime.GENERAL,
+            found=Found(where="a river bank", when=NOW),
         )
         await ledger.hold([said])
 

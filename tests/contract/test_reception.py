@@ -53,6 +53,24 @@ async def test_a_client_asks_about_what_it_sent_alone(store: SqlReception) -> No
     assert [await store.has_sent("portal-2", each) for each in (mine, theirs)] == [True, True]
 
 
+async def test_whoever_sent_it_and_has_an_address_is_told(store: SqlReception) -> None:
+    about, url = uuid4(), "https://portal.example/outcomes"
+    for name, callback in (("portal-1", url), ("portal-2", url), ("portal-3", None), ("portal-4", url)):
+        await store.add(name, Door.OFFICER, callback)
+        if name != "portal-4":
+            await store.note(name, [about], NOW)
+    both = await store.to_tell([about, uuid4()])
+    assert {id_: [each.name for each in clients] for id_, clients in both.items()} == {about: ["portal-1", "portal-2"]}
+    assert await store.to_tell([uuid4()]) == await store.to_tell([]) == {}
+    await store.revoke("portal-1", NOW)
+    await store.call_back("portal-2", None)
+    await store.call_back("portal-3", f"{url}/3")
+    assert await store.to_tell([about]) == {about: [Client("portal-3", Door.OFFICER, callback=f"{url}/3")]}
+    for name in ("portal-1", "portal-9"):
+        with pytest.raises(NotPermitted, match="no client of this name that may hand in"):
+            await store.call_back(name, url)
+
+
 async def test_a_key_stands_for_one_request(store: SqlReception) -> None:
     assert await store.reserve("portal-1", "key", "a", NOW)
     assert await store.reserve("portal-1", "key", "a", NOW)

@@ -4,6 +4,7 @@ People decide at the desk, in a browser (`browser/`); here their words are signe
 """
 
 import asyncio
+import hashlib
 import os
 import re
 import signal
@@ -26,7 +27,7 @@ from rfr_stream.__main__ import main
 from rfr_stream.adapters import keys
 from rfr_stream.commands._context import open_bus, open_ledger
 from rfr_stream.commands._pictures import Pictures, paint
-from rfr_stream.events import Support
+from rfr_stream.events import GalleryName, ReferenceSubmitted, Support
 from rfr_stream.settings import Settings
 
 pytestmark = pytest.mark.kafka
@@ -163,6 +164,28 @@ def test_a_manifest_is_enrolled_its_conflicts_are_listed_and_a_case_that_ends_st
     )
     house.wait_for("not searched: acquitted", "status", reference)
     assert "1 held and not searched" in house.rfr("gallery", "unsearched")
+
+
+def test_the_unit_posts_a_manifest_and_no_image_finds_itself(house: House, tmp_path: Path) -> None:
+    image, manifest = house.pictures.references[0], tmp_path / "missing.csv"
+    asked = "both,missing,life_at_risk,safeguarding,uk_gdpr,phone,Given by the family.,AB/1,unit-3,given,register"
+    words = "Nobody has seen her since; no card was used, and no friend has heard of her."
+    manifest.write_text(
+        "action,purpose,harm,legal_basis,regime,provenance.origin,provenance.obtained,provenance.exhibit_ref,"
+        "submitted_by,enrol.basis,enrol.source,enrol.captured_at,enrol.review_due,path,case_ref,enrol.person_id,"
+        f'necessity,galleries\n{asked},2026-02-01,2099-02-01,{image},MP-1,mp-1,"{words}",missing\n'
+        f'{asked},2026-02-01,2099-02-01,{image},MP-2,mp-2,"{words}",missing\n'
+    )
+    out = house.rfr("post", manifest, status=1)
+    assert "1 accepted, 0 skipped, 1 rejected" in out
+    rejects = (tmp_path / "missing.csv.rejects.jsonl").read_text()
+    assert '"line": 3' in rejects
+    assert '"field": "necessity"' in rejects
+    (case,) = re.findall(r"accepted: .*: ([0-9a-f-]{36})", out)
+    digest = hashlib.sha256(image.read_bytes()).hexdigest()
+    house.wait_for("enrolled in missing", "status", str(ReferenceSubmitted.derive("mp-1", GalleryName.MISSING, digest)))
+    house.wait_for("no_candidates", "status", case)
+    assert "0 accepted, 1 skipped, 1 rejected" in house.rfr("post", manifest, status=1)
 
 
 def test_topics_dead_letters_and_models_can_be_looked_at(house: House, tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ async def served(broker: EmbeddedKafka, tmp_path: Path) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("stage", ["appeals", "detection", "embedding", "search", "enrolment", "review"])
+@pytest.mark.parametrize("stage", ["appeals", "detection", "embedding", "search", "enrolment", "review", "callbacks"])
 def test_a_stage_of_its_own_starts_and_ends_well_on_sigterm(stage: str, served: dict[str, str], tmp_path: Path) -> None:
     _starts_and_ends([*FASTSTREAM, f"consumers.{stage}:create_app"], served, tmp_path)
 

@@ -21,12 +21,12 @@ from reception_house import ReceptionHouse, form, picture
 
 import topics
 from producers.reception._answered import WINDOW, Answered
-from producers.reception._signed import digest_of, lines
+from producers.reception._signed import lines
 from rfr_stream import stages, telemetry
 from rfr_stream.adapters.memory.ledger import MemoryLedger
 from rfr_stream.adapters.memory.vision import MemoryCodec, MemoryFingerprinter
 from rfr_stream.events import AppealImageReceived
-from rfr_stream.reception import Door, signature_of
+from rfr_stream.reception import Door, digest_of, signature_of
 from rfr_stream.vision.decode import Limits
 from rfr_stream.vision.derivative import derivative
 

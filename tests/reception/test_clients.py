@@ -113,12 +113,27 @@ def test_what_is_done_to_clients_is_on_record(tmp_path: Path) -> None:
     ]
 
 
+def test_where_a_client_is_told_is_said_and_changed_and_on_record_without_its_secrets(tmp_path: Path) -> None:
+    rfr(tmp_path, "add", "portal-1", "--door", "officer", "--callback", "https://portal.example/outcomes?key=hush")
+    assert "told there" in rfr(tmp_path, "callback", "portal-1", "--callback", "http://127.0.0.1:9/")
+    assert "told nowhere" in rfr(tmp_path, "callback", "portal-1")
+    with closing(sqlite3.connect(tmp_path / "ledger.db")) as ledger:
+        said = [detail for (detail,) in ledger.execute("SELECT detail FROM access_log ORDER BY sequence")]
+    assert said == [
+        "client: let in at officer, told of outcomes at portal.example",
+        "client: told of outcomes at 127.0.0.1:9",
+        "client: told of outcomes nowhere",
+    ]
+
+
 @pytest.mark.parametrize(
     ("command", "words"),
     [
         (["add", "Jane Doe", "--door", "officer"], "name: letters, digits and hyphens"),
         (["add", "portal-1", "--door", "officer"], "there is a client of this name"),
         (["revoke", "portal-9"], "there is no client of this name"),
+        (["add", "portal-2", "--door", "unit", "--callback", "http://portal.example"], "callback: https://"),
+        (["callback", "portal-9", "--callback", "https://portal.example"], "no client of this name that may hand in"),
     ],
 )
 def test_a_mistake_gets_a_sentence(

@@ -5,18 +5,29 @@ import json
 import os
 import re
 import sys
-from collections.abc import AsyncIterator
+from asyncio.subprocess import DEVNULL
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+import builders
 import pytest
 import reception_house
 from filmed import film
 from reception_house import ReceptionHouse, picture
 
+from producers import posting
+from producers._intake import Verdict
 from producers.reception.status import state_of
+from rfr_stream.adapters.callbacks import HttpCallbacks
+from rfr_stream.adapters.memory.blobs import MemoryBlobs
 from rfr_stream.commands._serving import Address, served
-from rfr_stream.events import Outcome, VideoFrame
+from rfr_stream.errors import Undelivered
+from rfr_stream.events import Event, ImageSubmitted, Outcome, ReferenceSubmitted, VideoFrame
+from rfr_stream.reception import Client, Door, token_of
+from rfr_stream.settings import CallbackSettings
 
 PAGE: Final = (Path(__file__).parents[2] / "docs" / "intake.md").read_text()
 
@@ -74,6 +85,58 @@ async def test_a_video_in_python(house: ReceptionHouse, tmp_path: Path) -> None:
     said = await typed(house, tmp_path, sys.executable, "-c", snippet("python", "A video"))
     times = [each.media.frame_time_s for each in house.behind.submissions if isinstance(each.media, VideoFrame)]
     assert [float(line.split()[0]) for line in said.splitlines()] == times == [0.48, 1.48]
+
+
+async def test_a_receiver_in_python_takes_what_is_ours_once_and_nothing_else() -> None:
+    client = Client("case-system", Door.OFFICER)
+    known = {**os.environ, "PORT": "0", "TOKEN": token_of(client, reception_house.KEY)}  # noqa: TID251 - passed on
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", snippet("python", "How it stands")),
+        env=known,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=DEVNULL,
+    )
+    try:
+        assert process.stdout
+        port = int(await asyncio.wait_for(process.stdout.readline(), 30))
+        there = replace(client, callback=f"http://127.0.0.1:{port}/")
+        at_once = CallbackSettings(attempts=1, away_s=0)
+        async with HttpCallbacks(at_once, key=reception_house.KEY) as ours:
+            for closed in (builders.closed(Outcome.CONFIRMED), builders.closed(Outcome.CONFIRMED), builders.closed()):
+                await ours.tell(there, closed)
+        async with HttpCallbacks(at_once, key=bytes(32)) as others:
+            with pytest.raises(Undelivered, match="answered 401"):
+                await others.tell(there, builders.closed())
+        said = [json.loads(await asyncio.wait_for(process.stdout.readline(), 30))["state"] for _ in range(2)]
+    finally:
+        process.kill()
+        await process.wait()
+    assert said == ["confirmed", "no_face"]
+
+
+@pytest.mark.parametrize(("kind", "submissions_n", "references_n"), [("csv", 1, 2), ("jsonl", 1, 0)])
+async def test_by_a_manifest(tmp_path: Path, kind: str, submissions_n: int, references_n: int) -> None:
+    for number, name in enumerate(("school.jpg", "beach.jpg", "foreshore.jpg")):
+        (tmp_path / name).write_bytes(picture(number, "JPEG"))
+    (tmp_path / f"unit.{kind}").write_text(far_off(snippet(kind, "Many at once")))
+    said: list[Event] = []
+
+    async def publish(events: Sequence[Event]) -> None:
+        said.extend(events)
+
+    async def any_words(*_: object) -> None:
+        """Nobody has said the same before."""
+
+    ports = {"blobs": MemoryBlobs(), "publish": publish, "own_words": any_words}
+    reports = [each async for each in posting.post(tmp_path / f"unit.{kind}", **ports)]  # type: ignore[arg-type]
+    assert {report.outcome for report in reports} == {Verdict.ACCEPTED}, reports
+    kinds = Counter(type(event) for event in said)
+    assert (kinds[ImageSubmitted], kinds[ReferenceSubmitted]) == (submissions_n, references_n)
+
+
+def far_off(manifest: str) -> str:
+    """Return it with a review date that no run of this test sees."""
+    return manifest.replace("2027-09-01", "2999-09-01")
 
 
 def test_every_outcome_is_explained() -> None:

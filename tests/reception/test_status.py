@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Final
 from uuid import UUID, uuid4
@@ -10,12 +11,12 @@ import builders
 import pytest
 import reception_house
 from builders import NOW
-from reception_house import ReceptionHouse, form
+from reception_house import REQUEST, ReceptionHouse, form, picture
 
 from producers.reception.status import state_of
 from rfr_stream import stages
 from rfr_stream.adapters.keys import KeyVerifier
-from rfr_stream.events import CandidatesReady, Outcome, Submission
+from rfr_stream.events import CandidatesReady, Outcome, Source, Submission
 from rfr_stream.ports import Case, CaseState
 from rfr_stream.reception import Door
 
@@ -58,6 +59,19 @@ async def test_what_another_client_sent_is_not_there(house: ReceptionHouse) -> N
     assert await standing(house, about, "portal-2") == 404
     assert await standing(house, about, "mortuary", Door.UNIT) == 404
     assert await standing(house, uuid4()) == 404
+
+
+async def test_whose_it_is_is_known_before_the_bus_has_it_so_that_no_outcome_comes_too_early(
+    house: ReceptionHouse,
+) -> None:
+    said = {name: REQUEST[name] for name in ("purpose", "case_ref", "submitted_by")}
+    about = Submission.derive(image_sha256=sha256(picture()).hexdigest(), source=Source.OFFICER, **said)
+    house.behind.is_away = True
+    async with house.client() as client:
+        assert (await client.post("/officer/submissions", files=form())).status_code == 503
+    assert await house.here.store.has_sent("portal-1", about)
+    house.behind.is_away = False
+    assert (await sent(house)).submission_id == about
 
 
 async def test_two_clients_that_sent_the_same_are_told_the_same(house: ReceptionHouse) -> None:

@@ -23,7 +23,7 @@ from topics import Topic
 
 ANNA = PlantedFace("anna")
 FAR_AWAY = datetime(2999, 1, 1, tzinfo=UTC)
-CONSUMERS: Final = ("appeals", "detection", "embedding", "search", "enrolment", "review")
+CONSUMERS: Final = ("appeals", "detection", "embedding", "search", "enrolment", "review", "callbacks")
 
 
 @pytest.fixture
@@ -93,6 +93,7 @@ async def test_references_are_enrolled_one_batch_at_a_time_so_that_their_order_c
     house = Mounted.at(tmp_path, pipeline={"depth": 4})
     depths = {group: pipeline._settings.depth for group, pipeline in house.pipelines.items()}  # noqa: SLF001
     assert depths.pop("rfr-enrolment") == 1
+    assert depths.pop("rfr-callback") > 4, "one receiver that hangs keeps no other waiting"
     assert set(depths.values()) == {4}
 
 

@@ -136,6 +136,8 @@ held_references: Final = Table(
     Column("case_ref", String(128)),
     Column("disposal", String(32)),
     Column("door", String(32), server_default="officer"),
+    Column("regime", String(32)),
+    Column("found", Text),
     # What stands in `disposals` about its person, so that a search reads one row for each hit.
     Column("disposed", Text, nullable=False, server_default="[]"),
     Column("image_sha256", String(64), nullable=False, server_default="", index=True),
@@ -341,6 +343,7 @@ clients: Final = Table(
     Column("door", String(32), nullable=False),
     Column("generation", Integer, nullable=False),
     Column("revoked_at", Instant),
+    Column("callback", String(2048)),
 )
 received: Final = Table(
     "received",

@@ -14,12 +14,13 @@ from rfr_stream.commands import intake
 def test_what_was_rejected_is_written_down_line_by_line_and_only_a_hundred_are_shown() -> None:
     tally, rejects = intake.Tally(), StringIO()
     for number in range(1, 251):
-        intake._take_note(tally, rejects, Report(Path(f"{number}.png"), Verdict.REJECTED, reason="why", line=number))  # noqa: SLF001
+        report = Report(Path(f"{number}.png"), Verdict.REJECTED, reason="image: empty", line=number)
+        intake._take_note(tally, rejects, report)  # noqa: SLF001
     intake._take_note(tally, rejects, Report(None, Verdict.REJECTED, reason="line: not UTF-8", line=251))  # noqa: SLF001
     intake._take_note(tally, rejects, Report(Path("251.png"), Verdict.ACCEPTED, line=252))  # noqa: SLF001
     written = [json.loads(line) for line in rejects.getvalue().splitlines()]
-    assert written[0] == {"line": 1, "file": "1.png", "reason": "why"}
-    assert written[-1] == {"line": 251, "file": None, "reason": "line: not UTF-8"}
+    assert written[0] == {"line": 1, "file": "1.png", "field": "image", "fix": "empty"}
+    assert written[-1] == {"line": 251, "file": None, "field": "line", "fix": "not UTF-8"}
     assert len(written) == 251
     assert (len(tally.rejected), len(tally.taken)) == (intake.SHOWN, 1)
     assert tally.counts == {Verdict.REJECTED: 251, Verdict.ACCEPTED: 1}

@@ -17,7 +17,7 @@ from consumers._envelope import Answer, Incoming, Reading, Result, next_span
 from consumers._journal import Journal
 from consumers._patience import Abandoned
 from consumers._work import Run, TooManyDeadLetters, Work, each
-from rfr_stream.errors import BadImage, Malformed, NotPermitted, Poisonous, Rejected, Unavailable
+from rfr_stream.errors import BadImage, Malformed, NotPermitted, Poisonous, Rejected, Unavailable, Undelivered
 from rfr_stream.events import Event, ImageSubmitted
 
 READING = Reading(topics.SUBMISSIONS, "rfr-test", demo=False)
@@ -181,6 +181,15 @@ def test_the_ceiling_counts_rejections_in_a_row_alone(journal: Journal) -> None:
         assert work.records(taken, answered(taken, [*bad, None]))
     with pytest.raises(TooManyDeadLetters):
         work.records(taken, answered(taken, [*bad, BadImage()]))
+
+
+def test_what_others_did_not_take_is_no_bad_deployment_of_ours(journal: Journal) -> None:
+    work = Work(READING, detected, journal=journal, ceiling=3)
+    taken = messages(3)
+    for _ in range(5):
+        assert work.records(taken, answered(taken, [Undelivered(), Undelivered(), Undelivered()]))
+    with pytest.raises(TooManyDeadLetters):
+        work.records(taken, answered(taken, [BadImage(), BadImage(), BadImage()]))
 
 
 def test_results_become_records_in_the_order_of_their_messages(journal: Journal) -> None:

@@ -1,0 +1,122 @@
+"""Who is told what became of a submission: each outcome in its turn, and nobody waits for somebody else's receiver."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+from uuid import UUID
+
+import builders
+import pytest
+from prometheus_client import REGISTRY
+
+from consumers.callbacks import Teller
+from rfr_stream.errors import Unavailable, Undelivered
+from rfr_stream.events import Outcome, SubmissionClosed
+from rfr_stream.reception import Client, Door
+
+SLOW, QUICK = Client("slow", Door.UNIT), Client("quick", Door.OFFICER)
+CONFIRMED: Final = builders.closed(Outcome.CONFIRMED)
+WITHDRAWN: Final = builders.closed(Outcome.WITHDRAWN)
+OTHER: Final = builders.closed(Outcome.NO_FACE, submission_id=UUID(int=7))
+
+
+@dataclass
+class Sent:
+    """Who sent what."""
+
+    by: Mapping[UUID, Sequence[Client]]
+    is_away: bool = False
+    waits: Iterator[float] = field(default_factory=lambda: iter([0.01] + [0] * 99))
+    """Whoever asks first waits longest."""
+
+    async def to_tell(self, submissions: Collection[UUID]) -> Mapping[UUID, Sequence[Client]]:
+        if self.is_away:
+            msg = "ledger"
+            raise Unavailable(msg)
+        await asyncio.sleep(next(self.waits))
+        return {id_: clients for id_, clients in self.by.items() if id_ in submissions}
+
+
+@dataclass
+class Receivers:
+    """Remember what they were told; the slow one has something only once it is let go, or never takes it."""
+
+    told: defaultdict[str, list[Outcome]] = field(default_factory=lambda: defaultdict(list))
+    go: asyncio.Event = field(default_factory=asyncio.Event)
+    is_down: bool = False
+
+    async def tell(self, client: Client, closed: SubmissionClosed) -> None:
+        if client is SLOW:
+            await self.go.wait()
+            await asyncio.sleep(0.01 if closed is CONFIRMED else 0)  # what comes later would come first
+        if client is SLOW and self.is_down:
+            msg = "callback of slow: answered 503, 5 times"
+            raise Undelivered(msg)
+        self.told[client.name].append(closed.outcome)
+
+
+def sent(**by: Sequence[Client]) -> Sent:
+    ids = {"confirmed": CONFIRMED.submission_id, "other": OTHER.submission_id}
+    return Sent({ids[name]: clients for name, clients in by.items()})
+
+
+async def test_nobody_is_told_what_nobody_sent() -> None:
+    receivers = Receivers()
+    assert await Teller(sent(), receivers).tell([CONFIRMED, OTHER]) == [None, None]
+    assert receivers.told == {}
+
+
+async def test_everybody_is_told_who_sent_the_same() -> None:
+    receivers = Receivers()
+    receivers.go.set()
+    assert await Teller(sent(confirmed=[SLOW, QUICK]), receivers).tell([CONFIRMED]) == [None]
+    assert receivers.told == {"slow": [Outcome.CONFIRMED], "quick": [Outcome.CONFIRMED]}
+
+
+async def test_a_receiver_that_hangs_keeps_nobody_else_waiting() -> None:
+    receivers = Receivers()
+    teller = Teller(sent(confirmed=[SLOW], other=[QUICK]), receivers)
+    first = asyncio.create_task(teller.tell([CONFIRMED]))
+    assert await teller.tell([OTHER]) == [None]
+    assert receivers.told == {"quick": [Outcome.NO_FACE]}
+    assert not first.done()
+    receivers.go.set()
+    assert await first == [None]
+
+
+@pytest.mark.parametrize("is_one_batch", [True, False])
+async def test_outcomes_of_one_submission_are_told_in_their_order(*, is_one_batch: bool) -> None:
+    receivers = Receivers()
+    teller = Teller(sent(confirmed=[SLOW]), receivers)
+    batches = [[CONFIRMED, WITHDRAWN]] if is_one_batch else [[CONFIRMED], [WITHDRAWN]]
+    telling = [asyncio.create_task(teller.tell(batch)) for batch in batches]
+    await asyncio.sleep(0.02)
+    receivers.go.set()
+    await asyncio.gather(*telling)
+    assert receivers.told == {"slow": [Outcome.CONFIRMED, Outcome.WITHDRAWN]}
+
+
+async def test_what_is_not_taken_is_set_aside_with_the_reason_and_counted() -> None:
+    def counted() -> float:
+        return REGISTRY.get_sample_value("rfr_callbacks_total", {"result": "failed"}) or 0
+
+    before = counted()
+    receivers = Receivers(is_down=True)
+    receivers.go.set()
+    (fault, fine) = await Teller(sent(confirmed=[SLOW, QUICK], other=[QUICK]), receivers).tell([CONFIRMED, OTHER])
+    assert isinstance(fault, Undelivered)
+    assert "answered 503" in str(fault)
+    assert fine is None
+    assert receivers.told == {"quick": [Outcome.CONFIRMED, Outcome.NO_FACE]}
+    assert counted() == before + 1
+
+
+async def test_while_the_ledger_is_away_the_batch_waits_and_nothing_goes_on_behind_its_back() -> None:
+    receivers = Receivers()
+    senders = sent(confirmed=[QUICK])
+    senders.is_away = True
+    with pytest.raises(Unavailable):
+        await Teller(senders, receivers).tell([CONFIRMED, OTHER])
+    assert receivers.told == {}
