@@ -14,7 +14,7 @@ from rfr_stream.policy.deciding import (
     standing,
     verdict,
 )
-from rfr_stream.policy.holding import EFFECTS, ENROLS, Effect, door_of, ineligibility, require_enrollable
+from rfr_stream.policy.holding import EFFECTS, ENROLS, Effect, door_of, ineligibility, is_entrusted, require_enrollable
 from rfr_stream.policy.people import CONFLICTS, Role, require_compatible
 from rfr_stream.policy.searching import RULES, Rule, regime_of, searchable, seeds_due, stands, urgency
 from rfr_stream.policy.stating import MIN_NECESSITY_CHARS, RECENT_STATEMENTS, Stated, is_boilerplate, stated
@@ -38,6 +38,7 @@ __all__ = [
     "door_of",
     "ineligibility",
     "is_boilerplate",
+    "is_entrusted",
     "objection",
     "regime_of",
     "require_compatible",
