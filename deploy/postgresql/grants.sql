@@ -53,7 +53,7 @@ BEGIN
                 'appeal_groups'
             ]),
             ('rfr_console', 'SELECT, INSERT, DELETE', ARRAY['necessities']),
-            ('rfr_appeal', 'SELECT, INSERT', ARRAY['contributions', 'appeal_groups']),
+            ('rfr_appeal', 'SELECT, INSERT', ARRAY['contributions', 'appeal_groups', 'entrusted_images']),
             -- The reception says how cases stand; of machines that hand in, it knows what `rfr clients` says.
             ('rfr_reception', 'SELECT', ARRAY['cases', 'decisions', 'clients']),
             ('rfr_reception', 'SELECT, INSERT', ARRAY['received']),
@@ -64,6 +64,7 @@ BEGIN
             ('rfr_stage', 'SELECT, INSERT, UPDATE, DELETE', ARRAY[
                 'held_references', 'erased_references', 'disposals', 'conflicts'
             ]),
+            ('rfr_stage', 'SELECT, INSERT', ARRAY['entrusted_images']),
             -- Who stands and who met whom, they put on record; what comes of it is not theirs to say.
             ('rfr_stage', 'SELECT, INSERT, UPDATE (embedder, probe)', ARRAY['standing_probes']),
             ('rfr_stage', 'SELECT, INSERT, DELETE', ARRAY['standing_meetings']),

@@ -14,7 +14,16 @@ from rfr_stream.policy.deciding import (
     standing,
     verdict,
 )
-from rfr_stream.policy.holding import EFFECTS, ENROLS, Effect, door_of, ineligibility, is_its_own, require_enrollable
+from rfr_stream.policy.holding import (
+    EFFECTS,
+    ENROLS,
+    Effect,
+    door_of,
+    ineligibility,
+    is_entrusted,
+    is_its_own,
+    require_enrollable,
+)
 from rfr_stream.policy.people import CONFLICTS, Role, require_compatible
 from rfr_stream.policy.searching import RULES, Rule, regime_of, searchable, seeds_due, stands, urgency
 from rfr_stream.policy.stating import MIN_NECESSITY_CHARS, RECENT_STATEMENTS, Stated, is_boilerplate, stated
@@ -38,6 +47,7 @@ __all__ = [
     "door_of",
     "ineligibility",
     "is_boilerplate",
+    "is_entrusted",
     "is_its_own",
     "objection",
     "regime_of",

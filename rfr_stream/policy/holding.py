@@ -21,6 +21,11 @@ ENROLS: Final[dict[GalleryName, frozenset[Source]]] = {
 """Galleries x doors."""
 
 
+def is_entrusted(door: Source) -> bool:
+    """Whether what comes through this door was given to us to find somebody, and never serves against a suspect."""
+    return door not in ENROLS[GalleryName.CUSTODY]
+
+
 def require_enrollable(gallery: GalleryName, door: Source, came_by: AbstractSet[Source] = frozenset()) -> None:
     """Refuse an image that came through a door which does not lead to this gallery.
 

@@ -1,6 +1,6 @@
 """What the stages need from the database of record."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -100,7 +100,13 @@ class References(Protocol):
         """Return the next of all that are held, in the order of their ids."""
 
     async def doors(self, images: Sequence[str]) -> dict[str, set[Source]]:
-        """Return through which doors these images (SHA-256) came, as far as references of them are held."""
+        """Return through which doors these images (SHA-256) came, by their references and by `entrust`.
+
+        What was in custody before stays there: who took a picture may look for its person with it, too.
+        """
+
+    async def entrust(self, images: Mapping[str, Source]) -> None:
+        """Remember by which door each image (SHA-256) was given to us, though no reference of it is held."""
 
     async def erased(self, ids: Sequence[UUID]) -> set[UUID]:
         """Return which of these were erased; they may never be enrolled again."""

@@ -596,6 +596,30 @@ class TestDoors:
         assert found == {one.image.sha256: {Source.OFFICER, Source.MISSING_PERSON}}
         assert await ledger.doors([]) == {}
 
+    async def test_an_image_that_was_searched_with_is_known_by_its_door_unless_it_was_in_custody_before(
+        self, ledger: Ledger
+    ) -> None:
+        taken = builders.reference(gallery=GalleryName.CUSTODY, door=Source.OFFICER)
+        given = builders.sha256("given")
+        await ledger.hold([taken])
+
+        for _ in range(2):
+            await ledger.entrust({taken.image.sha256: Source.MISSING_PERSON, given: Source.MISSING_PERSON})
+        await ledger.entrust({given: Source.DECEASED_PERSON})
+
+        found = await ledger.doors([taken.image.sha256, given])
+        assert found == {
+            taken.image.sha256: {Source.OFFICER},
+            given: {Source.MISSING_PERSON, Source.DECEASED_PERSON},
+        }
+
+    async def test_an_image_from_the_public_is_known_by_its_door_before_anybody_has_looked(
+        self, ledger: Ledger
+    ) -> None:
+        said = sent_in("one")
+        await ledger.contribute([said])
+        assert await ledger.doors([said.image.sha256]) == {said.image.sha256: {Source.PUBLIC_APPEAL}}
+
 
 class TestReviewers:
     async def test_a_registered_reviewer_is_found(self, ledger: Ledger) -> None:

@@ -19,6 +19,7 @@ from sqlalchemy import (
     func,
     insert,
     select,
+    union,
     update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
@@ -37,6 +38,7 @@ from rfr_stream.adapters.ledger.tables import (
     cases,
     decisions,
     disposals,
+    entrusted_images,
     erased_references,
     held_references,
     inbox,
@@ -172,12 +174,23 @@ class SqlLedger:
 
     @_patiently
     async def doors(self, images: Sequence[str]) -> dict[str, set[Source]]:
-        held = held_references.c
-        wanted = select(held.image_sha256, held.door).where(held.image_sha256.in_(set(images)), held.door.is_not(None))
+        held, given = held_references.c, entrusted_images.c
+        in_custody = select(held.image_sha256).where(held.gallery == GalleryName.CUSTODY.value)
+        wanted = union(
+            select(held.image_sha256, held.door).where(held.image_sha256.in_(set(images)), held.door.is_not(None)),
+            select(given.image_sha256, given.door).where(
+                given.image_sha256.in_(set(images)), ~in_custody.where(held.image_sha256 == given.image_sha256).exists()
+            ),
+        )
         found = defaultdict[str, set[Source]](set)
-        for image, door in await self.database.read(lambda connection: connection.execute(wanted.distinct()).all()):
+        for image, door in await self.database.read(lambda connection: connection.execute(wanted).all()):
             found[image].add(Source(door))
         return found
+
+    @_patiently
+    async def entrust(self, images: Mapping[str, Source]) -> None:
+        if images:
+            await self.database.write(partial(_entrust, images))
 
     @_patiently
     async def erased(self, ids: Sequence[UUID]) -> set[UUID]:
@@ -516,6 +529,7 @@ class SqlLedger:
         self.database.lock(connection, [appeals.lock_of(appeal)])
         fresh = appeals.founders(connection, appeal, after=before.sequence)
         appeals.keep(connection, appeal, said, {**copies(said, fresh), **copied})
+        _entrust({each.image.sha256: Source.PUBLIC_APPEAL for each in said}, connection)
 
     @_patiently
     async def grouped(self, ids: Sequence[UUID]) -> dict[UUID, UUID | None]:
@@ -646,6 +660,11 @@ def _present(connection: Connection, table: Table, ids: Collection[UUID]) -> set
     """Return which of these ids the table has; its first column is its key."""
     key = table.c[0]
     return set(connection.execute(select(key).where(among(key, ids, connection.dialect))).scalars())
+
+
+def _entrust(images: Mapping[str, Source], connection: Connection) -> None:
+    rows = [{"image_sha256": image, "door": door.value} for image, door in images.items()]
+    _add(connection, entrusted_images, rows)
 
 
 def _add(connection: Connection, table: Table, rows: Sequence[records.Row]) -> None:

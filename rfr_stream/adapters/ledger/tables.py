@@ -152,6 +152,13 @@ disposals: Final = Table(
     Column("recorded_at", Instant, nullable=False),
     Column("event", Text, nullable=False),
 )
+# By which door an image came that nobody is held for: to be searched with, or from the public.
+entrusted_images: Final = Table(
+    "entrusted_images",
+    metadata,
+    Column("image_sha256", String(64), primary_key=True),
+    Column("door", String(32), primary_key=True),
+)
 erased_references: Final = Table("erased_references", metadata, Column("reference_id", Uuid, primary_key=True))
 conflicts: Final = Table(
     "conflicts",

@@ -1,7 +1,7 @@
 """`Ledger` in memory: for tests, and for whoever tests against this house. Nothing survives the process."""
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Self
@@ -17,6 +17,7 @@ from rfr_stream.events import (
     CaseDisposed,
     Event,
     FaceEmbedded,
+    GalleryName,
     IdentificationConfirmed,
     IdentificationWithdrawn,
     LeadAcknowledged,
@@ -77,6 +78,7 @@ class MemoryLedger:
         """Start empty."""
         self._references: dict[UUID, Reference] = {}
         self._erased: set[UUID] = set()
+        self._entrusted: set[tuple[str, Source]] = set()
         self._disposed: dict[UUID, CaseDisposed] = {}
         self._conflicts: dict[tuple[UUID, UUID], Conflict] = {}
         self._reviewers: dict[str, Reviewer] = {}
@@ -116,7 +118,15 @@ class MemoryLedger:
         for reference in self._references.values():
             if reference.image.sha256 in images and reference.door:
                 found[reference.image.sha256].add(reference.door)
+        held = self._references.values()
+        in_custody = {each.image.sha256 for each in held if each.gallery is GalleryName.CUSTODY}
+        for image, door in self._entrusted:
+            if image in images and image not in in_custody:
+                found[image].add(door)
         return found
+
+    async def entrust(self, images: Mapping[str, Source]) -> None:
+        self._entrusted |= set(images.items())
 
     def _with_cases(self, reference: Reference) -> Reference:
         said = [each for _, each in sorted(self._disposed.items()) if each.person_id == reference.person_id]
@@ -348,6 +358,7 @@ class MemoryLedger:
 
     # What the public sent in
     async def contribute(self, contributions: Sequence[Contribution]) -> None:
+        await self.entrust({each.image.sha256: Source.PUBLIC_APPEAL for each in contributions})
         for each in contributions:
             if each.contribution_id not in self._contributions:
                 founders = [

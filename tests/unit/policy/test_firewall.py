@@ -158,6 +158,24 @@ async def test_another_door_named_later_does_not_turn_an_entrusted_image_against
 
 
 @pytest.mark.parametrize("source", Source)
+async def test_an_image_that_somebody_was_searched_for_with_does_not_enter_custody_by_another_word(
+    source: Source,
+) -> None:
+    here = House()
+    await here.search(await here.embedded(FACES[0], source=source, purpose=Purpose.MISSING))
+    results = await here.enrol(await event_of(here, Said(FACES[0], Source.OFFICER, CUSTODY, "person-1")))
+    assert (results == [None]) is (source not in ENTRUSTED)
+
+
+async def test_a_picture_taken_in_custody_may_look_for_its_person_and_is_held_on() -> None:
+    here = House()
+    event = await event_of(here, Said(FACES[0], Source.OFFICER, CUSTODY, "person-1"))
+    await here.enrol(event)
+    await here.search(await here.embedded(FACES[0], source=Source.MISSING_PERSON, purpose=Purpose.MISSING))
+    assert await here.enrol(event) == [None]
+
+
+@pytest.mark.parametrize("source", Source)
 async def test_no_probe_of_any_door_becomes_a_reference(source: Source) -> None:
     here = House()
     probe = await here.submitted(FACES[0], source=source, purpose=Purpose.MISSING)
