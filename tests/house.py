@@ -50,10 +50,10 @@ SEARCH: Final = stages.SearchRules(threshold=THRESHOLD, list_length=3, head_room
 
 
 @cache
-def picture(*people: PlantedFace) -> bytes:
-    """Return a picture that is just large enough for these people."""
-    width = max((face.x + face.side_px for face in people), default=48) + 16
-    height = max((face.y + face.side_px for face in people), default=48) + 16
+def picture(*people: PlantedFace, room: int = 16) -> bytes:
+    """Return a picture that is just large enough for these people; with more room it is another file."""
+    width = max((face.x + face.side_px for face in people), default=48) + room
+    height = max((face.y + face.side_px for face in people), default=48) + room
     return plant_file(*people, width=width, height=height)
 
 

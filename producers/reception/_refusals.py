@@ -20,7 +20,10 @@ log = telemetry.logger(__name__)
 
 MEDIA_TYPE: Final = "application/problem+json"
 RETRY_AFTER_S: Final = 10
-_REFERENCE: Final = "a reference, no name: letters, digits and . _ : / @ + - only, beginning with a letter or digit"
+_REFERENCE: Final = (
+    "a reference, no name: letters, digits and . _ : / @ + - only, beginning with a letter or digit; "
+    "that of an appeal has a digit in it"
+)
 
 
 class Refused(Exception):

@@ -15,7 +15,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends
 from fastapi import Request as HttpRequest
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from producers._intake import hand_in
 from producers.reception._door import IMAGES, REFUSALS, Opening, body_of, hear_out, received
@@ -32,12 +32,18 @@ from topics import access
 log = telemetry.logger(__name__)
 
 
+_WITH_A_DIGIT: Final = StringConstraints(pattern=r"^([0-9]|[A-Za-z][A-Za-z._:/-]*[0-9])[A-Za-z0-9._:/-]*$")
+"""Narrower than the event: a name has none."""
+
+
 class AppealImages(Value):
     """Images that somebody sent in to an appeal."""
 
     model_config = ConfigDict(hide_input_in_errors=True)
 
-    appeal_ref: Annotated[AppealRef, Field(description="the case that the public was asked about")]
+    appeal_ref: Annotated[
+        AppealRef, _WITH_A_DIGIT, Field(description="the case that the public was asked about; with a digit in it")
+    ]
     portal_ref: Annotated[UUID, Field(description="of the portal's own making for this message; it is not kept")]
     demo: bool = False
 

@@ -218,6 +218,7 @@ class TestWhatIsRefused:
             {"portal_ref": "07700900123"},
             {"appeal_ref": "jane@example.org"},
             {"appeal_ref": "Jane Doe"},
+            {"appeal_ref": "Jane-Doe"},
         ],
         ids=str,
     )
@@ -263,7 +264,7 @@ WHERE: Final = st.fixed_dictionaries(
             st.just(NAME),
         ),
         "fields": st.dictionaries(
-            st.sampled_from(["name", NAME, "contact", "note", "portal_ref", "appeal_ref", "demo"]),
+            st.sampled_from(["appeal_ref", "name", NAME, "contact", "note", "portal_ref", "demo"]),
             st.just(NAME),
             max_size=2,
         ),

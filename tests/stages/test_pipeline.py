@@ -299,7 +299,8 @@ async def test_somebody_missing_is_found_by_a_later_enrolment_and_two_people_con
     house = Mounted.at(tmp_path, standing={"gather_s": 0, "look_every_s": 0.01})
     for name in ("reviewer-a", "reviewer-b"):
         await house.here.ledger.register(builders.reviewer(name, competent_until=datetime.now(UTC) + SOON))
-    asked = await house.here.submitted(ANNA, purpose=Purpose.MISSING, source=Source.MISSING_PERSON)
+    image = await house.here.keep(picture(ANNA, room=20))  # which came from her family, and is held by nobody
+    asked = await house.here.submitted(image=image, purpose=Purpose.MISSING, source=Source.MISSING_PERSON)
     (renewal,) = (task for task in house.tasks if isinstance(task, Renewal))
     async with house.reviewing(), running(renewal.run()):
         await house.hears(asked)

@@ -162,7 +162,8 @@ async def test_an_image_that_somebody_was_searched_for_with_does_not_enter_custo
     source: Source,
 ) -> None:
     here = House()
-    await here.search(await here.embedded(FACES[0], source=source, purpose=Purpose.MISSING))
+    purpose = Purpose.DECEASED if source is Source.DECEASED_PERSON else Purpose.MISSING
+    await here.search(await here.embedded(FACES[0], source=source, purpose=purpose))
     results = await here.enrol(await event_of(here, Said(FACES[0], Source.OFFICER, CUSTODY, "person-1")))
     assert (results == [None]) is (source not in ENTRUSTED)
 

@@ -33,7 +33,7 @@ held = st.builds(
     st.integers(0, len(SHOTS) - 1),
     st.sampled_from([None, "case-1", "case-2"]),
     st.sampled_from(["person-1", "person-2"]),
-    st.sampled_from([GalleryName.MISSING, GalleryName.CUSTODY]),
+    st.sampled_from([GalleryName.MISSING, GalleryName.DECEASED]),
 )
 
 

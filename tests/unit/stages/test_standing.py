@@ -37,8 +37,9 @@ PEOPLE_N: Final = 10
 
 
 async def sought(here: House, face: PlantedFace = ANNA, *, now: datetime = NOW, **asked: Any) -> CandidatesReady:  # noqa: ANN401
-    """Search for somebody, and hold the list."""
-    probe = await here.embedded(face, **{**MISSING, **asked})
+    """Search for somebody with a picture that nobody holds, and hold the list."""
+    of_its_own = await here.keep(picture(face, room=20))
+    probe = await here.embedded(face, **{**MISSING, "image": of_its_own, **asked})
     found = only(CandidatesReady, await here.search(probe, now=now))
     await stages.hold([found], ledger=here.ledger, now=now)
     return found
@@ -179,7 +180,7 @@ async def test_a_probe_stands_before_it_is_searched_with_so_that_nobody_slips_be
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     here = House()
-    probe, reference = await here.embedded(ANNA, **MISSING), await here.referenced(ANNA)
+    probe, reference = await here.embedded(ANNA, **MISSING), await image(here, 1)
     search = here.gallery.search
 
     async def enrolled_just_after(name: GalleryName, probes: Templates, **how: Any) -> Any:  # noqa: ANN401
