@@ -15,6 +15,7 @@ from rfr_stream.commands import (
     demo,
     disclosing,
     dropping,
+    enrolling,
     footage,
     house,
     intake,
@@ -65,9 +66,9 @@ app.command()(footage.frames)
 app.command()(intake.submit)
 app.command()(posting.post)
 app.command()(dropping.drop)
-app.command()(intake.enrol)
-app.command()(intake.dispose)
-app.command()(intake.erase)
+app.command()(enrolling.enrol)
+app.command()(enrolling.dispose)
+app.command()(enrolling.erase)
 app.add_typer(accounts.accounts, name="accounts")
 app.add_typer(clients.clients, name="clients")
 app.add_typer(deciding.reviewers, name="reviewers")

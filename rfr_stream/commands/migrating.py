@@ -17,8 +17,8 @@ from producers._admission import images_in
 from rfr_stream import stages
 from rfr_stream.adapters import opening
 from rfr_stream.commands._context import COMMAND_LINE, CONSOLE, open_ledger, reachable, run, say, settings_of
+from rfr_stream.commands._handing_in import Rate
 from rfr_stream.commands.house import is_held
-from rfr_stream.commands.intake import Rate
 from rfr_stream.desk import Operation
 from rfr_stream.errors import RfrError, Unavailable
 from rfr_stream.events import GalleryName

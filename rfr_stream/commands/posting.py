@@ -12,7 +12,7 @@ from producers import posting
 from producers._intake import Report
 from rfr_stream.adapters import opening
 from rfr_stream.commands._context import settings_of
-from rfr_stream.commands.intake import hand_in, rejects_of
+from rfr_stream.commands._handing_in import hand_in, rejects_of
 from rfr_stream.policy import Stated
 from rfr_stream.settings import Settings
 
