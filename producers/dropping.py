@@ -22,6 +22,7 @@ from producers._admission import admit, images_in
 from producers._intake import Report
 from producers._request import Request
 from rfr_stream.errors import Malformed, Rejected
+from topics import known_path
 
 REQUEST: Final = "request.json"
 DONE: Final = "done"
@@ -89,7 +90,7 @@ def reasons(refusal: Rejected | ValidationError) -> Iterator[str]:
     """Yield why, field by field; what was given is not repeated."""
     if isinstance(refusal, ValidationError):
         for fault in refusal.errors(include_url=False, include_input=False):
-            yield f"{'.'.join(map(str, fault['loc'])) or REQUEST}: {fault['msg']}"
+            yield f"{'.'.join(map(str, known_path(fault))) or REQUEST}: {fault['msg']}"
     else:
         yield str(refusal)
 
