@@ -114,7 +114,7 @@ async def test_a_message_is_handed_in_and_nothing_of_its_sender_is_passed_on(hou
         (
             request(purpose="missing", regime="uk_gdpr", galleries=["custody", "missing"], source="x"),
             {"a": PNG},
-            "source",
+            "?: Extra inputs",
         ),
         (request(), {"a": PNG, "b": b"<html>"}, "image: does not begin like"),
         (request(), {"a": b""}, "image: empty"),
