@@ -14,13 +14,7 @@ from rfr_stream import policy
 from rfr_stream.commands._context import open_bus, run, say, settings_of
 from rfr_stream.commands._handing_in import hand_in, rejects_of, total_of
 from rfr_stream.commands.intake import Subject, parse_subject
-from rfr_stream.events import (
-    CaseDisposed,
-    Disposal,
-    GalleryName,
-    HoldRecord,
-    Source,
-)
+from rfr_stream.events import CaseDisposed, Disposal, GalleryName, HoldRecord, Source
 from rfr_stream.settings import Settings
 
 

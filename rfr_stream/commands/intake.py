@@ -19,17 +19,7 @@ from producers._same_subject import submit_together
 from rfr_stream.adapters import opening
 from rfr_stream.commands._context import reachable, run, settings_of
 from rfr_stream.commands._handing_in import hand_in
-from rfr_stream.events import (
-    GalleryName,
-    Harm,
-    Origin,
-    Purpose,
-    RecipeVariant,
-    Regime,
-    Source,
-    Still,
-    VideoFrame,
-)
+from rfr_stream.events import GalleryName, Harm, Origin, Purpose, RecipeVariant, Regime, Source, Still, VideoFrame
 from rfr_stream.faces import Box, Point
 from rfr_stream.policy import stated
 from rfr_stream.ports import BlobStore

@@ -10,8 +10,8 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Connection, RowMapping, func, insert, select, update
 
 from rfr_stream.adapters.ledger.database import Database
-from rfr_stream.adapters.ledger.ledger import insert_for
 from rfr_stream.adapters.ledger.tables import alerts, analyses, examinations
+from rfr_stream.adapters.ledger.writing import insert_for
 from rfr_stream.desk import Alert, AlertKind, Analysis, Examined, Look
 from rfr_stream.events import ReviewDecided
 

@@ -8,8 +8,8 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Connection, Row, delete, func, literal, or_, select, tuple_
 
 from rfr_stream.adapters.ledger.database import Database
-from rfr_stream.adapters.ledger.ledger import insert_for
 from rfr_stream.adapters.ledger.tables import cases, claims, decisions, examinations
+from rfr_stream.adapters.ledger.writing import insert_for
 from rfr_stream.desk import EVERYTHING, Filter, Place, Waiting
 from rfr_stream.events import Purpose, Source
 from rfr_stream.ports import CaseState

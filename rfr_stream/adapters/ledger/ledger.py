@@ -2,28 +2,13 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import partial, wraps
-from typing import Any, Final, ParamSpec, Self, TypeVar
+from functools import partial
+from typing import Final, ParamSpec, Self, TypeVar
 from uuid import UUID
 
-from sqlalchemy import (
-    Column,
-    Connection,
-    RowMapping,
-    Table,
-    delete,
-    false,
-    func,
-    insert,
-    select,
-    union,
-    update,
-)
-from sqlalchemy.dialects import postgresql, sqlite
-from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+from sqlalchemy import Connection, RowMapping, false, func, insert, select, update
 
 from rfr_stream.adapters import _sowing as sowing
 from rfr_stream.adapters._fold import Folded, fold
@@ -33,13 +18,11 @@ from rfr_stream.adapters._standing import LAPSED, History, ended, weigh
 from rfr_stream.adapters.ledger import appeals, models, records, standing, told
 from rfr_stream.adapters.ledger.database import Database
 from rfr_stream.adapters.ledger.lookup import among, by_key
+from rfr_stream.adapters.ledger.references import SqlReferences, write_doors
 from rfr_stream.adapters.ledger.tables import (
     acknowledgements,
     cases,
     decisions,
-    disposals,
-    entrusted_images,
-    erased_references,
     held_references,
     inbox,
     leads,
@@ -51,29 +34,19 @@ from rfr_stream.adapters.ledger.tables import (
     standing_probes,
     subscribers,
 )
-from rfr_stream.adapters.ledger.tables import conflicts as conflict_table
-from rfr_stream.errors import NotPermitted, Rejected, Unavailable
-from rfr_stream.events import (
-    CaseDisposed,
-    FaceEmbedded,
-    GalleryName,
-    LeadAcknowledged,
-    ModelIdentity,
-    Source,
-    derive_id,
-)
+from rfr_stream.adapters.ledger.writing import add_new, insert_for, patiently, present, upsert
+from rfr_stream.errors import NotPermitted, Rejected
+from rfr_stream.events import FaceEmbedded, GalleryName, LeadAcknowledged, ModelIdentity, Source
 from rfr_stream.policy import seeds_due
 from rfr_stream.ports import (
     Case,
     CaseState,
     Change,
-    Conflict,
     Contribution,
     Ending,
     Extent,
     Meeting,
     Outgoing,
-    Reference,
     Reviewer,
     Seed,
     Served,
@@ -99,33 +72,8 @@ _ROUND: Final = 100
 _RELAY: Final = UUID("3c6f0b57-9a0e-5d7b-8f0c-5b1f2d3e4a77")
 """The name of the turn to carry what the outbox owes."""
 
-_again: Final = retry(
-    retry=retry_if_exception_type(Unavailable),
-    stop=stop_after_attempt(3),
-    wait=wait_random_exponential(multiplier=0.05, max=0.5),
-    reraise=True,
-)
-"""Every operation is repeatable: where a commit's answer was lost, the inbox knows whether it happened."""
 
-
-def _patiently(operation: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coroutine[Any, Any, T]]:
-    """Try again where the database is away; before that happens, nothing is spent on it.
-
-    Bookkeeping of tries costs several times what the shortest read does, and nearly every first try succeeds.
-    """
-    patient = _again(operation)
-
-    @wraps(operation)
-    async def tried(*args: P.args, **kwargs: P.kwargs) -> T:
-        try:
-            return await operation(*args, **kwargs)
-        except Unavailable:
-            return await patient(*args, **kwargs)
-
-    return tried
-
-
-class SqlLedger:
+class SqlLedger(SqlReferences):
     """`Ledger` on `sqlite://` or `postgresql+asyncpg://`; entering it opens and migrates the database."""
 
     def __init__(self, url: str, *, pool_size: int = 5, busy_timeout_ms: int = 5_000) -> None:
@@ -134,120 +82,20 @@ class SqlLedger:
 
     async def __aenter__(self) -> Self:
         """Connect, and bring the schema up to date."""
-        await _patiently(self.database.open)()
+        await patiently(self.database.open)()
         return self
 
     async def __aexit__(self, *_: object) -> None:
         """Let go of every connection."""
         await self.database.close()
 
-    # --- references -------------------------------------------------------------------------------------------------
-    @_patiently
-    async def hold(self, references: Sequence[Reference]) -> None:
-        ids = {reference.reference_id for reference in references}
-        people = {reference.person_id for reference in references}
-
-        def replace_older(connection: Connection) -> None:
-            self.database.lock(connection, {*ids, *map(_person_lock, people)})
-            gone = _present(connection, erased_references, ids)
-            # The latest of one id is the one that stands: a statement cannot update a row twice.
-            latest = {r.reference_id: r for r in sorted(references, key=lambda r: r.recorded_at)}
-            said = _disposed(connection, people)
-            known = [replace(r, disposed=said[r.person_id]) for r in latest.values() if r.reference_id not in gone]
-            rows = [records.reference_row(r) for r in known]
-            _upsert(connection, held_references, rows, last=("subject",), since=held_references.c.recorded_at)
-
-        await self.database.write(replace_older)
-
-    @_patiently
-    async def held(self, ids: Sequence[UUID]) -> dict[UUID, Reference]:
-        rows = await self.database.rows(held_references, ids)
-        return {row["reference_id"]: records.to_reference(row) for row in rows}
-
-    @_patiently
-    async def page(self, *, after: UUID | None = None, limit: int = 1_000) -> list[Reference]:
-        wanted = select(held_references).order_by(held_references.c.reference_id).limit(limit)
-        if after is not None:
-            wanted = wanted.where(held_references.c.reference_id > after)
-        rows = await self.database.read(lambda connection: connection.execute(wanted).mappings().all())
-        return list(map(records.to_reference, rows))
-
-    @_patiently
-    async def doors(self, images: Sequence[str]) -> dict[str, set[Source]]:
-        held, given = held_references.c, entrusted_images.c
-        in_custody = select(held.image_sha256).where(held.gallery == GalleryName.CUSTODY.value)
-        wanted = union(
-            select(held.image_sha256, held.door).where(held.image_sha256.in_(set(images)), held.door.is_not(None)),
-            select(given.image_sha256, given.door).where(
-                given.image_sha256.in_(set(images)), ~in_custody.where(held.image_sha256 == given.image_sha256).exists()
-            ),
-        )
-        found = defaultdict[str, set[Source]](set)
-        for image, door in await self.database.read(lambda connection: connection.execute(wanted).all()):
-            found[image].add(Source(door))
-        return found
-
-    @_patiently
-    async def entrust(self, images: Mapping[str, Source]) -> None:
-        if images:
-            await self.database.write(partial(_entrust, images))
-
-    @_patiently
-    async def erased(self, ids: Sequence[UUID]) -> set[UUID]:
-        return {row["reference_id"] for row in await self.database.rows(erased_references, ids)}
-
-    @_patiently
-    async def dispose(self, said: Sequence[CaseDisposed]) -> None:
-        people = sorted({each.person_id for each in said})
-
-        def remember(connection: Connection) -> None:
-            self.database.lock(connection, map(_person_lock, people))
-            latest = {each.case_id: each for each in sorted(said, key=lambda each: each.occurred_at)}
-            rows = [records.disposal_row(each) for each in latest.values()]
-            _upsert(connection, disposals, rows, since=disposals.c.recorded_at)
-            for person, disposed in _disposed(connection, people).items():
-                theirs = update(held_references).where(held_references.c.person_id == person)
-                connection.execute(theirs.values(disposed=records.disposed_text(disposed)))
-
-        await self.database.write(remember)
-
-    @_patiently
-    async def report(self, conflicts: Sequence[Conflict]) -> list[Conflict]:
-        rows = {(each.reference_id, each.other_id): records.conflict_row(each) for each in conflicts}
-
-        def remember(connection: Connection) -> list[Conflict]:
-            new = insert_for(connection, conflict_table).on_conflict_do_nothing().returning(conflict_table)
-            return list(map(records.to_conflict, connection.execute(new, list(rows.values())).mappings()))
-
-        return await self.database.write(remember) if rows else []
-
-    @_patiently
-    async def conflicts(self, *, limit: int = 100) -> list[Conflict]:
-        nearest = conflict_table.c.similarity.desc(), conflict_table.c.reference_id
-        wanted = select(conflict_table).order_by(*nearest).limit(limit)
-        rows = await self.database.read(lambda connection: connection.execute(wanted).mappings().all())
-        return list(map(records.to_conflict, rows))
-
-    @_patiently
-    async def erase(self, ids: Sequence[UUID]) -> None:
-        def forget(connection: Connection) -> None:
-            self.database.lock(connection, ids)
-            _add(connection, erased_references, [{"reference_id": id_} for id_ in ids])
-            gone = among(held_references.c.reference_id, ids, connection.dialect)
-            connection.execute(delete(held_references).where(gone))
-            for column in (conflict_table.c.reference_id, conflict_table.c.other_id):
-                connection.execute(delete(conflict_table).where(among(column, ids, connection.dialect)))
-            standing.forget(connection, ids)
-
-        await self.database.write(forget)
-
     # --- reviewers --------------------------------------------------------------------------------------------------
-    @_patiently
+    @patiently
     async def register(self, reviewer: Reviewer) -> None:
         row = {field: getattr(reviewer, field) for field in reviewers.c.keys()}  # noqa: SIM118 - not a dict
 
         def add_or_renew(connection: Connection) -> None:
-            _add(connection, reviewers, [row])
+            add_new(connection, reviewers, [row])
             same = [reviewers.c[name] == row[name] for name in ("reviewer_id", "public_key", "duty")]
             if connection.execute(select(reviewers).where(*same)).first() is None:
                 msg = "public_key: one person, one key, one duty, for good; a new key needs a new reviewer_id"
@@ -257,7 +105,7 @@ class SqlLedger:
 
         await self.database.write(add_or_renew)
 
-    @_patiently
+    @patiently
     async def reviewer(self, reviewer_id: str) -> Reviewer | None:
         def find(connection: Connection) -> Reviewer | None:
             wanted = select(reviewers).where(reviewers.c.reviewer_id == reviewer_id)
@@ -267,7 +115,7 @@ class SqlLedger:
         return await self.database.read(find)
 
     # --- cases ------------------------------------------------------------------------------------------------------
-    @_patiently
+    @patiently
     async def apply(self, changes: Sequence[Change]) -> list[Case | Rejected]:
         if not changes:
             return []
@@ -275,7 +123,7 @@ class SqlLedger:
 
         def change(connection: Connection) -> list[Case | Rejected]:
             self.database.lock(connection, ids)
-            applied = _present(connection, inbox, {change.event_id for change in changes})
+            applied = present(connection, inbox, {change.event_id for change in changes})
             before = _load(connection, ids)
             folded = fold(changes, before, applied)
             _store(connection, folded, before)
@@ -286,7 +134,7 @@ class SqlLedger:
     async def case(self, submission_id: UUID) -> Case | None:
         return (await self._cases_of([submission_id])).get(submission_id)
 
-    @_patiently
+    @patiently
     async def cases(
         self, states: Sequence[CaseState], *, limit: int = 100, opened_before: datetime | None = None
     ) -> list[Case]:
@@ -301,16 +149,16 @@ class SqlLedger:
 
         return await self.database.read(oldest)
 
-    @_patiently
+    @patiently
     async def _cases_of(self, ids: Collection[UUID]) -> dict[UUID, Case]:
         return await self.database.read(lambda connection: _load(connection, ids))
 
     # --- outbox -----------------------------------------------------------------------------------------------------
-    @_patiently
+    @patiently
     async def take_turn(self) -> Turn | None:
         return await self.database.take_turn(_RELAY)
 
-    @_patiently
+    @patiently
     async def unpublished(self, limit: int) -> list[Outgoing]:
         wanted = select(outbox).where(outbox.c.published == false()).order_by(outbox.c.sequence).limit(limit)
 
@@ -319,7 +167,7 @@ class SqlLedger:
 
         return await self.database.read(owed)
 
-    @_patiently
+    @patiently
     async def published(self, event_ids: Sequence[UUID]) -> None:
         def mark(connection: Connection) -> None:
             sent = among(outbox.c.event_id, event_ids, connection.dialect)
@@ -328,25 +176,25 @@ class SqlLedger:
         await self.database.write(mark)
 
     # --- known answers ----------------------------------------------------------------------------------------------
-    @_patiently
+    @patiently
     async def plant(self, planted: Sequence[Seed]) -> None:
         ids = [seed.submission_id for seed in planted]
 
         def keep(connection: Connection) -> None:
             self.database.lock(connection, ids)
-            submitted = _present(connection, cases, ids) - _sown_among(connection, ids)
+            submitted = present(connection, cases, ids) - _sown_among(connection, ids)
             for seed in planted:
                 held = _galleries_of(connection, seed.person_id)
                 sowing.require_sowable(seed, held, in_earnest=seed.submission_id in submitted)
-            _add(connection, seeds, [records.seed_row(seed) for seed in planted])
+            add_new(connection, seeds, [records.seed_row(seed) for seed in planted])
 
         await self.database.write(keep)
 
-    @_patiently
+    @patiently
     async def seeded(self, ids: Sequence[UUID]) -> set[UUID]:
         return await self.database.read(lambda connection: _sown_among(connection, ids))
 
-    @_patiently
+    @patiently
     async def sow(self, share: float, now: datetime) -> int:
         def promise(connection: Connection) -> int:
             self.database.lock(connection, [_SOWING])
@@ -354,7 +202,7 @@ class SqlLedger:
             rows = connection.execute(by_key(seeds, due, connection.dialect)).mappings().all() if due else []
             for row in rows:
                 event = sowing.submitted(records.to_seed(row), now)
-                _add(connection, outbox, [records.outgoing_row(row["submission_id"], Outgoing(event))])
+                add_new(connection, outbox, [records.outgoing_row(row["submission_id"], Outgoing(event))])
             sown = among(seeds.c.submission_id, due, connection.dialect)
             connection.execute(update(seeds).where(sown).values(sown=True))
             return len(rows)
@@ -362,32 +210,32 @@ class SqlLedger:
         return await self.database.write(promise)
 
     # --- who is still sought ----------------------------------------------------------------------------------------
-    @_patiently
+    @patiently
     async def stand(self, probes: Sequence[FaceEmbedded], until: datetime) -> None:
         rows = [standing.probe_row(probe, until) for probe in probes]
 
         def add(connection: Connection) -> None:
-            _add(connection, standing_probes, rows)
+            add_new(connection, standing_probes, rows)
             standing.stand_anew(connection, probes)
 
         if probes:
             await self.database.write(add)
 
-    @_patiently
+    @patiently
     async def standing(self, embedder: ModelIdentity, now: datetime) -> set[UUID]:
         return await self.database.read(lambda connection: standing.standing(connection, embedder, now))
 
-    @_patiently
+    @patiently
     async def probes(self, ids: Collection[UUID]) -> dict[UUID, FaceEmbedded]:
         found = await self.database.read(lambda connection: standing.probes_of(connection, ids))
         return {probe.submission.submission_id: probe for probe in found}
 
-    @_patiently
+    @patiently
     async def meet(self, meetings: Sequence[Meeting], due_at: datetime) -> None:
         rows = [standing.meeting_row(meeting, due_at) for meeting in meetings]
-        await self.database.write(lambda connection: _add(connection, standing_meetings, rows))
+        await self.database.write(lambda connection: add_new(connection, standing_meetings, rows))
 
-    @_patiently
+    @patiently
     async def renew(self, *, people_n: int, now: datetime) -> int:
         if not await self.database.read(lambda connection: standing.due(connection, now, 1)):
             return 0
@@ -398,7 +246,7 @@ class SqlLedger:
 
         return await self.database.write(promise)
 
-    @_patiently
+    @patiently
     async def stood(self) -> list[StandingProbe]:
         wanted = select(standing_probes).order_by(standing_probes.c.until, standing_probes.c.submission_id)
 
@@ -407,15 +255,15 @@ class SqlLedger:
 
         return await self.database.read(every)
 
-    @_patiently
+    @patiently
     async def keep(self, submission_id: UUID, until: datetime, now: datetime) -> None:
         await self.database.write(lambda connection: standing.keep(connection, submission_id, until, now))
 
-    @_patiently
+    @patiently
     async def end(self, submission_id: UUID, ending: Ending) -> None:
         await self.database.write(lambda connection: self._end(connection, submission_id, ending))
 
-    @_patiently
+    @patiently
     async def lapse(self, now: datetime) -> int:
         if not await self.database.read(lambda connection: standing.overdue(connection, now)):
             return 0
@@ -431,18 +279,18 @@ class SqlLedger:
     def _end(self, connection: Connection, submission_id: UUID, ending: Ending) -> None:
         self.database.lock(connection, [_RENEWALS])
         closed = Outgoing(ended(standing.end(connection, submission_id, ending), ending))
-        _add(connection, outbox, [records.outgoing_row(submission_id, closed)])
+        add_new(connection, outbox, [records.outgoing_row(submission_id, closed)])
 
     # --- which model serves -----------------------------------------------------------------------------------------
-    @_patiently
+    @patiently
     async def served(self) -> tuple[Served, ...]:
         return models.to_models(await self.database.rows(serving, [models.ROW]))
 
-    @_patiently
+    @patiently
     async def extent(self) -> Extent:
         return await self.database.read(models.extent)
 
-    @_patiently
+    @patiently
     async def serve(self, coming: Served, leaving: Served, *, seen: Extent) -> bool:
         def change(connection: Connection) -> bool:
             self.database.lock(connection, [models.ROW])
@@ -450,23 +298,23 @@ class SqlLedger:
             if models.extent(connection) != seen:
                 return False
             before = models.to_models(connection.execute(select(serving)).mappings())
-            _upsert(connection, serving, [models.to_row(in_order(coming, leaving, before))])
+            upsert(connection, serving, [models.to_row(in_order(coming, leaving, before))])
             _ask_anew(connection, coming)
             return True
 
         return await self.database.write(change)
 
-    @_patiently
+    @patiently
     async def retire(self) -> None:
         def forget(connection: Connection) -> None:
             self.database.lock(connection, [models.ROW])
             served = models.to_models(connection.execute(select(serving)).mappings())
-            _upsert(connection, serving, [models.to_row(served[:1])] if served else [])
+            upsert(connection, serving, [models.to_row(served[:1])] if served else [])
 
         await self.database.write(forget)
 
     # --- who was told -----------------------------------------------------------------------------------------------
-    @_patiently
+    @patiently
     async def subscribe(self, subscriber: str, since: datetime) -> None:
         def add(connection: Connection) -> None:
             new = insert_for(connection, subscribers).values(subscriber=subscriber, since=since)
@@ -476,13 +324,13 @@ class SqlLedger:
 
         await self.database.write(add)
 
-    @_patiently
+    @patiently
     async def subscribed(self) -> dict[str, datetime]:
         wanted = select(subscribers).order_by(subscribers.c.subscriber)
         rows = await self.database.read(lambda connection: connection.execute(wanted).all())
         return {row.subscriber: row.since for row in rows}
 
-    @_patiently
+    @patiently
     async def acknowledge(self, received: Sequence[LeadAcknowledged]) -> None:
         rows = [
             {
@@ -493,9 +341,9 @@ class SqlLedger:
             }
             for each in received
         ]
-        await self.database.write(lambda connection: _add(connection, acknowledgements, rows))
+        await self.database.write(lambda connection: add_new(connection, acknowledgements, rows))
 
-    @_patiently
+    @patiently
     async def remind(self, before: datetime) -> int:
         lacking = select(leads.c.withdrawal_id).where(leads.c.withdrawal_id.is_not(None), told.outstanding())
         again = (
@@ -510,7 +358,7 @@ class SqlLedger:
         return await self.database.write(promise_again)
 
     # --- what the public sent in ------------------------------------------------------------------------------------
-    @_patiently
+    @patiently
     async def contribute(self, contributions: Sequence[Contribution]) -> None:
         for appeal, said in appeals.by_appeal(contributions).items():
             # Thousands of pictures are compared before the write begins, which then looks only at what came meanwhile.
@@ -529,9 +377,9 @@ class SqlLedger:
         self.database.lock(connection, [appeals.lock_of(appeal)])
         fresh = appeals.founders(connection, appeal, after=before.sequence)
         appeals.keep(connection, appeal, said, {**copies(said, fresh), **copied})
-        _entrust({each.image.sha256: Source.PUBLIC_APPEAL for each in said}, connection)
+        write_doors({each.image.sha256: Source.PUBLIC_APPEAL for each in said}, connection)
 
-    @_patiently
+    @patiently
     async def grouped(self, ids: Sequence[UUID]) -> dict[UUID, UUID | None]:
         return await self.database.read(lambda connection: appeals.groups_of(connection, ids))
 
@@ -559,12 +407,12 @@ def with_decisions(connection: Connection, rows: Sequence[RowMapping]) -> dict[U
 def _store(connection: Connection, folded: Folded, before: Mapping[UUID, Case]) -> None:
     """Write a batch; cases and decisions first, since the outbox's constraint looks at them."""
     changed = [(case, before.get(submission_id)) for submission_id, case in folded.cases.items()]
-    _upsert(connection, cases, [records.case_row(case, was) for case, was in changed], keep=_WRITTEN_ONCE)
+    upsert(connection, cases, [records.case_row(case, was) for case, was in changed], keep=_WRITTEN_ONCE)
     added = [row for case, was in changed for row in records.decision_rows(case, was)]
     if added:
         connection.execute(insert(decisions), added)
-    _add(connection, outbox, [records.outgoing_row(*promised) for promised in folded.outgoing])
-    _add(connection, leads, list(told.given_out(folded)))
+    add_new(connection, outbox, [records.outgoing_row(*promised) for promised in folded.outgoing])
+    add_new(connection, leads, list(told.given_out(folded)))
     told.take_back(connection, folded)
     standing.settle(connection, folded.cases.values())
     if folded.applied:
@@ -606,7 +454,7 @@ def _renew(connection: Connection, people_n: int, now: datetime) -> int:
         standing.note(connection, id_, come, now)
         if come.renewal:
             again = come.renewal.submission.submission_id
-            _add(connection, outbox, [records.outgoing_row(again, Outgoing(come.renewal))])
+            add_new(connection, outbox, [records.outgoing_row(again, Outgoing(come.renewal))])
             renewed += 1
     return renewed
 
@@ -633,72 +481,6 @@ def _sown_among(connection: Connection, ids: Collection[UUID]) -> set[UUID]:
     return set(connection.execute(wanted).scalars())
 
 
-def _person_lock(person_id: str) -> UUID:
-    """Return the name of the lock under which a person's references and cases are brought together."""
-    return derive_id("person", person_id)
-
-
-def _disposed(connection: Connection, people: Collection[str]) -> defaultdict[str, tuple[CaseDisposed, ...]]:
-    """Return what is known of these people's cases, in one order whatever came first."""
-    wanted = (
-        select(disposals.c.person_id, disposals.c.event)
-        .where(disposals.c.person_id.in_(people))
-        .order_by(disposals.c.case_id)
-    )
-    found = defaultdict[str, tuple[CaseDisposed, ...]](tuple)
-    for person, event in connection.execute(wanted):
-        found[person] += (CaseDisposed.model_validate_json(event),)
-    return found
-
-
 def _galleries_of(connection: Connection, person_id: str | None) -> set[GalleryName]:
     held = select(held_references.c.gallery).where(held_references.c.person_id == person_id).distinct()
     return set(map(GalleryName, connection.execute(held).scalars())) if person_id else set()
-
-
-def _present(connection: Connection, table: Table, ids: Collection[UUID]) -> set[UUID]:
-    """Return which of these ids the table has; its first column is its key."""
-    key = table.c[0]
-    return set(connection.execute(select(key).where(among(key, ids, connection.dialect))).scalars())
-
-
-def _entrust(images: Mapping[str, Source], connection: Connection) -> None:
-    rows = [{"image_sha256": image, "door": door.value} for image, door in images.items()]
-    _add(connection, entrusted_images, rows)
-
-
-def _add(connection: Connection, table: Table, rows: Sequence[records.Row]) -> None:
-    """Insert the rows whose key is new."""
-    if rows:
-        connection.execute(insert_for(connection, table).on_conflict_do_nothing(), rows)
-
-
-def _upsert(
-    connection: Connection,
-    table: Table,
-    rows: Sequence[records.Row],
-    *,
-    keep: Collection[str] = (),
-    last: Collection[str] = (),
-    since: Column[Any] | None = None,
-) -> None:
-    """Insert or replace rows by their first column.
-
-    A column to `keep` is written once and never changed; of `last`, what was said last stands until something else is.
-    By `since`, a row is replaced by none that is older.
-    """
-    if not rows:
-        return
-    statement = insert_for(connection, table)
-    key, *others = table.c
-    said = statement.excluded
-    new: dict[str, Any] = {column.name: said[column.name] for column in others}
-    new |= {name: func.coalesce(table.c[name], said[name]) for name in keep}
-    new |= {name: func.coalesce(said[name], table.c[name]) for name in last}
-    newer = None if since is None else said[since.name] >= since
-    connection.execute(statement.on_conflict_do_update(index_elements=[key], set_=new, where=newer), rows)
-
-
-def insert_for(connection: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:
-    """Return the dialect's own insert, which knows `ON CONFLICT`."""
-    return sqlite.insert(table) if connection.dialect.name == "sqlite" else postgresql.insert(table)
