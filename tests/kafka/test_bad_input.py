@@ -135,7 +135,7 @@ RECORDS: Final = (
     Bad("cut off", value(lambda good: good[:-20]), "malformed", "value: Invalid JSON"),
     Bad("null value", value(lambda _: None), "malformed", "value: must be 1 to"),
     Bad("empty value", value(lambda _: b""), "malformed", "value: "),
-    Bad("an unknown field", field("submission.suspect_name", NAME), "malformed", "submission.suspect_name: "),
+    Bad("an unknown field", field("submission.suspect_name", NAME), "malformed", "submission.?: "),
     Bad("an unknown field that is a name", field(f"submission.{NAME}", 1), "malformed", "submission.?: "),
     Bad("a wrong type", field("submission.submitted_at", NAME), "malformed", "submission.submitted_at: "),
     Bad("a name for a choice", field("submission.purpose", NAME), "malformed", "submission.purpose: "),
@@ -147,9 +147,9 @@ RECORDS: Final = (
         "pixels on the bus",
         field("submission.image.pixels", base64.b64encode(saved(PORTRAIT, "PNG")).decode()),
         "malformed",
-        "submission.image.pixels: ",
+        "submission.image.?: ",
     ),
-    Bad("a template on the bus", field("template", [0.125] * 128), "malformed", "template: "),
+    Bad("a template on the bus", field("template", [0.125] * 128), "malformed", "?: "),
     Bad(
         "larger than any event",
         field("submission.legal_basis", "a" * 300_000),
@@ -273,7 +273,7 @@ INNER: Final = {
 }
 SPOILT: Final[tuple[tuple[Spoil, str], ...]] = (
     (value(lambda _: b"{"), "value: Invalid JSON"),
-    (field("suspect_name", NAME), "suspect_name: "),
+    (field("suspect_name", NAME), "?: "),
     (field("occurred_at", NAME), "occurred_at: "),
     (header("ce_id", str(uuid4()).encode()), "ce_id: "),
 )

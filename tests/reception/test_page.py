@@ -9,6 +9,7 @@ from asyncio.subprocess import DEVNULL
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -25,11 +26,14 @@ from rfr_stream.adapters.callbacks import HttpCallbacks
 from rfr_stream.adapters.memory.blobs import MemoryBlobs
 from rfr_stream.commands._serving import Address, served
 from rfr_stream.errors import Undelivered
-from rfr_stream.events import Event, ImageSubmitted, Outcome, ReferenceSubmitted, VideoFrame
+from rfr_stream.events import AppealImageReceived, Event, ImageSubmitted, Outcome, ReferenceSubmitted, VideoFrame
 from rfr_stream.reception import Client, Door, token_of
 from rfr_stream.settings import CallbackSettings
 
 PAGE: Final = (Path(__file__).parents[2] / "docs" / "intake.md").read_text()
+
+
+PORTAL_REF: Final = "2f1c0f5e-6a0b-4f6e-9a3e-0c5b8f3f4d11"
 
 
 def snippet(kind: str, section: str = "An upload") -> str:
@@ -49,10 +53,11 @@ async def house(tmp_path: Path) -> AsyncIterator[ReceptionHouse]:
         yield opened
 
 
-async def typed(house: ReceptionHouse, folder: Path, *command: str) -> str:
+async def typed(house: ReceptionHouse, folder: Path, *command: str, door: Door = Door.OFFICER) -> str:
     """Run a command where the page's files lie; return what it printed."""
     async with served(house.app, Address("127.0.0.1", 0, setting="none")) as url:
-        known = {**os.environ, "RECEPTION": url, "TOKEN": await house.token()}  # noqa: TID251 - passed on
+        mine = {"CLIENT": "portal-1", "TOKEN": await house.token("portal-1", door)}
+        known = {**os.environ, **mine, "RECEPTION": url, "PORTAL_REF": PORTAL_REF}  # noqa: TID251 - passed on
         process = await asyncio.create_subprocess_exec(
             *command, cwd=folder, env=known, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
         )
@@ -85,6 +90,20 @@ async def test_a_video_in_python(house: ReceptionHouse, tmp_path: Path) -> None:
     said = await typed(house, tmp_path, sys.executable, "-c", snippet("python", "A video"))
     times = [each.media.frame_time_s for each in house.behind.submissions if isinstance(each.media, VideoFrame)]
     assert [float(line.split()[0]) for line in said.splitlines()] == times == [0.48, 1.48]
+
+
+@pytest.mark.parametrize(("kind", "shell"), [("sh", ("bash", "-ec")), ("python", (sys.executable, "-c"))])
+async def test_a_portal_passes_on_what_the_public_sent_in(
+    house: ReceptionHouse, tmp_path: Path, kind: str, shell: tuple[str, str]
+) -> None:
+    (tmp_path / "sent-in.jpg").write_bytes(picture(2, "JPEG"))
+    house.app.state.reception = replace(house.here, clock=lambda: datetime.now(UTC))  # which is what portals sign by
+    said = await typed(house, tmp_path, *shell, snippet(kind, "What the public sent in"), door=Door.APPEAL)
+    (event,) = house.behind.events
+    assert isinstance(event, AppealImageReceived)
+    assert (event.appeal_ref, event.portal) == ("OP-HAWTHORN/26", "portal-1")
+    assert str(event.contribution_id) in said
+    assert await house.blobs.get([event.image]) == [picture(2, "JPEG")]
 
 
 async def test_a_receiver_in_python_takes_what_is_ours_once_and_nothing_else() -> None:
