@@ -13,14 +13,15 @@ from email.message import EmailMessage
 from email.parser import BytesParser
 from email.policy import default
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from pydantic import ValidationError
 from watchfiles import awatch
 
 from producers._admission import admit, images_in
 from producers._intake import Report
-from producers._request import Request
+from producers._request import Request, submit
+from producers.references import enrol
 from rfr_stream.errors import Malformed, Rejected
 from topics import known_path
 
@@ -84,6 +85,23 @@ async def take(path: Path, *, ask: Callable[[bytes], Request], hand_in: HandIn, 
         return False
     put_away(path, DONE, "\n".join(f"{report.outcome}: {report.derived_id}" for report in reports))
     return True
+
+
+async def hand_in(images: Sequence[Path | bytes], asked: Request, **ports: Any) -> AsyncIterator[Report]:  # noqa: ANN401
+    """Yield how each image fares that is searched with and, where that is asked, held; `ports` as of `submit`.
+
+    Raises:
+        NotPermitted: policy forbids the one or the other; nothing was opened.
+
+        Unavailable: store, bus or journal are away; the same again does no harm.
+
+    """
+    enrolment = asked.enrolment()
+    async for report in submit(images, asked, **ports):
+        yield report
+    if enrolment:
+        async for report in enrol(((image, enrolment) for image in images), **ports):
+            yield report
 
 
 def reasons(refusal: Rejected | ValidationError) -> Iterator[str]:

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import groupby, islice
+from itertools import chain, groupby, islice
 from pathlib import Path
 from typing import Annotated, Any, Final, TypeAlias
 
@@ -24,7 +24,7 @@ from producers._request import require_permitted
 from producers._same_subject import submit_together
 from producers.missing_persons import Entrusted, UnitRequest
 from rfr_stream.errors import Malformed, Rejected, settle
-from rfr_stream.events import Found, GalleryName, Provenance, Ref, Still, VideoFrame
+from rfr_stream.events import MAX_IMAGES, Found, GalleryName, Provenance, Ref, Still, VideoFrame
 from rfr_stream.policy import Stated, stated
 from rfr_stream.ports import BlobStore
 from topics._topic import explain
@@ -205,9 +205,13 @@ def _batches(lines: Iterable[_Read]) -> Iterator[Sequence[_Read]]:
             yield [line.rejected(_SCATTERED) for line in run if isinstance(line, _Line)]
         else:
             before.add(subject)
-            yield list(run)
+            mine = list(islice(run, MAX_IMAGES + 2))
+            if len(mine) > MAX_IMAGES + 1:  # before a file of theirs is opened
+                mine = [line.rejected(_MANY) for line in chain(mine, run) if isinstance(line, _Line)]
+            yield mine
 
 
+_MANY: Final = f"same_subject: at most {MAX_IMAGES + 1} lines of one subject"
 _SCATTERED: Final = "same_subject: its lines must follow one another, and these came after others"
 
 

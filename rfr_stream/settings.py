@@ -216,6 +216,9 @@ class IntakeSettings(Section):
         10.0, description="without a byte, before a client is cut off"
     )
     min_bytes_per_s: Annotated[int, Field(ge=1)] = Field(4_096, description="of an upload, on average")
+    min_video_bytes_per_s: Annotated[int, Field(ge=1)] = Field(
+        262_144, description="the same of a video: it holds one of few places for as long as it comes in"
+    )
     backlog: Annotated[int, Field(ge=0)] = Field(
         10_000, description="submissions that wait for detection, before no more are taken"
     )

@@ -64,7 +64,10 @@ BEGIN
             ('rfr_stage', 'SELECT, INSERT, UPDATE, DELETE', ARRAY[
                 'held_references', 'erased_references', 'disposals', 'conflicts'
             ]),
+            -- By which door an image came, whoever takes it in notes, and nobody takes back.
             ('rfr_stage', 'SELECT, INSERT', ARRAY['entrusted_images']),
+            ('rfr_review', 'SELECT, INSERT', ARRAY['entrusted_images']),
+            ('rfr_reception', 'SELECT, INSERT', ARRAY['entrusted_images']),
             -- Who stands and who met whom, they put on record; what comes of it is not theirs to say.
             ('rfr_stage', 'SELECT, INSERT, UPDATE (embedder, probe)', ARRAY['standing_probes']),
             ('rfr_stage', 'SELECT, INSERT, DELETE', ARRAY['standing_meetings']),

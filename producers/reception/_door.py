@@ -15,7 +15,7 @@ from starlette.requests import ClientDisconnect
 
 from producers._request import Request
 from producers.reception._parts import Parts, boundary_of
-from producers.reception._patience import patiently, too_large
+from producers.reception._patience import Bounds, patiently, too_large
 from producers.reception._reception import Here, Reception, client_at
 from producers.reception._refusals import MEDIA_TYPE, Refused
 from producers.reception._upload import MAX_REQUEST_BYTES, Upload, take_in
@@ -202,8 +202,8 @@ def with_videos(opening: Opening, which: Door, asks: type[OfVideo], *, example: 
         def take(parts: Parts) -> Awaitable[Kept]:
             return take_frames(Upload(client, parts, asks, key), here)
 
-        max_bytes = here.settings.max_video_bytes + MAX_REQUEST_BYTES + _BETWEEN_PARTS_BYTES
-        kept = await received(http, here, here.place_for_a_video(which), take, max_bytes=max_bytes)
+        bounds = Bounds.of_a_video(here.settings, MAX_REQUEST_BYTES + _BETWEEN_PARTS_BYTES)
+        kept = await received(http, here, here.place_for_a_video(which), take, bounds=bounds)
         log.event("upload.taken", client=client.name, images=len(kept.frames))
         frames = [
             AcceptedFrame(submission_id=id_, status_url=_status_url(id_), frame_time_s=time_s)
@@ -224,7 +224,7 @@ async def received(
     place: AbstractContextManager[None],
     take: Callable[[Parts], Awaitable[T]],
     *,
-    max_bytes: int | None = None,
+    bounds: Bounds | None = None,
     through: Callable[[AsyncIterator[bytes]], AsyncIterator[bytes]] = lambda body: body,
 ) -> T:
     """Return what comes of the parts of a body, if there is a place at the door.
@@ -238,7 +238,7 @@ async def received(
 
         take: makes it of the parts.
 
-        max_bytes: of the body; None: as many as images may have.
+        bounds: of the body; None: those of images.
 
         through: looks at the bytes on their way.
 
@@ -246,11 +246,11 @@ async def received(
         Refused: its sender can mend it.
 
     """
-    body, max_bytes = http.stream(), max_bytes or here.settings.max_upload_bytes
+    body, bounds = http.stream(), bounds or Bounds.of_images(here.settings)
     try:
         with place:
-            boundary = _boundary(http, max_bytes)
-            return await take(Parts(through(patiently(body, here.settings, max_bytes=max_bytes)), boundary))
+            boundary = _boundary(http, bounds.max_bytes)
+            return await take(Parts(through(patiently(body, bounds)), boundary))
     except Refused as refused:
         if refused.status is not HTTPStatus.REQUEST_TIMEOUT and "expect" not in http.headers:
             await hear_out(body)

@@ -2,14 +2,35 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from http import HTTPStatus
 from time import monotonic
+from typing import Self
 
 from producers.reception._refusals import Refused
 from rfr_stream.settings import IntakeSettings
 
 
-async def patiently(body: AsyncIterator[bytes], settings: IntakeSettings, *, max_bytes: int) -> AsyncIterator[bytes]:
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Of a body: how large it may be, and how slowly it may come."""
+
+    max_bytes: int
+    bytes_per_s: int
+    stall_s: float
+
+    @classmethod
+    def of_images(cls, settings: IntakeSettings) -> Self:
+        """Return those of a form with images."""
+        return cls(settings.max_upload_bytes, settings.min_bytes_per_s, settings.stall_s)
+
+    @classmethod
+    def of_a_video(cls, settings: IntakeSettings, around_it: int) -> Self:
+        """Return those of a form with a video, and so many bytes `around_it`."""
+        return cls(settings.max_video_bytes + around_it, settings.min_video_bytes_per_s, settings.stall_s)
+
+
+async def patiently(body: AsyncIterator[bytes], bounds: Bounds) -> AsyncIterator[bytes]:
     """Yield a body's chunks; only the time that is spent waiting for them counts.
 
     Raises:
@@ -18,19 +39,19 @@ async def patiently(body: AsyncIterator[bytes], settings: IntakeSettings, *, max
     """
     read, waited_s = 0, 0.0
     while True:
-        allowed_s = settings.stall_s + read / settings.min_bytes_per_s - waited_s
+        allowed_s = bounds.stall_s + read / bounds.bytes_per_s - waited_s
         began = monotonic()
         try:
-            async with asyncio.timeout(min(settings.stall_s, max(allowed_s, 0))):
+            async with asyncio.timeout(min(bounds.stall_s, max(allowed_s, 0))):
                 chunk = await anext(body, None)
         except TimeoutError:
-            fix = f"send {settings.min_bytes_per_s} bytes a second or more"
+            fix = f"send {bounds.bytes_per_s} bytes a second or more"
             raise Refused(HTTPStatus.REQUEST_TIMEOUT, "body", fix, connection="close") from None
         if chunk is None:
             return
         read, waited_s = read + len(chunk), waited_s + monotonic() - began
-        if read > max_bytes:
-            raise too_large(max_bytes)
+        if read > bounds.max_bytes:
+            raise too_large(bounds.max_bytes)
         yield chunk
 
 

@@ -24,7 +24,7 @@ from producers.reception._reception import Reception
 from producers.reception._refusals import Refused, forbidden, invalid, unfit
 from rfr_stream.errors import BadImage, BadVideo, NotPermitted, Unavailable
 from rfr_stream.events import Still, canonical
-from rfr_stream.policy import stated
+from rfr_stream.policy import is_entrusted, stated
 from rfr_stream.ports import OnDisk
 from rfr_stream.reception import Client
 from rfr_stream.vision.decode import pixels_in
@@ -63,8 +63,15 @@ async def take_in(upload: Upload, here: Reception) -> list[UUID]:
         said = [(what, each) for what in _said_of_each(form) for each in distinct]
         ids = [form.derive(each.sha256) for each in files]
         await here.store.note(upload.client.name, ids, here.clock())  # before anything can come of it that it is told
+        await note_door(form, distinct, here)
         await hand_in(said, blobs=here.blobs, publish=here.publish)
     return ids
+
+
+async def note_door(form: ProbeForm, files: Sequence[Original], here: Reception) -> None:
+    """Put on record by which door images came, whatever becomes of them."""
+    if is_entrusted(form.source):
+        await here.ledger.entrust({each.sha256: form.source for each in files})
 
 
 def _said_of_each(form: ProbeForm) -> list[Form]:

@@ -23,6 +23,7 @@ from producers.reception._upload import (
     Upload,
     disk_named,
     form_in,
+    note_door,
     require_harmless,
     require_own_key,
     written_down,
@@ -114,4 +115,5 @@ async def _keep(video: Original, said: Sequence[_Said], here: Reception) -> None
     key = f"videos/{video.sha256[:2]}/{video.sha256}"
     await here.blobs.put([NewBlob(key, video.data, video.media_type), *(each.record for each in said)])
     frames = {each.submission_id: (each.form, each.frame.original) for each in said}
+    await note_door(said[0].form, [each.frame.original for each in said], here)
     await hand_in(list(frames.values()), blobs=here.blobs, publish=here.publish)

@@ -15,7 +15,6 @@ from producers import dropping, missing_persons, officer
 from producers._handed_in import HandedIn
 from producers._intake import Report
 from producers._request import Request
-from producers._request import submit as hand_in_probes
 from rfr_stream.adapters import opening
 from rfr_stream.commands._context import open_bus, run, say, settings_of
 from rfr_stream.errors import Unavailable
@@ -59,9 +58,8 @@ async def _watch(settings: Settings, folder: Path, kind: type[Request], *, once:
         async def hand_in(images: Sequence[Path | bytes], asked: Request) -> AsyncIterator[Report]:
             words, by = stated(asked.case_ref, asked.necessity), asked.form().submitted_by
             await statements.require_own_words(by, words, datetime.now(UTC))
-            async for report in hand_in_probes(
-                images, asked, blobs=blobs, publish=bus.publish, journal=journal, max_bytes=limit
-            ):
+            ports = {"blobs": blobs, "publish": bus.publish, "journal": journal, "max_bytes": limit}
+            async for report in dropping.hand_in(images, asked, **ports):
                 yield report
 
         take = partial(dropping.take, ask=_reader(kind, settings), hand_in=hand_in, max_bytes=limit)

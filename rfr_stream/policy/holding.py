@@ -1,5 +1,6 @@
 """Which images may be held in which gallery, and which of those may be found now. Whatever is missing fails closed."""
 
+from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 from datetime import datetime
 from enum import Enum
@@ -24,6 +25,12 @@ ENROLS: Final[dict[GalleryName, frozenset[Source]]] = {
 def is_entrusted(door: Source) -> bool:
     """Whether what comes through this door was given to us to find somebody, and never serves against a suspect."""
     return door not in ENROLS[GalleryName.CUSTODY]
+
+
+def entrusted(submissions: Iterable[Submission]) -> dict[str, Source]:
+    """Return the images (SHA-256) that were given to us to find somebody, by the door that they came through."""
+    given = [each for each in submissions if is_entrusted(each.source)]
+    return {image: submission.source for submission in given for image in submission.image_digests}
 
 
 def require_enrollable(gallery: GalleryName, door: Source, came_by: AbstractSet[Source] = frozenset()) -> None:

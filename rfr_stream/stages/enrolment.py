@@ -97,7 +97,8 @@ class _Register:
         ids = [event.reference_id for event in events]
         erased, held = await self.references.erased(ids), await self.references.held(ids)
         doors = defaultdict(set, await self.references.doors([event.image.sha256 for event in events]))
-        admitted = one_by_one(partial(_permitted, erased, doors), events)
+        restricted = {key for key, reference in held.items() if reference.restricted}
+        admitted = one_by_one(partial(_permitted, erased, doors, restricted), events)
         strays = [event.image for event in events if event.reference_id in erased and _is_its_own(event)]
         if strays:  # whoever hands in an erased image again has stored it already
             await self.blobs.delete(strays)
@@ -114,6 +115,7 @@ class _Register:
             mine = [i for i, event in enumerate(events) if event.gallery == name]
             ids = [events[i].reference_id for i in mine]
             await self.gallery.enrol(name, ids, templates[mine], embedder=self.embedder.identity)
+        await self.references.entrust({e.image.sha256: e.hold.door for e in events if policy.is_entrusted(e.hold.door)})
         await self.references.hold([replace(as_held(event), subject=face.centre) for event, face in rows])
         if new := await self.references.report(await self._conflicts(events, templates)):
             self.notice(new)
@@ -171,7 +173,7 @@ class _Register:
 
 
 def _permitted(
-    erased: AbstractSet[UUID], doors: defaultdict[str, set[Source]], event: ReferenceSubmitted
+    erased: AbstractSet[UUID], doors: defaultdict[str, set[Source]], restricted: set[UUID], event: ReferenceSubmitted
 ) -> ReferenceSubmitted:
     if event.reference_id in erased:
         msg = "reference_id: was erased and may not be enrolled again"
@@ -185,8 +187,11 @@ def _permitted(
     came_by = doors[event.image.sha256]
     policy.require_enrollable(event.gallery, event.hold.door, came_by)
     door = policy.door_of(event.gallery, event.hold.door, came_by)
-    came_by.add(door)  # for the rest of the batch
-    return event.model_copy(update={"hold": event.hold.model_copy(update={"door": door})})
+    # Whoever gives us an image knows nothing of restrictions, and lifts none by saying the same again.
+    is_kept = event.hold.restricted or (event.reference_id in restricted and policy.is_entrusted(event.hold.door))
+    came_by.add(door)  # for the rest of the batch, as is this
+    (restricted.add if is_kept else restricted.discard)(event.reference_id)
+    return event.model_copy(update={"hold": event.hold.model_copy(update={"door": door, "restricted": is_kept})})
 
 
 def _is_its_own(event: ReferenceSubmitted) -> bool:

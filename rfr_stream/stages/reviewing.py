@@ -31,6 +31,7 @@ async def hold(
 
     Where an image shows several people, its case waits until somebody says which is meant.
     """
+    await ledger.entrust(policy.entrusted(event.submission for event in batch))
     seeded = await ledger.seeded([event.submission.submission_id for event in batch])
 
     def transition(event: CandidatesReady | SubjectUnclear) -> Transition:

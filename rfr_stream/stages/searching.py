@@ -18,7 +18,6 @@ from rfr_stream.events import (
     FaceEmbedded,
     GalleryName,
     ModelIdentity,
-    Source,
     Submission,
 )
 from rfr_stream.ports import BlobStore, Gallery, Hit, Reference, References, Standing, Templates
@@ -62,19 +61,13 @@ async def search(
     files = iter(await _fetched(blobs, [ref for each in parts for ref in each.values()]))
     templates = [{number: next(files) for number in each} for each in parts]
     probes = one_by_one(partial(_probe, embedder.dimension), paired(paired(batch, permitted), templates))
-    await references.entrust(_entrusted(batch))
+    await references.entrust(policy.entrusted(event.submission for event in batch))
     readable = [row[0] for row in paired(batch, probes) if not isinstance(row, Settled)]
     # They stand before they are searched with: whatever comes after this search has looked finds them standing.
     await standing.stand([each for each in readable if policy.stands(each.submission)], now + rules.stand_for)
     found = await in_batch(searcher.search, probes)
     sizes = {name: await gallery.size(name, embedder=embedder) for name in _wanted(permitted)}
     return one_by_one(partial(_candidates_ready, rules, sizes, now), paired(paired(batch, permitted), found))
-
-
-def _entrusted(batch: Sequence[FaceEmbedded]) -> dict[str, Source]:
-    """Return the images that were given to us to find somebody, by the door that they came through."""
-    asked = [event.submission for event in batch if policy.is_entrusted(event.submission.source)]
-    return {image: submission.source for submission in asked for image in submission.image_digests}
 
 
 async def people_found(

@@ -12,12 +12,12 @@ from typing import Any
 import builders
 import pytest
 
-from producers import dropping, officer
+from producers import dropping, missing_persons, officer
 from producers._intake import Report
-from producers._request import Request, submit
+from producers._request import Request
 from rfr_stream.adapters.memory.blobs import MemoryBlobs
 from rfr_stream.errors import NotPermitted, Unavailable
-from rfr_stream.events import Event, ImageSubmitted
+from rfr_stream.events import Event, ImageSubmitted, ReferenceSubmitted
 
 MAX_BYTES = 10_000
 PNG = b"\x89PNG\r\n\x1a\n and so on"
@@ -31,12 +31,14 @@ class House:
         self.folder = folder
         self.events: list[Event] = []
         self.fault: Exception | None = None
+        self.kind: type[Request] = officer.OfficerRequest
         dropping.prepare(folder)
 
     async def hand_in(self, images: Sequence[Path | bytes], asked: Request) -> AsyncIterator[Report]:
         if self.fault:
             raise self.fault
-        async for report in submit(images, asked, blobs=MemoryBlobs(), publish=self._publish, max_bytes=MAX_BYTES):
+        ports = {"blobs": MemoryBlobs(), "publish": self._publish, "max_bytes": MAX_BYTES}
+        async for report in dropping.hand_in(images, asked, **ports):
             yield report
 
     async def _publish(self, events: Sequence[Event]) -> None:
@@ -44,8 +46,7 @@ class House:
 
     @property
     def take(self) -> Any:  # noqa: ANN401 - a partial
-        ask = officer.OfficerRequest.model_validate_json
-        return partial(dropping.take, ask=ask, hand_in=self.hand_in, max_bytes=MAX_BYTES)
+        return partial(dropping.take, ask=self.kind.model_validate_json, hand_in=self.hand_in, max_bytes=MAX_BYTES)
 
     def said(self, where: str) -> str:
         """Return what stands beside the one thing that lies there."""
@@ -130,6 +131,22 @@ async def test_a_drop_is_taken_whole_or_not_at_all(
     assert house.events == []
     assert why in house.said(dropping.REJECTED)
     assert "Somebody" not in house.said(dropping.REJECTED)
+
+
+@pytest.mark.parametrize(("review_due", "events_n"), [("2999-01-31", 4), ("2020-01-31", 0)])
+async def test_what_the_unit_drops_is_held_too_where_it_asks_for_that(
+    house: House, review_due: str, events_n: int
+) -> None:
+    house.kind = missing_persons.UnitRequest
+    held = {"person_id": "mp-1", "basis": "given to find her", "source": "unit", "captured_at": "2026-01-31"}
+    asked = builders.asked(purpose="missing", regime="uk_gdpr", submitted_by="unit-3")
+    said = missing_persons.UnitRequest(**asked).model_dump(mode="json")
+    drop = json.dumps({**said, "enrol": {**held, "review_due": review_due}}).encode()
+
+    assert await house.take(folder_drop(house, asked=drop)) is bool(events_n)
+
+    kinds = [type(event) for event in house.events]
+    assert kinds == ([ImageSubmitted] * 2 + [ReferenceSubmitted] * 2)[:events_n]
 
 
 @pytest.mark.parametrize("data", [b"", b"no mail", message(), message(PNG, asked=b"{}"), b"\x00" * 100])

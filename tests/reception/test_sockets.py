@@ -131,6 +131,24 @@ async def test_whoever_stops_in_the_middle_of_a_body_is_told_and_let_go_of(desk:
     assert desk.house.here.inside[Door.OFFICER] == 0
 
 
+async def test_a_video_must_come_faster_than_an_image(tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"stall_s": STALL_S, "min_bytes_per_s": 1, "min_video_bytes_per_s": 1_000_000}
+    async with (
+        reception_house.opened(tmp_path, **settings) as house,
+        served(house.app, Address("127.0.0.1", 0, setting="none")) as url,
+    ):
+        slow = Served(house, url, await house.token())
+        head, _, body = slow.upload(picture(1)).replace(b"/submissions", b"/videos").partition(b"\r\n\r\n")
+        async with slow.connected() as client:
+            await client.say(head + b"\r\n\r\n")
+            began = monotonic()
+            dribbling = asyncio.create_task(client.dribble(body, every_s=STALL_S / 20))
+            said = await client.hear()
+            assert monotonic() - began < STALL_S * 6
+            await dribbling
+    assert not said or b" 408 " in said.split(b"\r\n")[0]  # as below
+
+
 async def test_whoever_dribbles_a_body_is_let_go_of(desk: Served) -> None:
     """Each byte comes in time; all of them together do not."""
     head, _, body = desk.upload(picture(1)).partition(b"\r\n\r\n")

@@ -60,6 +60,13 @@ async def test_what_is_searched_with_is_held_too_in_one_step(house: ReceptionHou
     assert await house.blobs.get([first.image, second.image]) == [picture(1), picture(2)]
 
 
+async def test_by_which_door_it_came_is_on_record_whatever_becomes_of_it(house: ReceptionHouse) -> None:
+    await posted(house, picture(1), enrol=None)
+    (submission,) = house.behind.submissions
+    image = submission.image.sha256
+    assert await house.here.ledger.doors([image]) == {image: {Source.DECEASED_PERSON}}
+
+
 async def test_who_does_not_ask_for_it_has_nothing_held(house: ReceptionHouse) -> None:
     assert (await posted(house, enrol=None)).status_code == 202
     assert (len(house.behind.submissions), held(house)) == (1, [])

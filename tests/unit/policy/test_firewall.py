@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from producers import references
-from rfr_stream import policy
+from rfr_stream import policy, stages
 from rfr_stream.adapters.memory.gallery import MemoryGallery
 from rfr_stream.adapters.memory.vision import FakeEmbedder, PlantedFace
 from rfr_stream.errors import Malformed, NotPermitted
@@ -166,6 +166,22 @@ async def test_an_image_that_somebody_was_searched_for_with_does_not_enter_custo
     await here.search(await here.embedded(FACES[0], source=source, purpose=purpose))
     results = await here.enrol(await event_of(here, Said(FACES[0], Source.OFFICER, CUSTODY, "person-1")))
     assert (results == [None]) is (source not in ENTRUSTED)
+
+
+async def test_nor_by_its_reference_being_erased_first() -> None:
+    here = House()
+    given = await event_of(here, Said(FACES[0], Source.MISSING_PERSON, GalleryName.MISSING, "person-1"))
+    await here.enrol(given)
+    await here.ledger.erase([given.reference_id])
+    turned = await event_of(here, Said(FACES[0], Source.OFFICER, CUSTODY, "person-1"))
+    only(NotPermitted, await here.enrol(turned))
+
+
+async def test_nor_while_nobody_has_said_yet_who_in_it_is_meant() -> None:
+    here = House()
+    asked = builders.submission(source=Source.MISSING_PERSON, purpose=Purpose.MISSING)
+    await stages.hold([builders.subject_unclear(asked)], ledger=here.ledger, now=builders.NOW)
+    assert await here.ledger.doors([asked.image.sha256]) == {asked.image.sha256: {Source.MISSING_PERSON}}
 
 
 async def test_a_picture_taken_in_custody_may_look_for_its_person_and_is_held_on() -> None:

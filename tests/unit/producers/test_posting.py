@@ -282,6 +282,23 @@ async def test_the_same_image_twice_would_count_twice(tmp_path: Path) -> None:
     assert bus.events == []
 
 
+async def test_more_lines_of_one_subject_than_a_submission_has_images_are_refused_before_a_file_is_opened(
+    tmp_path: Path,
+) -> None:
+    many = of_one(*(f"{number}.png" for number in range(30)))
+    reports = await post(listed(tmp_path, *many, files=False), bus := Recorder())
+    assert {report.reason for report in reports} == {"same_subject: at most 9 lines of one subject"}
+    assert (len(reports), bus.events) == (30, [])
+
+
+@pytest.mark.parametrize("text", ["9" * 5_000, '{"path": ' + "9" * 5_000 + "}", "[" * 50_000])
+async def test_a_line_that_no_reader_of_json_can_take_is_that_lines_reason(tmp_path: Path, text: str) -> None:
+    file = listed(tmp_path, line(), name="unit.jsonl")
+    file.write_text(text + "\n" + file.read_text())
+    reports = await post(file, Recorder())
+    assert outcomes(reports) == [Verdict.REJECTED, Verdict.ACCEPTED]
+
+
 async def test_lines_that_come_after_others_are_another_subject_or_nobodys(tmp_path: Path) -> None:
     between = line("z.png", case_ref="MP-2")
     reports = await post(listed(tmp_path, *of_one("a.png"), between, *of_one("b.png")), bus := Recorder())

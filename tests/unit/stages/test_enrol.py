@@ -19,7 +19,7 @@ from rfr_stream.adapters.memory.gallery import MemoryGallery
 from rfr_stream.adapters.memory.ledger import MemoryLedger
 from rfr_stream.adapters.memory.vision import FakeAligner, FakeDetector, FakeEmbedder, MemoryCodec, PlantedFace
 from rfr_stream.errors import BadImage, Malformed, MissingBlob, NotPermitted, Rejected, Unavailable
-from rfr_stream.events import CaseDisposed, Disposal, GalleryName, Purpose, ReferenceErased, ReferenceSubmitted
+from rfr_stream.events import CaseDisposed, Disposal, GalleryName, Purpose, ReferenceErased, ReferenceSubmitted, Source
 from rfr_stream.faces import Box, Face, ImageHwc, Landmarks, Point
 from rfr_stream.ports import Chip, Likeness, Picture, Reference, Templates
 
@@ -105,6 +105,23 @@ async def test_the_last_hold_record_of_a_batch_stands() -> None:
     event = await here.referenced(ANNA)
     await here.enrol(event, restricted(event))
     assert await people_like(here, ANNA) == []
+
+
+@pytest.mark.parametrize("together", [True, False])
+@pytest.mark.parametrize(("door", "is_lifted"), [(Source.MISSING_PERSON, False), (Source.OFFICER, True)])
+async def test_whoever_gave_the_image_lifts_no_restriction_by_saying_the_same_again(
+    door: Source, *, is_lifted: bool, together: bool
+) -> None:
+    here = House()
+    given = builders.hold_record(door=Source.MISSING_PERSON)
+    event = await here.referenced(ANNA, gallery=GalleryName.MISSING, hold=given)
+    again = event.model_copy(update={"hold": builders.hold_record(door=door)})
+    await here.enrol(event)
+    for batch in ([restricted(event), again],) if together else ([restricted(event)], [again]):
+        await here.enrol(*batch)
+    held = (await here.ledger.held([event.reference_id]))[event.reference_id]
+    assert held.restricted is not is_lifted
+    assert held.door is Source.MISSING_PERSON
 
 
 async def test_a_restriction_counts_even_where_the_image_cannot_be_opened() -> None:
