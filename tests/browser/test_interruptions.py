@@ -73,6 +73,7 @@ class TestASessionThatEnds:
         await steps.reviewer(browser_desk.house, "reviewer-b")
         browser_desk.house.clock.forward(minutes=31)
         await page.get_by_role("button", name="Go on to sign").click()
+        await page.wait_for_url(re.compile("/sign-in"))
         assert await page.evaluate(KEPT) == 1
 
         await sign_in(page, browser_desk, "reviewer-b")
