@@ -21,13 +21,15 @@ class Served:
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """How many references are held, and how many were erased: as long as neither changes, nobody came and nobody went.
+    """How many references are held, how many were erased, and how often those that are held were written again.
 
-    Whoever is enrolled adds to the first; whoever is erased adds to the second, for good.
+    As long as none of it changes, nobody came, nobody went, and nobody was corrected: whoever is enrolled adds to the
+    first, whoever is erased adds to the second, for good, and whoever is enrolled again adds to the third.
     """
 
     held: int
     erased: int
+    rewritten: int
 
 
 class Models(Protocol):
@@ -43,7 +45,7 @@ class Models(Protocol):
         """Return how many references there are and were."""
 
     async def serve(self, coming: Served, leaving: Served, *, seen: Extent) -> bool:
-        """Let a model serve instead of another from here on, unless somebody came or went since `seen`.
+        """Let a model serve instead of another from here on, unless somebody came, went or was corrected since `seen`.
 
         One transaction, which no enrolment overlaps: whether it happened. Whoever is still sought with a template of
         another model is promised to SUBMISSIONS once more, so that the new model makes one; a model that serves already

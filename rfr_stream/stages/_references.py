@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from math import dist
+from typing import Final
 
 from rfr_stream.errors import BadImage
 from rfr_stream.events import BlobRef
@@ -10,6 +12,9 @@ from rfr_stream.faces import Box, Face, Point
 from rfr_stream.ports import Aligner, Chip, Detector, Picture
 from rfr_stream.stages._batch import Settled, in_batch, one_by_one, paired
 from rfr_stream.stages._faces import Opening, Subject, bring_upright, find_faces, is_blank, wanted_face
+
+_SAME: Final = 0.25
+"""How far, in widths of a face, its centre may lie from where it was seen before: no other face's is that near."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,10 +27,22 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Upright:
-    """The face that was meant, as a chip, and its centre in the original, which is in another detector's box too."""
+    """The face that was meant, as a chip, and where it is in the original."""
 
     chip: Chip
-    centre: Point
+    box: Box
+
+    @property
+    def centre(self) -> Point:
+        """What is kept of the place: it is in another detector's box too."""
+        return self.box.centre
+
+    def was_held(self, subject: Box | Point | None) -> bool:
+        """Whether it is this face whose centre was kept."""
+        if not isinstance(subject, Point):
+            return False
+        away = dist((subject.x, subject.y), (self.centre.x, self.centre.y))
+        return away <= _SAME * (self.box.x2 - self.box.x1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,4 +81,4 @@ def _upright(row: tuple[Subject, Chip]) -> Upright:
     if is_blank(chip):
         msg = "image: the face lies outside the image, or shows nothing"
         raise BadImage(msg)
-    return Upright(chip, subject.face.box.centre.scaled(subject.picture.scale))
+    return Upright(chip, subject.face.box.scaled(subject.picture.scale))

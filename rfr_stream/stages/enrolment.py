@@ -103,20 +103,21 @@ class _Register:
         if strays:  # whoever hands in an erased image again has stored it already
             await self.blobs.delete(strays)
         renewed = [event for event in admitted if isinstance(event, ReferenceSubmitted) and event.reference_id in held]
-        if renewed:
-            await self.references.hold(list(map(as_held, renewed)))
+        if renewed:  # whose face it is, only the picture says
+            await self.references.hold([replace(as_held(event), subject=None) for event in renewed])
         return admitted
 
     async def enrol(self, rows: Sequence[tuple[ReferenceSubmitted, Upright]]) -> list[None]:
         """Embed, enrol and hold; again is harmless."""
         events = [event for event, _ in rows]
         templates = await self.embedder.embed([face.chip.pixels for _, face in rows])
+        await self._correct(rows)
         for name in sorted({event.gallery for event in events}):
             mine = [i for i, event in enumerate(events) if event.gallery == name]
             ids = [events[i].reference_id for i in mine]
             await self.gallery.enrol(name, ids, templates[mine], embedder=self.embedder.identity)
         await self.references.entrust({e.image.sha256: e.hold.door for e in events if policy.is_entrusted(e.hold.door)})
-        await self.references.hold([replace(as_held(event), subject=face.centre) for event, face in rows])
+        await self._hold(rows)
         if new := await self.references.report(await self._conflicts(events, templates)):
             self.notice(new)
         # A process that has lost its partition can still be at work here while the next owner erases.
@@ -125,6 +126,27 @@ class _Register:
             await self._remove(late, [event.image for event in events if event.reference_id in late])
         await self._look_out(events, templates)
         return [None for _ in rows]
+
+    async def _correct(self, rows: Sequence[tuple[ReferenceSubmitted, Upright]]) -> None:
+        """Take those that were held for another face out of every model's collections: a template is made anew of each.
+
+        Before the record says so, since by that alone a redelivery knows them; and behind it, since until then a change
+        of model may have embedded the face that was meant before.
+        """
+        held = await self.references.held([event.reference_id for event, _ in rows])
+        corrected = [
+            (event, face)
+            for event, face in rows
+            if (before := held.get(event.reference_id)) and not face.was_held(before.subject)
+        ]
+        if corrected:
+            ids = {event.reference_id for event, _ in corrected}
+            await self._make_unsearchable(ids)
+            await self._hold(corrected)
+            await self._make_unsearchable(ids)
+
+    async def _hold(self, rows: Sequence[tuple[ReferenceSubmitted, Upright]]) -> None:
+        await self.references.hold([replace(as_held(event), subject=face.centre) for event, face in rows])
 
     async def _conflicts(self, events: Sequence[ReferenceSubmitted], templates: Templates) -> list[Conflict]:
         """Return where these meet a face that another person of the same gallery has; those of one batch meet too."""
@@ -167,9 +189,12 @@ class _Register:
         return verdicts
 
     async def _remove(self, ids: AbstractSet[UUID], images: Sequence[BlobRef]) -> None:
+        await self._make_unsearchable(ids)
+        await self.blobs.delete(images)
+
+    async def _make_unsearchable(self, ids: AbstractSet[UUID]) -> None:
         for name in GalleryName:  # wherever it lies: what names the wrong gallery must be erased all the same
             await self.gallery.erase(name, sorted(ids))
-        await self.blobs.delete(images)
 
 
 def _permitted(

@@ -115,6 +115,14 @@ class Migration:
             await self._gallery.enrol(name, ids, templates[mine], embedder=self._embedder.identity)
         # Whoever was erased meanwhile was erased from a collection that did not have them yet.
         await self._erase(await self._references.erased([reference.reference_id for reference, _ in rows]))
+        if corrected := await self._corrected([reference for reference, _ in rows]):
+            await self._bring(corrected)
+
+    async def _corrected(self, references: Sequence[Reference]) -> list[Reference]:
+        """Return those that were held for another face when they were read, as they are held now."""
+        held = await self._references.held([each.reference_id for each in references])
+        now = [(each, held.get(each.reference_id)) for each in references]
+        return [new for each, new in now if new and new.subject != each.subject]
 
     async def _erase(self, ids: set[UUID]) -> None:
         for name in GalleryName if ids else ():

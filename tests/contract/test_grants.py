@@ -241,7 +241,7 @@ async def test_a_stage_asks_which_model_serves_and_does_not_say_it(granted: Gran
     async with SqlLedger(granted.user(role)) as ledger:
         assert await ledger.served() == ()
         with pytest.raises(ProgrammingError, match=REFUSED):
-            await ledger.serve(model, model, seen=Extent(0, 0))
+            await ledger.serve(model, model, seen=Extent(0, 0, 0))
     assert await granted.may(role, "serving") == {"SELECT"}
     for table in ("cases", "outbox"):
         assert await granted.may(role, table) == set()

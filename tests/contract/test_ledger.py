@@ -899,11 +899,19 @@ async def test_whoever_comes_or_goes_changes_the_extent(ledger: Ledger) -> None:
     one, other = builders.reference("person-1"), builders.reference("person-2")
     await ledger.hold([one])
     before = await ledger.extent()
-    await ledger.hold([replace(one, recorded_at=LATER)])
-    assert await ledger.extent() == before == Extent(held=1, erased=0)
+    assert before == await ledger.extent() == Extent(held=1, erased=0, rewritten=0)
     await ledger.hold([other])
     await ledger.erase([one.reference_id])
-    assert await ledger.extent() == Extent(held=1, erased=1)
+    assert await ledger.extent() == Extent(held=1, erased=1, rewritten=0)
+
+
+async def test_no_model_is_changed_past_somebody_who_was_corrected_meanwhile(ledger: Ledger) -> None:
+    one = builders.reference("person-1", subject=Point(1, 2))
+    await ledger.hold([one, builders.reference("person-2", recorded_at=LATER)])
+    seen = await ledger.extent()
+    await ledger.hold([replace(one, subject=Point(5, 6))])
+    assert not await ledger.serve(NEW, OLD, seen=seen)
+    assert await ledger.serve(NEW, OLD, seen=await ledger.extent())
 
 
 async def test_no_model_is_changed_past_somebody_who_came_or_went_meanwhile(ledger: Ledger) -> None:

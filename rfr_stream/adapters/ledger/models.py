@@ -28,12 +28,11 @@ def to_models(rows: Iterable[Mapping[str, Any] | RowMapping]) -> tuple[Served, .
 
 
 def extent(connection: Connection) -> Extent:
-    """Count references."""
-    held, erased = (
-        connection.execute(select(func.count()).select_from(table)).scalar_one()
-        for table in (held_references, erased_references)
-    )
-    return Extent(held, erased)
+    """Count references, and how often they were written again."""
+    rewritten = func.coalesce(func.sum(held_references.c.rewritten), 0)
+    held = connection.execute(select(func.count(), rewritten).select_from(held_references)).one()
+    erased = connection.execute(select(func.count()).select_from(erased_references)).scalar_one()
+    return Extent(held[0], erased, held[1])
 
 
 def let_nobody_come_or_go(connection: Connection) -> None:

@@ -36,7 +36,8 @@ class SqlReferences:
             said = _disposed(connection, people)
             known = [replace(r, disposed=said[r.person_id]) for r in latest.values() if r.reference_id not in gone]
             rows = [records.reference_row(r) for r in known]
-            upsert(connection, held_references, rows, last=("subject",), since=held_references.c.recorded_at)
+            since = held_references.c.recorded_at
+            upsert(connection, held_references, rows, last=("subject",), count=("rewritten",), since=since)
 
         await self.database.write(replace_older)
 

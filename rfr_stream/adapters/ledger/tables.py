@@ -142,6 +142,8 @@ held_references: Final = Table(
     Column("disposed", Text, nullable=False, server_default="[]"),
     Column("image_sha256", String(64), nullable=False, server_default="", index=True),
     Column("subject", Text),
+    # By this a change of model sees that somebody was corrected.
+    Column("rewritten", Integer, nullable=False, server_default="0"),
     Index("held_references_by_person", "person_id"),
 )
 disposals: Final = Table(

@@ -61,11 +61,13 @@ def upsert(
     *,
     keep: Collection[str] = (),
     last: Collection[str] = (),
+    count: Collection[str] = (),
     since: Column[Any] | None = None,
 ) -> None:
     """Insert or replace rows by their first column.
 
     A column to `keep` is written once and never changed; of `last`, what was said last stands until something else is.
+    Each column of `count` says how often its row was replaced.
     By `since`, a row is replaced by none that is older.
     """
     if not rows:
@@ -76,6 +78,7 @@ def upsert(
     new: dict[str, Any] = {column.name: said[column.name] for column in others}
     new |= {name: func.coalesce(table.c[name], said[name]) for name in keep}
     new |= {name: func.coalesce(said[name], table.c[name]) for name in last}
+    new |= {name: table.c[name] + 1 for name in count}
     newer = None if since is None else said[since.name] >= since
     connection.execute(statement.on_conflict_do_update(index_elements=[key], set_=new, where=newer), rows)
 

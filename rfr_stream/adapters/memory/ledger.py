@@ -97,12 +97,14 @@ class MemoryLedger:
         self._stood: dict[UUID, StandingProbe] = {}
         self._met: dict[tuple[UUID, UUID], _Met] = {}
         self._served: tuple[Served, ...] = ()
+        self._rewritten = 0
 
     # References
     async def hold(self, references: Sequence[Reference]) -> None:
         for reference in references:
             known = self._references.get(reference.reference_id, reference)
             if reference.reference_id not in self._erased and reference.recorded_at >= known.recorded_at:
+                self._rewritten += reference.reference_id in self._references
                 subject = reference.subject or known.subject
                 self._references[reference.reference_id] = replace(reference, subject=subject)
 
@@ -321,7 +323,7 @@ class MemoryLedger:
         return self._served
 
     async def extent(self) -> Extent:
-        return Extent(len(self._references), len(self._erased))
+        return Extent(len(self._references), len(self._erased), self._rewritten)
 
     async def serve(self, coming: Served, leaving: Served, *, seen: Extent) -> bool:
         if await self.extent() != seen:

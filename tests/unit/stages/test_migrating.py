@@ -1,18 +1,21 @@
 """A change of model, on fakes: what is held gets a template of the new model, and nothing else does."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
 import builders
 import house
 import numpy as np
+import pytest
 from house import FakeVision, House
 
 from rfr_stream import stages
+from rfr_stream.adapters.memory.gallery import MemoryGallery
 from rfr_stream.adapters.memory.vision import FakeDetector, FakeEmbedder, PlantedFace
-from rfr_stream.events import GalleryName, ReferenceErased, ReferenceSubmitted
-from rfr_stream.faces import Box, Face, ImageHwc
+from rfr_stream.errors import Unavailable
+from rfr_stream.events import GalleryName, ModelIdentity, ReferenceErased, ReferenceSubmitted
+from rfr_stream.faces import Box, Face, ImageHwc, Point
 from rfr_stream.ports import Templates
 
 CUSTODY, MISSING = GalleryName.CUSTODY, GalleryName.MISSING
@@ -28,14 +31,14 @@ class NewEmbedder(FakeEmbedder):
 
     def __init__(self) -> None:
         self.embedded_n = 0
-        self.erases: list[ReferenceErased] = []
+        self.meanwhile: list[ReferenceErased | ReferenceSubmitted] = []
         self.here: House | None = None
 
     async def embed(self, chips: Sequence[ImageHwc]) -> Templates:
         self.embedded_n += len(chips)
         templates = await super().embed(chips)
-        while self.here and self.erases:
-            await self.here.enrol(self.erases.pop())
+        while self.here and self.meanwhile:
+            await self.here.enrol(self.meanwhile.pop())
         return templates
 
 
@@ -121,7 +124,7 @@ async def test_whoever_is_erased_is_in_no_model_whenever_that_happens() -> None:
     people = sorted(await here.people("anna", "bert", "carl", "dora"), key=lambda event: event.reference_id)
     before, during, after, stays = people  # in the order in which they are embedded
     await here.enrol(erased(before))
-    here.new.here, here.new.erases = here, [erased(during)]
+    here.new.here, here.new.meanwhile = here, [erased(during)]
     migration = await here.migration()
     assert sum([n async for n in migration.catch_up()]) == 3
     assert await here.new_ids() == ids([after, stays])
@@ -170,12 +173,12 @@ async def test_the_face_that_was_meant_is_the_one_that_is_embedded() -> None:
     assert (await similarities(here, BERT))[0] > 0.99
 
 
-async def similarities(here: Moving, face: PlantedFace) -> list[float]:
-    """Return how near the references of the new model are to this face."""
+async def similarities(here: Moving, face: PlantedFace, embedder: ModelIdentity = NEW) -> list[float]:
+    """Return how near the references of a model are to this face."""
     (file,) = await here.blobs.get([(await here.embedded(face)).template.template])
     assert isinstance(file, bytes)
     template = np.frombuffer(file, "<f4")[np.newaxis]
-    (hits,) = await here.gallery.search(CUSTODY, template, embedder=NEW, limit=9, threshold=-1)
+    (hits,) = await here.gallery.search(CUSTODY, template, embedder=embedder, limit=9, threshold=-1)
     return [hit.similarity for hit in hits]
 
 
@@ -202,3 +205,82 @@ async def test_of_several_faces_none_is_guessed() -> None:
     await here.ledger.hold([stages.as_held(event)])
     (lacking,) = (await here.moved()).lacking
     assert "faces found: 2" in lacking.reason
+
+
+# --- a correction: the reference was enrolled with the face of somebody else -----------------------------------------
+AT_ANNA, AT_BERT = Point(48, 48), Point(152, 48)
+
+
+async def held_for_the_wrong_face(here: Moving) -> ReferenceSubmitted:
+    """Hold Anna by a picture of two, with the face of Bert who stands beside her."""
+    await here.enrol(event := await here.referenced(ANNA, BERT, person_id="anna", subject=AT_BERT))
+    return event
+
+
+def again(event: ReferenceSubmitted, subject: Point) -> ReferenceSubmitted:
+    return event.model_copy(update={"subject": subject, "occurred_at": builders.LATER})
+
+
+async def test_whoever_is_corrected_meanwhile_is_found_by_the_right_face_in_both_models() -> None:
+    here = Moving()
+    event = await held_for_the_wrong_face(here)
+    migration = await here.moved()
+    assert (await similarities(here, BERT))[0] > 0.99
+    seen = await here.ledger.extent()
+    await here.enrol(again(event, AT_ANNA))
+    assert await here.ledger.extent() != seen, "so that nothing is switched past it"
+    await here.moved(migration)
+    for embedder in (NEW, FakeEmbedder.identity):
+        assert (await similarities(here, ANNA, embedder))[0] > 0.99
+
+
+@pytest.mark.parametrize("part", ["erase", "hold", "enrol"])
+async def test_a_correction_that_is_cut_off_is_finished_by_its_redelivery(part: str) -> None:
+    here = Moving()
+    event = await held_for_the_wrong_face(here)
+    migration = await here.moved()
+    owner = "ledger" if part == "hold" else "gallery"
+    house.take_away(here, owner, part, Unavailable("away"))
+    with pytest.raises(Unavailable):
+        await here.enrol(again(event, AT_ANNA))
+    house.bring_back(here, owner, part)
+    await here.enrol(again(event, AT_ANNA))
+    await here.moved(migration)
+    assert (await similarities(here, ANNA))[0] > 0.99
+
+
+async def test_whoever_is_corrected_while_the_other_face_is_embedded_is_embedded_again() -> None:
+    here = Moving()
+    event = await held_for_the_wrong_face(here)
+    here.new.here, here.new.meanwhile = here, [again(event, AT_ANNA)]
+    await here.moved()
+    assert (await similarities(here, ANNA))[0] > 0.99
+
+
+class Crowded(MemoryGallery):
+    """Lets a test act right behind the first removal."""
+
+    meanwhile: Callable[[], Awaitable[object]] | None = None
+
+    async def erase(self, gallery: GalleryName, ids: Sequence[UUID]) -> None:
+        await super().erase(gallery, ids)
+        if act := self.meanwhile:
+            self.meanwhile = None
+            await act()
+
+
+async def test_the_other_face_that_is_embedded_before_the_record_is_corrected_does_not_stay() -> None:
+    here = Moving(gallery=(gallery := Crowded(FakeEmbedder.identity)))
+    event = await held_for_the_wrong_face(here)
+    gallery.meanwhile = here.moved
+    await here.enrol(again(event, AT_ANNA))
+    await here.moved()
+    assert (await similarities(here, ANNA))[0] > 0.99
+
+
+async def test_a_renewal_of_the_same_face_leaves_its_templates() -> None:
+    here = Moving()
+    event = await held_for_the_wrong_face(here)
+    await here.moved()
+    await here.enrol(again(event, Point(AT_BERT.x + 9, AT_BERT.y)))
+    assert await here.new_ids() == {event.reference_id}
