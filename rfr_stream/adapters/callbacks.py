@@ -18,6 +18,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from hashlib import sha256
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from types import TracebackType
 from typing import Final, Self, TypeAlias
@@ -49,7 +50,12 @@ class HttpCallbacks:
         trusted = ssl.create_default_context(cafile=self._settings.ca_file)
         alone = httpx.Limits(max_keepalive_connections=0)  # an address serves many names; a connection is of one
         self._http = httpx.AsyncClient(
-            verify=trusted, trust_env=False, limits=alone, timeout=self._settings.timeout_s, follow_redirects=False
+            verify=trusted,
+            trust_env=False,
+            limits=alone,
+            timeout=self._settings.timeout_s,
+            follow_redirects=False,
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # takes none: they would be of the address, too
         )
         return self
 

@@ -138,6 +138,14 @@ async def test_of_an_answer_the_status_is_all_that_counts_however_long_it_is() -
     assert len(receiver.told) == 1
 
 
+async def test_a_receiver_leaves_no_cookie_with_whoever_is_told_next_at_its_address() -> None:
+    keep = b"HTTP/1.1 204 No Content\r\nSet-Cookie: kept=1; Path=/\r\n\r\n"
+    async with receiving(Receiver(lambda _: keep)) as receiver, callbacks() as opened:
+        await opened.tell(client(receiver), CLOSED)
+        await opened.tell(client(receiver, "portal-2"), CLOSED)
+    assert [told.headers["Cookie"] for told in receiver.told] == [None, None]
+
+
 @pytest.mark.parametrize("answer", [b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 2**18, b"\x00" * 100, b"", b"HTTP/9 what"])
 async def test_what_is_no_answer_is_none(answer: bytes) -> None:
     async with receiving(Receiver(lambda _: answer)) as receiver, callbacks() as opened:
