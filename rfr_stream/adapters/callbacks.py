@@ -90,24 +90,24 @@ class HttpCallbacks:
             stop=stop_after_attempt(settings.attempts), wait=wait, retry=retry_if_exception_type(_Failed), reraise=True
         ):
             with attempt:
-                await self._attempt(client, closed)
+                await self._attempt(client, closed, attempt.retry_state.attempt_number)
 
-    async def _attempt(self, client: Client, closed: SubmissionClosed) -> None:
+    async def _attempt(self, client: Client, closed: SubmissionClosed, number: int) -> None:
         try:
             async with asyncio.timeout(self._settings.timeout_s):
-                status = await self._post(client, closed)
+                status = await self._post(client, closed, number)
         except (httpx.HTTPError, OSError, UnicodeError) as error:  # the latter two: no name, or no way there in time
             raise _Failed(type(error).__name__) from error
         if not httpx.codes.is_success(status):
             msg = f"answered {status}"
             raise _Failed(msg)
 
-    async def _post(self, client: Client, closed: SubmissionClosed) -> int:
+    async def _post(self, client: Client, closed: SubmissionClosed, number: int) -> int:
         url = _url_of(client)
         body = body_of(closed)
         request = self._http.build_request(
             "POST",
-            url.copy_with(host=str(await self._address(url))),
+            url.copy_with(host=str(await self._address(url, number))),
             content=body,
             headers={"Host": url.netloc.decode(), **self._headers(client, closed, body)},
             extensions={"sni_hostname": url.host},  # whose certificate is asked for
@@ -127,8 +127,8 @@ class HttpCallbacks:
             "RFR-Signature": signature_of(token_of(client, self._key), said),
         }
 
-    async def _address(self, url: httpx.URL) -> Address:
-        """Return an address of this name at which somebody may be told.
+    async def _address(self, url: httpx.URL, number: int) -> Address:
+        """Return an address of this name at which somebody may be told; the next attempt has the next one.
 
         Raises:
             Undelivered: there is none.
@@ -139,7 +139,7 @@ class HttpCallbacks:
         if not may:
             msg = "callback: no address of the public internet; RFR_CALLBACKS__PRIVATE_NETWORKS lets in one's own"
             raise Undelivered(msg)
-        return may[0]
+        return may[(number - 1) % len(may)]
 
     def _may_connect(self, host: str, address: Address) -> bool:
         """Whether this is where it says: on the public internet; on one's own networks, or this machine, if allowed."""

@@ -194,6 +194,16 @@ async def test_the_connection_goes_to_the_address_that_was_looked_at() -> None:
     assert told.headers["Host"] == f"localhost:{receiver.port}"
 
 
+async def test_each_attempt_goes_to_the_next_address_that_may_be_told_and_then_to_the_first_again() -> None:
+    async with receiving(Receiver(lambda n: OK if n else DOWN)) as receiver:
+        async with callbacks("10.1.2.3", "127.0.0.1", "127.0.0.2", attempts=3) as opened:  # at the last nobody listens
+            await opened.tell(client(receiver, host="localhost"), CLOSED)
+        assert len(receiver.told) == 2
+        async with callbacks("127.0.0.2", "127.0.0.1", attempts=2) as opened:
+            await opened.tell(client(receiver, host="localhost"), CLOSED)
+    assert len(receiver.told) == 3
+
+
 @pytest.mark.parametrize(("host", "is_told"), [("127.0.0.1", True), ("localhost", False)])
 async def test_a_certificate_is_of_the_name_and_not_of_the_address_behind_it(
     tmp_path: Path, host: str, *, is_told: bool
