@@ -36,6 +36,8 @@ Resolve: TypeAlias = Callable[[str], Awaitable[Sequence[Address]]]
 
 _TRANSLATED: Final = IPv6Network("64:ff9b::/96")
 """Where a translator reaches the IPv4 internet, or what is behind it (RFC 6052)."""
+_SITE_LOCAL: Final = IPv6Network("fec0::/10")
+"""What one's own networks were called before `fc00::/7` (RFC 3879); Python takes it for global."""
 
 
 class HttpCallbacks:
@@ -148,7 +150,7 @@ class HttpCallbacks:
             return meant.is_loopback
         if meant.is_loopback or meant.is_link_local or meant.is_unspecified or meant.is_multicast or meant.is_reserved:
             return False
-        return meant.is_global or self._settings.private_networks
+        return self._settings.private_networks or (meant.is_global and meant not in _SITE_LOCAL)
 
 
 async def _resolved(host: str) -> Sequence[Address]:
