@@ -7,31 +7,30 @@
     RFR-Signature: <hex>               HMAC-SHA256, by the client's token, of the lines `callback <id>`, timestamp and
                                        Content-Digest, joined by newlines
 
-A name is resolved here, once for each attempt, and the connection goes to an address that was looked at: what else a
+A name is resolved here, anew for each attempt, and the connection goes to an address that was looked at: what else a
 name may lead to a moment later does not count. Nothing is followed, and of the answer nothing but its status is read.
 """
 
 import asyncio
-import socket
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from hashlib import sha256
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv6Network
 from types import TracebackType
 from typing import Final, Self, TypeAlias
 
 import httpx
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_exponential, wait_random
 
+from rfr_stream.adapters._names import Address, Names
 from rfr_stream.errors import Malformed, Undelivered
 from rfr_stream.events import SubmissionClosed, canonical
 from rfr_stream.reception import LOOPBACK, Client, callback_lines, digest_of, require_callback, signature_of, token_of
 from rfr_stream.settings import CallbackSettings
 
-Address: TypeAlias = IPv4Address | IPv6Address
 Resolve: TypeAlias = Callable[[str], Awaitable[Sequence[Address]]]
 
 _TRANSLATED: Final = IPv6Network("64:ff9b::/96")
@@ -45,7 +44,7 @@ class HttpCallbacks:
 
     def __init__(self, settings: CallbackSettings, *, key: bytes, resolve: Resolve | None = None) -> None:
         """Remember what tokens are made with; nothing is connected yet."""
-        self._settings, self._key, self._resolve = settings, key, resolve or _resolved
+        self._settings, self._key, self._resolve = settings, key, resolve or Names().addresses
         self._away_until: dict[str, float] = {}
 
     async def __aenter__(self) -> Self:
@@ -151,11 +150,6 @@ class HttpCallbacks:
         if meant.is_loopback or meant.is_link_local or meant.is_unspecified or meant.is_multicast or meant.is_reserved:
             return False
         return self._settings.private_networks or (meant.is_global and meant not in _SITE_LOCAL)
-
-
-async def _resolved(host: str) -> Sequence[Address]:
-    found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    return [ip_address(each[4][0]) for each in found]
 
 
 class _Failed(Exception):

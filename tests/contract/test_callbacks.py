@@ -3,10 +3,13 @@
 import asyncio
 import hmac
 import json
+import socket
 import ssl
+import threading
 import time
 from base64 import b64encode
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from hashlib import sha256
 from ipaddress import ip_address
@@ -18,7 +21,8 @@ import pytest
 from receiver import DOWN, OK, Receiver, Told, receiving
 from secured import Authority
 
-from rfr_stream.adapters.callbacks import Address, HttpCallbacks
+from rfr_stream.adapters._names import Address
+from rfr_stream.adapters.callbacks import HttpCallbacks
 from rfr_stream.errors import Malformed, Undelivered
 from rfr_stream.events import Outcome
 from rfr_stream.reception import Client, Door, require_callback, token_of
@@ -211,6 +215,63 @@ async def test_each_attempt_goes_to_the_next_address_that_may_be_told_and_then_t
         async with callbacks("127.0.0.2", "127.0.0.1", attempts=2) as opened:
             await opened.tell(client(receiver, host="localhost"), CLOSED)
     assert len(receiver.told) == 3
+
+
+HANGS: Final = Client("portal-2", Door.OFFICER, callback="https://hangs.example/")
+
+
+@pytest.fixture
+def hanging(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[threading.Thread]]:
+    """Let one name hang; return the threads that look it up."""
+    threads, go, look_up = [], threading.Event(), socket.getaddrinfo
+
+    def getaddrinfo(host: str, *args: Any, **options: Any) -> Any:  # noqa: ANN401
+        if host == "hangs.example":
+            threads.append(threading.current_thread())
+            go.wait(10)
+            raise socket.gaierror
+        return look_up(host, *args, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    yield threads
+    go.set()
+    for each in threads:
+        each.join(10)
+
+
+async def test_a_name_that_hangs_holds_one_thread_of_its_own_that_nobody_waits_for(
+    hanging: list[threading.Thread],
+) -> None:
+    with ThreadPoolExecutor(1) as everybodys:
+        asyncio.get_running_loop().set_default_executor(everybodys)
+        async with receiving(Receiver()) as receiver, callbacks(timeout_s=0.2) as opened:
+            told = [asyncio.create_task(opened.tell(HANGS, CLOSED)) for _ in range(3)]
+            await asyncio.sleep(0.05)
+            await opened.tell(client(receiver, host="localhost"), CLOSED)
+            await asyncio.wait_for(asyncio.to_thread(lambda: None), 1)
+            faults = await asyncio.gather(*told, return_exceptions=True)
+        (thread,) = hanging
+        assert thread.daemon
+    assert [str(each) for each in faults] == ["callback of portal-2: TimeoutError, 3 times"] * 3
+    assert len(receiver.told) == 1
+
+
+async def test_a_name_that_nobody_knew_is_looked_up_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    entries: list[Any] = socket.getaddrinfo("127.0.0.1", None, type=socket.SOCK_STREAM)
+    answers = iter([[], socket.gaierror(), entries])
+
+    def getaddrinfo(*_: Any, **__: Any) -> Any:  # noqa: ANN401
+        if isinstance(answer := next(answers), Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    async with receiving(Receiver()) as receiver, callbacks() as opened:
+        about = client(receiver, host="localhost")
+        with pytest.raises(Undelivered, match="no address"):
+            await opened.tell(about, CLOSED)
+        await opened.tell(about, CLOSED)
+    assert len(receiver.told) == 1
 
 
 @pytest.mark.parametrize(("host", "is_told"), [("127.0.0.1", True), ("localhost", False)])
