@@ -7,7 +7,8 @@ nobody waits for a receiver that is not theirs: it has its attempts, then come t
 import asyncio
 import logging
 from collections.abc import Collection, Mapping, Sequence
-from typing import Final, Protocol
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
 from uuid import UUID
 from weakref import WeakValueDictionary
 
@@ -19,7 +20,7 @@ from consumers._pipeline import Pipeline, Stage, mount_stage
 from consumers._runtime import serve
 from rfr_stream import telemetry
 from rfr_stream.adapters import opening
-from rfr_stream.errors import Rejected, Undelivered
+from rfr_stream.errors import Rejected, Unavailable, Undelivered
 from rfr_stream.events import SubmissionClosed
 from rfr_stream.reception import Client
 from rfr_stream.settings import Settings
@@ -47,6 +48,22 @@ class Callbacks(Protocol):
         """Return once the client has it; `Undelivered` where it does not take it."""
 
 
+@dataclass(slots=True, eq=False)
+class Place:
+    """Where a batch stands in the line of those that have yet to ask the ledger who sent them."""
+
+    task: asyncio.Task[Any]
+    about: frozenset[UUID]
+    before: Sequence["Place"]
+    """Earlier ones about the same."""
+    has_turns: bool = False
+
+    @property
+    def is_next(self) -> bool:
+        """Whether all of these have their turns. Abandoned ones never will, and come again: so must this one."""
+        return all(each.has_turns or each.task.cancelled() for each in self.before)
+
+
 class Teller:
     """Tells each outcome to whoever sent what it is about."""
 
@@ -55,14 +72,42 @@ class Teller:
         self._senders, self._callbacks = senders, callbacks
         self._asking = asyncio.Lock()
         self._turns = WeakValueDictionary[UUID, asyncio.Lock]()
+        self._line: dict[asyncio.Task[Any], Place] = {}
 
     async def tell(self, batch: Sequence[SubmissionClosed]) -> Sequence[Result]:
-        """Return for each outcome nothing, or why somebody has not heard it."""
+        """Return for each outcome nothing, or why somebody has not heard it.
+
+        Raises:
+            Unavailable: the ledger is away, or was when an earlier outcome of the same submission asked; the same
+                task asks again.
+
+        """
+        place = self._place(batch)
         async with self._asking:  # batch after batch, so that turns are asked for in the order of the topic
-            clients = await self._senders.to_tell([closed.submission_id for closed in batch])
+            clients = await self._clients(place)
             told = [self._in_turn(closed, clients.get(closed.submission_id, ())) for closed in batch]
             telling = asyncio.gather(*told)
         return await telling
+
+    def _place(self, batch: Sequence[SubmissionClosed]) -> Place:
+        """Return the place that this task took when it came first."""
+        task = asyncio.current_task()
+        assert task is not None, "a coroutine runs in one"  # noqa: S101
+        self._line = {each: place for each, place in self._line.items() if not each.done()}
+        if task not in self._line:
+            about = frozenset(closed.submission_id for closed in batch)
+            before = [place for place in self._line.values() if place.about & about]
+            self._line[task] = Place(task, about, before)
+        return self._line[task]
+
+    async def _clients(self, place: Place) -> Mapping[UUID, Sequence[Client]]:
+        if not place.is_next:
+            msg = "an earlier outcome of the same submission still waits for the ledger"
+            raise Unavailable(msg)
+        clients = await self._senders.to_tell(place.about)
+        place.has_turns = True
+        del self._line[place.task]
+        return clients
 
     async def _in_turn(self, closed: SubmissionClosed, clients: Sequence[Client]) -> Rejected | None:
         if not clients:

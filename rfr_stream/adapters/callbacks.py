@@ -7,34 +7,36 @@
     RFR-Signature: <hex>               HMAC-SHA256, by the client's token, of the lines `callback <id>`, timestamp and
                                        Content-Digest, joined by newlines
 
-A name is resolved here, once for each attempt, and the connection goes to an address that was looked at: what else a
+A name is resolved here, anew for each attempt, and the connection goes to an address that was looked at: what else a
 name may lead to a moment later does not count. Nothing is followed, and of the answer nothing but its status is read.
 """
 
 import asyncio
-import socket
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from hashlib import sha256
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from ipaddress import IPv4Address, IPv6Network
 from types import TracebackType
 from typing import Final, Self, TypeAlias
 
 import httpx
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_exponential, wait_random
 
+from rfr_stream.adapters._names import Address, Names
 from rfr_stream.errors import Malformed, Undelivered
 from rfr_stream.events import SubmissionClosed, canonical
 from rfr_stream.reception import LOOPBACK, Client, callback_lines, digest_of, require_callback, signature_of, token_of
 from rfr_stream.settings import CallbackSettings
 
-Address: TypeAlias = IPv4Address | IPv6Address
 Resolve: TypeAlias = Callable[[str], Awaitable[Sequence[Address]]]
 
 _TRANSLATED: Final = IPv6Network("64:ff9b::/96")
 """Where a translator reaches the IPv4 internet, or what is behind it (RFC 6052)."""
+_SITE_LOCAL: Final = IPv6Network("fec0::/10")
+"""What one's own networks were called before `fc00::/7` (RFC 3879); Python takes it for global."""
 
 
 class HttpCallbacks:
@@ -42,14 +44,19 @@ class HttpCallbacks:
 
     def __init__(self, settings: CallbackSettings, *, key: bytes, resolve: Resolve | None = None) -> None:
         """Remember what tokens are made with; nothing is connected yet."""
-        self._settings, self._key, self._resolve = settings, key, resolve or _resolved
+        self._settings, self._key, self._resolve = settings, key, resolve or Names().addresses
         self._away_until: dict[str, float] = {}
 
     async def __aenter__(self) -> Self:
         trusted = ssl.create_default_context(cafile=self._settings.ca_file)
         alone = httpx.Limits(max_keepalive_connections=0)  # an address serves many names; a connection is of one
         self._http = httpx.AsyncClient(
-            verify=trusted, trust_env=False, limits=alone, timeout=self._settings.timeout_s, follow_redirects=False
+            verify=trusted,
+            trust_env=False,
+            limits=alone,
+            timeout=self._settings.timeout_s,
+            follow_redirects=False,
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # takes none: they would be of the address, too
         )
         return self
 
@@ -84,24 +91,24 @@ class HttpCallbacks:
             stop=stop_after_attempt(settings.attempts), wait=wait, retry=retry_if_exception_type(_Failed), reraise=True
         ):
             with attempt:
-                await self._attempt(client, closed)
+                await self._attempt(client, closed, attempt.retry_state.attempt_number)
 
-    async def _attempt(self, client: Client, closed: SubmissionClosed) -> None:
+    async def _attempt(self, client: Client, closed: SubmissionClosed, number: int) -> None:
         try:
             async with asyncio.timeout(self._settings.timeout_s):
-                status = await self._post(client, closed)
+                status = await self._post(client, closed, number)
         except (httpx.HTTPError, OSError, UnicodeError) as error:  # the latter two: no name, or no way there in time
             raise _Failed(type(error).__name__) from error
         if not httpx.codes.is_success(status):
             msg = f"answered {status}"
             raise _Failed(msg)
 
-    async def _post(self, client: Client, closed: SubmissionClosed) -> int:
+    async def _post(self, client: Client, closed: SubmissionClosed, number: int) -> int:
         url = _url_of(client)
         body = body_of(closed)
         request = self._http.build_request(
             "POST",
-            url.copy_with(host=str(await self._address(url))),
+            url.copy_with(host=str(await self._address(url, number))),
             content=body,
             headers={"Host": url.netloc.decode(), **self._headers(client, closed, body)},
             extensions={"sni_hostname": url.host},  # whose certificate is asked for
@@ -121,8 +128,8 @@ class HttpCallbacks:
             "RFR-Signature": signature_of(token_of(client, self._key), said),
         }
 
-    async def _address(self, url: httpx.URL) -> Address:
-        """Return an address of this name at which somebody may be told.
+    async def _address(self, url: httpx.URL, number: int) -> Address:
+        """Return an address of this name at which somebody may be told; the next attempt has the next one.
 
         Raises:
             Undelivered: there is none.
@@ -133,7 +140,7 @@ class HttpCallbacks:
         if not may:
             msg = "callback: no address of the public internet; RFR_CALLBACKS__PRIVATE_NETWORKS lets in one's own"
             raise Undelivered(msg)
-        return may[0]
+        return may[(number - 1) % len(may)]
 
     def _may_connect(self, host: str, address: Address) -> bool:
         """Whether this is where it says: on the public internet; on one's own networks, or this machine, if allowed."""
@@ -142,12 +149,7 @@ class HttpCallbacks:
             return meant.is_loopback
         if meant.is_loopback or meant.is_link_local or meant.is_unspecified or meant.is_multicast or meant.is_reserved:
             return False
-        return meant.is_global or self._settings.private_networks
-
-
-async def _resolved(host: str) -> Sequence[Address]:
-    found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    return [ip_address(each[4][0]) for each in found]
+        return self._settings.private_networks or (meant.is_global and meant not in _SITE_LOCAL)
 
 
 class _Failed(Exception):

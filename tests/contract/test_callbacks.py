@@ -3,10 +3,13 @@
 import asyncio
 import hmac
 import json
+import socket
 import ssl
+import threading
 import time
 from base64 import b64encode
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from hashlib import sha256
 from ipaddress import ip_address
@@ -18,7 +21,8 @@ import pytest
 from receiver import DOWN, OK, Receiver, Told, receiving
 from secured import Authority
 
-from rfr_stream.adapters.callbacks import Address, HttpCallbacks
+from rfr_stream.adapters._names import Address
+from rfr_stream.adapters.callbacks import HttpCallbacks
 from rfr_stream.errors import Malformed, Undelivered
 from rfr_stream.events import Outcome
 from rfr_stream.reception import Client, Door, require_callback, token_of
@@ -138,6 +142,14 @@ async def test_of_an_answer_the_status_is_all_that_counts_however_long_it_is() -
     assert len(receiver.told) == 1
 
 
+async def test_a_receiver_leaves_no_cookie_with_whoever_is_told_next_at_its_address() -> None:
+    keep = b"HTTP/1.1 204 No Content\r\nSet-Cookie: kept=1; Path=/\r\n\r\n"
+    async with receiving(Receiver(lambda _: keep)) as receiver, callbacks() as opened:
+        await opened.tell(client(receiver), CLOSED)
+        await opened.tell(client(receiver, "portal-2"), CLOSED)
+    assert [told.headers["Cookie"] for told in receiver.told] == [None, None]
+
+
 @pytest.mark.parametrize("answer", [b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 2**18, b"\x00" * 100, b"", b"HTTP/9 what"])
 async def test_what_is_no_answer_is_none(answer: bytes) -> None:
     async with receiving(Receiver(lambda _: answer)) as receiver, callbacks() as opened:
@@ -146,7 +158,16 @@ async def test_what_is_no_answer_is_none(answer: bytes) -> None:
 
 
 # --- where ------------------------------------------------------------------------------------------------------------
-INSIDE: Final = ("10.1.2.3", "172.16.0.1", "192.168.1.1", "100.64.0.1", "fd00::1", "::ffff:10.0.0.1", "64:ff9b::a00:1")
+INSIDE: Final = (
+    "10.1.2.3",
+    "172.16.0.1",
+    "192.168.1.1",
+    "100.64.0.1",
+    "fd00::1",
+    "fec0::1",
+    "::ffff:10.0.0.1",
+    "64:ff9b::a00:1",
+)
 NOWHERE: Final = (
     *("127.0.0.1", "::1", "169.254.169.254", "fe80::1", "0.0.0.0", "::", "224.0.0.1", "240.0.0.1"),  # noqa: S104
     *("::ffff:127.0.0.1", "64:ff9b::7f00:1", "2002:7f00:1::", "::ffff:169.254.169.254"),
@@ -184,6 +205,73 @@ async def test_the_connection_goes_to_the_address_that_was_looked_at() -> None:
             await opened.tell(client(receiver, host="localhost"), CLOSED)
     (told,) = receiver.told
     assert told.headers["Host"] == f"localhost:{receiver.port}"
+
+
+async def test_each_attempt_goes_to_the_next_address_that_may_be_told_and_then_to_the_first_again() -> None:
+    async with receiving(Receiver(lambda n: OK if n else DOWN)) as receiver:
+        async with callbacks("10.1.2.3", "127.0.0.1", "127.0.0.2", attempts=3) as opened:  # at the last nobody listens
+            await opened.tell(client(receiver, host="localhost"), CLOSED)
+        assert len(receiver.told) == 2
+        async with callbacks("127.0.0.2", "127.0.0.1", attempts=2) as opened:
+            await opened.tell(client(receiver, host="localhost"), CLOSED)
+    assert len(receiver.told) == 3
+
+
+HANGS: Final = Client("portal-2", Door.OFFICER, callback="https://hangs.example/")
+
+
+@pytest.fixture
+def hanging(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[threading.Thread]]:
+    """Let one name hang; return the threads that look it up."""
+    threads, go, look_up = [], threading.Event(), socket.getaddrinfo
+
+    def getaddrinfo(host: str, *args: Any, **options: Any) -> Any:  # noqa: ANN401
+        if host == "hangs.example":
+            threads.append(threading.current_thread())
+            go.wait(10)
+            raise socket.gaierror
+        return look_up(host, *args, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    yield threads
+    go.set()
+    for each in threads:
+        each.join(10)
+
+
+async def test_a_name_that_hangs_holds_one_thread_of_its_own_that_nobody_waits_for(
+    hanging: list[threading.Thread],
+) -> None:
+    with ThreadPoolExecutor(1) as everybodys:
+        asyncio.get_running_loop().set_default_executor(everybodys)
+        async with receiving(Receiver()) as receiver, callbacks(timeout_s=0.2) as opened:
+            told = [asyncio.create_task(opened.tell(HANGS, CLOSED)) for _ in range(3)]
+            await asyncio.sleep(0.05)
+            await opened.tell(client(receiver, host="localhost"), CLOSED)
+            await asyncio.wait_for(asyncio.to_thread(lambda: None), 1)
+            faults = await asyncio.gather(*told, return_exceptions=True)
+        (thread,) = hanging
+        assert thread.daemon
+    assert [str(each) for each in faults] == ["callback of portal-2: TimeoutError, 3 times"] * 3
+    assert len(receiver.told) == 1
+
+
+async def test_a_name_that_nobody_knew_is_looked_up_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    entries: list[Any] = socket.getaddrinfo("127.0.0.1", None, type=socket.SOCK_STREAM)
+    answers = iter([[], socket.gaierror(), entries])
+
+    def getaddrinfo(*_: Any, **__: Any) -> Any:  # noqa: ANN401
+        if isinstance(answer := next(answers), Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    async with receiving(Receiver()) as receiver, callbacks() as opened:
+        about = client(receiver, host="localhost")
+        with pytest.raises(Undelivered, match="no address"):
+            await opened.tell(about, CLOSED)
+        await opened.tell(about, CLOSED)
+    assert len(receiver.told) == 1
 
 
 @pytest.mark.parametrize(("host", "is_told"), [("127.0.0.1", True), ("localhost", False)])

@@ -2,16 +2,17 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 import builders
 import pytest
 from prometheus_client import REGISTRY
 
-from consumers.callbacks import Teller
+from consumers._patience import Abandoned, patiently
+from consumers.callbacks import GROUP, Teller
 from rfr_stream.errors import Unavailable, Undelivered
 from rfr_stream.events import Outcome, SubmissionClosed
 from rfr_stream.reception import Client, Door
@@ -120,3 +121,79 @@ async def test_while_the_ledger_is_away_the_batch_waits_and_nothing_goes_on_behi
     with pytest.raises(Unavailable):
         await Teller(senders, receivers).tell([CONFIRMED, OTHER])
     assert receivers.told == {}
+
+
+def telling(teller: Teller, let_go: asyncio.Event, *outcomes: SubmissionClosed) -> "asyncio.Task[Any]":
+    """Have a batch in hand as the stage has."""
+    patient: Coroutine[Any, Any, Any] = patiently(lambda: teller.tell(outcomes), group=GROUP, let_go=let_go)
+    return asyncio.create_task(patient)
+
+
+@pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let whoever waits for the ledger ask again soon; the first of them last."""
+    waits = iter([0.3])
+    monkeypatch.setattr("consumers._patience.wait_after", lambda _: next(waits, 0.001))
+
+
+@pytest.mark.usefixtures("soon")
+async def test_a_later_outcome_waits_for_an_earlier_one_that_waits_for_the_ledger_and_others_do_not() -> None:
+    receivers, let_go = Receivers(), asyncio.Event()
+    senders = sent(confirmed=[QUICK], other=[QUICK])
+    senders.is_away = True
+    teller = Teller(senders, receivers)
+    first = telling(teller, let_go, CONFIRMED)
+    await asyncio.sleep(0.01)
+    senders.is_away = False
+    await asyncio.gather(telling(teller, let_go, WITHDRAWN), telling(teller, let_go, OTHER), first)
+    assert receivers.told == {"quick": [Outcome.NO_FACE, Outcome.CONFIRMED, Outcome.WITHDRAWN]}
+
+
+@pytest.mark.usefixtures("soon")
+async def test_behind_one_that_was_abandoned_nothing_is_told_and_both_come_again() -> None:
+    receivers, let_go = Receivers(), asyncio.Event()
+    senders = sent(confirmed=[QUICK])
+    senders.is_away = True
+    teller = Teller(senders, receivers)
+    both = [telling(teller, let_go, each) for each in (CONFIRMED, WITHDRAWN)]
+    await asyncio.sleep(0.01)
+    senders.is_away = False
+    let_go.set()
+    assert [type(each) for each in await asyncio.gather(*both, return_exceptions=True)] == [Abandoned, Abandoned]
+    assert receivers.told == {}
+    async with asyncio.timeout(5):
+        await asyncio.gather(*(telling(teller, asyncio.Event(), each) for each in (CONFIRMED, WITHDRAWN)))
+    assert receivers.told == {"quick": [Outcome.CONFIRMED, Outcome.WITHDRAWN]}
+
+
+@pytest.mark.usefixtures("soon")
+async def test_behind_one_that_was_abandoned_while_another_batch_asked_nothing_is_told_either() -> None:
+    receivers, let_go = Receivers(), asyncio.Event()
+    senders = sent(confirmed=[QUICK], other=[QUICK])
+    senders.is_away = True
+    teller = Teller(senders, receivers)
+    first = telling(teller, let_go, CONFIRMED)
+    await asyncio.sleep(0.01)
+    senders.is_away = False
+    asking, second = telling(teller, let_go, OTHER), telling(teller, let_go, WITHDRAWN)
+    await asyncio.sleep(0.001)  # the one asks, and the other is in line
+    let_go.set()
+    ends = await asyncio.gather(first, asking, second, return_exceptions=True)
+    assert [type(each) for each in ends] == [Abandoned, list, Abandoned]
+    assert receivers.told == {"quick": [Outcome.NO_FACE]}
+
+
+@pytest.mark.usefixtures("soon")
+async def test_what_comes_again_does_not_wait_for_what_was_cancelled() -> None:
+    receivers, let_go = Receivers(), asyncio.Event()
+    senders = sent(confirmed=[QUICK])
+    senders.is_away = True
+    teller = Teller(senders, receivers)
+    first = telling(teller, let_go, CONFIRMED)
+    await asyncio.sleep(0.01)
+    senders.is_away = False
+    again = telling(teller, let_go, CONFIRMED)
+    await asyncio.sleep(0)
+    first.cancel()
+    async with asyncio.timeout(5):
+        assert await again == [None]
