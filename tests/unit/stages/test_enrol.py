@@ -124,6 +124,33 @@ async def test_whoever_gave_the_image_lifts_no_restriction_by_saying_the_same_ag
     assert held.door is Source.MISSING_PERSON
 
 
+class Forgetting(MemoryGallery):
+    """Remembers who was erased."""
+
+    def __init__(self) -> None:
+        super().__init__(embedder=FakeEmbedder.identity)
+        self.erased: set[UUID] = set()
+
+    async def erase(self, gallery: GalleryName, ids: Sequence[UUID]) -> None:
+        self.erased.update(ids)
+        await super().erase(gallery, ids)
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+async def test_of_whom_no_place_of_the_face_was_kept_every_models_template_is_made_anew(*, is_known: bool) -> None:
+    here = House(gallery=(gallery := Forgetting()))
+    event = await here.referenced(ANNA)
+    await here.enrol(event)
+    held = (await here.ledger.held([event.reference_id]))[event.reference_id]
+    if not is_known:  # as before places were kept
+        here.ledger = MemoryLedger()
+        await here.ledger.hold([replace(held, subject=None)])
+    await here.enrol(event)
+    assert (event.reference_id in gallery.erased) is not is_known
+    assert (await here.ledger.held([event.reference_id]))[event.reference_id].subject == held.subject
+    assert await people_like(here, ANNA) == ["person-1"]
+
+
 async def test_a_restriction_counts_even_where_the_image_cannot_be_opened() -> None:
     here = House()
     event = await here.referenced(ANNA)
