@@ -7,7 +7,7 @@ a crash: the ids are the same.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from email.message import EmailMessage
 from email.parser import BytesParser
@@ -23,7 +23,7 @@ from producers._intake import Report
 from producers._request import Request, submit
 from producers.references import enrol
 from rfr_stream.errors import Malformed, Rejected
-from topics import known_path
+from topics import explain
 
 REQUEST: Final = "request.json"
 DONE: Final = "done"
@@ -81,7 +81,7 @@ async def take(path: Path, *, ask: Callable[[bytes], Request], hand_in: HandIn, 
         asked = ask(drop.request)
         reports = [report async for report in hand_in(drop.images, asked)]
     except (Rejected, ValidationError) as refusal:
-        put_away(path, REJECTED, "\n".join(reasons(refusal)))
+        put_away(path, REJECTED, reason(refusal))
         return False
     put_away(path, DONE, "\n".join(f"{report.outcome}: {report.derived_id}" for report in reports))
     return True
@@ -104,13 +104,9 @@ async def hand_in(images: Sequence[Path | bytes], asked: Request, **ports: Any) 
             yield report
 
 
-def reasons(refusal: Rejected | ValidationError) -> Iterator[str]:
-    """Yield why, field by field; what was given is not repeated."""
-    if isinstance(refusal, ValidationError):
-        for fault in refusal.errors(include_url=False, include_input=False):
-            yield f"{'.'.join(map(str, known_path(fault))) or REQUEST}: {fault['msg']}"
-    else:
-        yield str(refusal)
+def reason(refusal: Rejected | ValidationError) -> str:
+    """Return why; what was given is not repeated."""
+    return f"{REQUEST}: {explain(refusal)}" if isinstance(refusal, ValidationError) else str(refusal)
 
 
 def put_away(path: Path, where: str, said: str) -> None:

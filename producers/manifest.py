@@ -18,7 +18,7 @@ from producers.references import Enrolment, holdable
 from rfr_stream.errors import Malformed, Rejected
 from rfr_stream.events import Disposal, GalleryName, HoldRecord, Prose, Ref, Source, Value
 from rfr_stream.ports import BlobStore
-from topics._topic import explain
+from topics import explain
 
 __all__ = ["Line", "count", "enrol"]
 

@@ -27,7 +27,7 @@ from rfr_stream.errors import Malformed, Rejected, settle
 from rfr_stream.events import MAX_IMAGES, Found, GalleryName, Provenance, Ref, Still, VideoFrame
 from rfr_stream.policy import Stated, stated
 from rfr_stream.ports import BlobStore
-from topics._topic import explain
+from topics import explain
 
 __all__ = ["Action", "Post", "count", "post"]
 

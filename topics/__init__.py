@@ -27,7 +27,7 @@ from rfr_stream.events import (
     SubmissionClosed,
     WithdrawalOrdered,
 )
-from topics._topic import FAULT, Record, Topic, known_path
+from topics._topic import FAULT, Record, Topic, explain, known_path
 
 __all__ = [
     "ACKNOWLEDGEMENTS",
@@ -46,6 +46,7 @@ __all__ = [
     "TEMPLATES",
     "Record",
     "Topic",
+    "explain",
     "known_path",
     "topic_of",
 ]

@@ -27,7 +27,7 @@ from rfr_stream.events import (
     SubjectUnclear,
     WithdrawalOrdered,
 )
-from rfr_stream.faces import Box, Point
+from rfr_stream.faces import Point
 from rfr_stream.ports.machines import Fingerprint
 from rfr_stream.ports.models import Models
 from rfr_stream.ports.standing import Renewals, Standing
@@ -53,7 +53,7 @@ class Reference:
     case_ref: str | None = None
     disposal: Disposal | None = None
     door: Source | None = Source.OFFICER
-    subject: Box | Point | None = None
+    subject: Point | None = None
     """Where the face lies that was enrolled, for another model that looks at the image; said by nobody, it stands."""
     regime: Regime | None = None
     found: Found | None = None

@@ -37,11 +37,11 @@ class Upright:
         """What is kept of the place: it is in another detector's box too."""
         return self.box.centre
 
-    def was_held(self, subject: Box | Point | None) -> bool:
-        """Whether it is this face whose centre was kept."""
-        if not isinstance(subject, Point):
+    def is_at(self, kept: Point | None) -> bool:
+        """Whether it is the face whose centre was kept, if one was."""
+        if kept is None:
             return False
-        away = dist((subject.x, subject.y), (self.centre.x, self.centre.y))
+        away = dist((kept.x, kept.y), (self.centre.x, self.centre.y))
         return away <= _SAME * (self.box.x2 - self.box.x1)
 
 

@@ -104,7 +104,7 @@ class _Register:
             await self.blobs.delete(strays)
         renewed = [event for event in admitted if isinstance(event, ReferenceSubmitted) and event.reference_id in held]
         if renewed:  # whose face it is, only the picture says
-            await self.references.hold([replace(as_held(event), subject=None) for event in renewed])
+            await self.references.hold(list(map(as_held, renewed)))
         return admitted
 
     async def enrol(self, rows: Sequence[tuple[ReferenceSubmitted, Upright]]) -> list[None]:
@@ -137,7 +137,7 @@ class _Register:
         corrected = [
             (event, face)
             for event, face in rows
-            if (before := held.get(event.reference_id)) and not face.was_held(before.subject)
+            if (before := held.get(event.reference_id)) and not face.is_at(before.subject)
         ]
         if corrected:
             ids = {event.reference_id for event, _ in corrected}
@@ -231,7 +231,7 @@ def _require_person(event: ReferenceErased, held: Reference | None) -> None:
 
 
 def as_held(event: ReferenceSubmitted) -> Reference:
-    """Return the reference as the ledger is to hold it."""
+    """Return the reference as the ledger is to hold it, but for the place of the face, which the picture says."""
     return Reference(
         reference_id=event.reference_id,
         person_id=event.person_id,
@@ -247,7 +247,6 @@ def as_held(event: ReferenceSubmitted) -> Reference:
         case_ref=event.hold.case_ref,
         disposal=event.hold.disposal,
         door=event.hold.door,
-        subject=event.subject,
         regime=event.hold.regime,
         found=event.hold.found,
     )

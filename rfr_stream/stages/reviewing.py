@@ -31,7 +31,8 @@ async def hold(
 
     Where an image shows several people, its case waits until somebody says which is meant.
     """
-    await ledger.entrust(policy.entrusted(event.submission for event in batch))
+    unsearched = (event.submission for event in batch if isinstance(event, SubjectUnclear))
+    await ledger.entrust(policy.entrusted(unsearched))  # the search has noted the others
     seeded = await ledger.seeded([event.submission.submission_id for event in batch])
 
     def transition(event: CandidatesReady | SubjectUnclear) -> Transition:

@@ -109,7 +109,7 @@ async def test_a_message_is_handed_in_and_nothing_of_its_sender_is_passed_on(hou
 @pytest.mark.parametrize(
     ("asked", "images", "why"),
     [
-        (b"{", {"a": PNG}, "request.json: Invalid JSON"),
+        (b"{", {"a": PNG}, "request.json: value: Invalid JSON"),
         (request(purpose="curiosity"), {"a": PNG}, "purpose: Input should be"),
         (request(name="Somebody"), {"a": PNG}, "?: Extra inputs"),
         (

@@ -36,7 +36,7 @@ from rfr_stream.events import (
     SubmissionClosed,
     Support,
 )
-from rfr_stream.faces import Box, Point
+from rfr_stream.faces import Point
 from rfr_stream.ports import (
     Case,
     CaseState,
@@ -862,8 +862,8 @@ class TestOutcomes:
 
 
 async def test_whose_face_a_reference_is_held_for_stands_until_another_is_named(ledger: Ledger) -> None:
-    said = builders.reference("person-1", subject=Box(1, 2, 30, 40))
-    for again, stands in ((said, Box(1, 2, 30, 40)), (replace(said, subject=None), Box(1, 2, 30, 40))):
+    said = builders.reference("person-1", subject=Point(1, 2))
+    for again, stands in ((said, Point(1, 2)), (replace(said, subject=None), Point(1, 2))):
         await ledger.hold([again])
         assert [held.subject for held in (await ledger.held([said.reference_id])).values()] == [stands]
     await ledger.hold([replace(said, subject=Point(5, 6), recorded_at=LATER)])

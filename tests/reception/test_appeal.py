@@ -3,17 +3,15 @@
 import io
 import json
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from hashlib import sha256
-from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
 
 import builders
 import httpx
 import pytest
-import reception_house
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
@@ -33,12 +31,6 @@ from rfr_stream.vision.derivative import derivative
 PATH: Final = "/appeal/images"
 REF: Final = "2f1c0f5e-6a0b-4f6e-9a3e-0c5b8f3f4d11"
 SAID: Final = {"appeal_ref": "OP-HAWTHORN/26", "portal_ref": REF}
-
-
-@pytest.fixture
-async def house(tmp_path: Path) -> AsyncIterator[ReceptionHouse]:
-    async with reception_house.opened(tmp_path) as opened:
-        yield opened
 
 
 def body(*images: bytes, **fields: Any) -> httpx.Request:  # noqa: ANN401

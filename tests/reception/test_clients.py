@@ -1,7 +1,6 @@
 """Who gets in: a machine with a token of its own, by its own door, until it is revoked."""
 
 import sqlite3
-from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
 from typing import Final
@@ -18,12 +17,6 @@ from rfr_stream.reception import Client, Door, is_token_of, token_of
 from rfr_stream.settings import IntakeSettings
 
 OFFICER: Final = "/officer/submissions"
-
-
-@pytest.fixture
-async def house(tmp_path: Path) -> AsyncIterator[ReceptionHouse]:
-    async with reception_house.opened(tmp_path) as opened:
-        yield opened
 
 
 async def knock(house: ReceptionHouse, token: str | None, path: str = OFFICER) -> int:

@@ -13,7 +13,6 @@ import httpx
 import pytest
 import reception_house
 import schemathesis
-from filmed import film
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
@@ -59,11 +58,6 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
     yield running
     stop()
     thread.join(30)
-
-
-@pytest.fixture(scope="module")
-def video(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    return film(tmp_path_factory.mktemp("filmed") / "film.mp4").read_bytes()
 
 
 async def _serve(folder: Path, found: "queue.Queue[tuple[Target, Callable[[], object]]]") -> None:

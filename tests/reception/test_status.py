@@ -1,15 +1,12 @@
 """How a submission stands: said to the client that sent it, and in words that give nothing away."""
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from hashlib import sha256
-from pathlib import Path
 from typing import Final
 from uuid import UUID, uuid4
 
 import builders
 import pytest
-import reception_house
 from builders import NOW
 from reception_house import REQUEST, ReceptionHouse, form, picture
 
@@ -21,12 +18,6 @@ from rfr_stream.ports import Case, CaseState
 from rfr_stream.reception import Door
 
 WITH_REVIEWERS: Final = {CaseState.AWAITING_REVIEW, CaseState.AWAITING_SECOND_REVIEW, CaseState.AWAITING_THIRD_REVIEW}
-
-
-@pytest.fixture
-async def house(tmp_path: Path) -> AsyncIterator[ReceptionHouse]:
-    async with reception_house.opened(tmp_path) as opened:
-        yield opened
 
 
 async def sent(house: ReceptionHouse) -> Submission:

@@ -1,12 +1,9 @@
 """The unit's door: an image is searched with and, in the same step, held for later searches."""
 
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any, Final
 
 import httpx
 import pytest
-import reception_house
 from reception_house import REQUEST, ReceptionHouse, form, picture
 
 from producers.reception.unit import OPENING
@@ -29,12 +26,6 @@ ASKED: Final[dict[str, Any]] = {
     "submitted_by": "unit-3",
     "enrol": HELD,
 }
-
-
-@pytest.fixture
-async def house(tmp_path: Path) -> AsyncIterator[ReceptionHouse]:
-    async with reception_house.opened(tmp_path) as opened:
-        yield opened
 
 
 async def posted(house: ReceptionHouse, *images: bytes, **fields: Any) -> httpx.Response:  # noqa: ANN401

@@ -35,18 +35,6 @@ TURNED: Final = {
 HEIC: Final = b"\x00\x00\x00\x18ftypheic" + bytes(100)
 
 
-@pytest.fixture
-async def house(tmp_path: Path) -> AsyncIterator[ReceptionHouse]:
-    async with reception_house.opened(tmp_path) as opened:
-        yield opened
-
-
-@pytest.fixture
-async def client(house: ReceptionHouse) -> AsyncIterator[httpx.AsyncClient]:
-    async with house.client() as opened:
-        yield opened
-
-
 def zipped() -> bytes:
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as bomb:

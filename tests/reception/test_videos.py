@@ -4,7 +4,7 @@ import asyncio
 import json
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from importlib import import_module
 from pathlib import Path
@@ -32,24 +32,6 @@ from rfr_stream.vision.video import Clip
 OFFICER: Final = "/officer/videos"
 UNIT: Final = "/unit/videos"
 FIRST: Final = {"at": [0]}
-
-
-@pytest.fixture(scope="module")
-def video(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """Return two seconds, of which every frame shows its number."""
-    return film(tmp_path_factory.mktemp("filmed") / "film.mp4").read_bytes()
-
-
-@pytest.fixture
-async def house(tmp_path: Path) -> AsyncIterator[ReceptionHouse]:
-    async with reception_house.opened(tmp_path) as opened:
-        yield opened
-
-
-@pytest.fixture
-async def client(house: ReceptionHouse) -> AsyncIterator[httpx.AsyncClient]:
-    async with house.client() as opened:
-        yield opened
 
 
 def is_untouched(house: ReceptionHouse, folder: Path) -> bool:

@@ -32,7 +32,7 @@ from rfr_stream.events import (
     SubmissionClosed,
     WithdrawalOrdered,
 )
-from rfr_stream.faces import Box, Point
+from rfr_stream.faces import Point
 from rfr_stream.policy import urgency
 from rfr_stream.ports import Case, CaseState, Conflict, Duty, Likeness, Outgoing, Reference, Reviewer, Seed
 from rfr_stream.review import CAN_EXPIRE as WAITS
@@ -47,7 +47,7 @@ _AS_THEY_ARE: Final = (
 _PARKED: Final = TypeAdapter(tuple[ReviewDecided, ...])
 _DISPOSED: Final = TypeAdapter(tuple[CaseDisposed, ...])
 _NOT_DISPOSED: Final = "[]"
-_SUBJECT: Final = TypeAdapter[Box | Point](Box | Point)
+_SUBJECT: Final = TypeAdapter(Point)
 _PROMISABLE: Final[dict[str, type[Event]]] = {
     contract.ce_type: contract
     for contract in (
