@@ -7,8 +7,8 @@ subscribe  a FastStream subscriber inside a wrapper that commits explicit offset
 import asyncio
 import gc
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from functools import partial
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
@@ -73,6 +73,7 @@ class _Service:
         self._bus, self._resources, self._tasks = bus, resources, tasks
         self._running: dict[asyncio.Task[None], Task] = {}
         self._watching: tuple[asyncio.Task[None], ...] = ()
+        self._started = asyncio.Event()
 
     @asynccontextmanager
     async def lifespan(self, metrics_port: int) -> AsyncIterator[None]:
@@ -84,8 +85,7 @@ class _Service:
         async with AsyncExitStack() as open_:
             for resource in (self._bus, *self._resources):
                 await open_.enter_async_context(resource)
-            _calm_the_collector()
-            open_.callback(gc.unfreeze)  # a native library that counts its objects at exit must find them gone
+            open_.enter_context(_calm_collector())
             log.event("app.started", tasks=len(self._tasks))
             yield
         log.event("app.stopped")
@@ -96,9 +96,11 @@ class _Service:
         """Set the tasks to work; the broker is there."""
         self._running = {asyncio.create_task(self._watch(task)): task for task in self._tasks}
         self._watching = (asyncio.create_task(self._end_on_failure()),)
+        self._started.set()
 
     async def drain(self) -> None:
         """Let the pipelines finish what they hold, then end the rest, which only serves them."""
+        await self._started.wait()  # FastStream may shut down beside a start that is not over yet
         pipelines = [running for running, task in self._running.items() if isinstance(task, Pipeline)]
         for task in self._tasks:
             if isinstance(task, Pipeline):
@@ -157,8 +159,15 @@ def subscribe(
     return subscriber
 
 
-def _calm_the_collector() -> None:
+@contextmanager
+def _calm_collector() -> Iterator[None]:
     """Keep what lives for ever out of garbage collection, and collect seldom: half of a small message's cost."""
+    usual = gc.get_threshold()
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*usual)
+        gc.unfreeze()  # a native library that counts its objects at exit must find them gone

@@ -1,6 +1,7 @@
 """One message at a time on a real broker: the same three ends as in batches, whatever FastStream would do."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -168,14 +169,33 @@ async def test_resources_are_open_before_the_first_message_and_closed_in_reverse
     await here.say(here.decisions(range(8)))
     bus = here.bus()
     app = serve(bus, Resource("store", diary), Resource("model", diary), tasks=[here.pipeline(bus, noted), beside])
+    collects = gc.get_threshold()
     running = asyncio.create_task(app.run())
     await here.hear(range(8))
     app.exit()
     await running
+    assert gc.get_threshold() == collects
     assert diary[:3] == ["open store", "open model", "beside"]
     assert diary[-2:] == ["close model", "close store"]
     assert set(diary[3:-2]) == {"message"}
     assert await here.committed() == 8
+
+
+async def test_told_to_end_while_it_starts_it_ends_all_that_it_started_before_it_closes_anything(here: Lab) -> None:
+    diary: list[str] = []
+
+    async def beside() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0.1)
+            diary.append("beside ended")
+
+    bus = here.bus()
+    app = serve(bus, Resource("store", diary), tasks=[here.pipeline(bus, lab.answer), beside])
+    app.exit()
+    await app.run()
+    assert diary == ["open store", "beside ended", "close store"]
 
 
 async def test_when_one_stage_fails_the_others_are_drained_and_the_process_ends_with_an_error(

@@ -372,7 +372,9 @@ def decoder_that(*does: str) -> tuple[str, ...]:
 
 
 def decoders() -> Sequence[psutil.Process]:
-    return [child for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE]
+    """Return the decoders at work; whole runs have other children too: a database, a browser."""
+    alive = [child for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE]
+    return [child for child in alive if any("_decoder" in word for word in child.cmdline())]
 
 
 class TestTheDecoder:
