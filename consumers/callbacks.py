@@ -6,7 +6,7 @@ nobody waits for a receiver that is not theirs: it has its attempts, then come t
 
 import asyncio
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 from uuid import UUID
@@ -37,8 +37,8 @@ log = telemetry.logger(__name__)
 class Senders(Protocol):
     """Who sent what."""
 
-    async def to_tell(self, submissions: Collection[UUID]) -> Mapping[UUID, Sequence[Client]]:
-        """Return the clients that sent these, and are to be told what became of them."""
+    async def to_tell(self, outcomes: Sequence[SubmissionClosed]) -> Mapping[UUID, Sequence[Client]]:
+        """Return, by event id, the clients that are to be told."""
 
 
 class Callbacks(Protocol):
@@ -84,8 +84,8 @@ class Teller:
         """
         place = self._place(batch)
         async with self._asking:  # batch after batch, so that turns are asked for in the order of the topic
-            clients = await self._clients(place)
-            told = [self._in_turn(closed, clients.get(closed.submission_id, ())) for closed in batch]
+            clients = await self._clients(place, batch)
+            told = [self._in_turn(closed, clients.get(closed.event_id, ())) for closed in batch]
             telling = asyncio.gather(*told)
         return await telling
 
@@ -100,11 +100,11 @@ class Teller:
             self._line[task] = Place(task, about, before)
         return self._line[task]
 
-    async def _clients(self, place: Place) -> Mapping[UUID, Sequence[Client]]:
+    async def _clients(self, place: Place, batch: Sequence[SubmissionClosed]) -> Mapping[UUID, Sequence[Client]]:
         if not place.is_next:
             msg = "an earlier outcome of the same submission still waits for the ledger"
             raise Unavailable(msg)
-        clients = await self._senders.to_tell(place.about)
+        clients = await self._senders.to_tell(batch)
         place.has_turns = True
         del self._line[place.task]
         return clients

@@ -228,6 +228,13 @@ def as_told(case: Case) -> Outcome | None:
     return verdict(case.decisions) if case.state is CaseState.ASSESSED else case.outcome
 
 
+def is_overtaken(said: Outcome, state: CaseState, so_far: Outcome | None) -> bool:
+    """Whether what a stage before review says comes too late: people look at the case, or it has ended otherwise."""
+    if said not in EARLY or so_far is said or so_far in SET_ASIDE:
+        return False
+    return CaseState.CLOSED not in NEXT[state]
+
+
 # --- weighing -------------------------------------------------------------------------------------------------------
 def _park(case: Case, decision: ReviewDecided) -> Step:
     _require(case.state in {_S.AWAITING_CANDIDATES, _S.AWAITING_SUBJECT}, "submission_id: the case has ended")

@@ -1,7 +1,7 @@
 """The five stages as their consumers mount them, on fakes: what each group hears, and what it says to whom."""
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -36,7 +36,7 @@ def lawful() -> HoldRecord:
 class Nobody:
     """No client has sent anything."""
 
-    async def to_tell(self, submissions: Collection[UUID]) -> Mapping[UUID, Sequence[Client]]:  # noqa: ARG002 - the port's
+    async def to_tell(self, outcomes: Sequence[SubmissionClosed]) -> Mapping[UUID, Sequence[Client]]:  # noqa: ARG002 - the port's
         return {}
 
 

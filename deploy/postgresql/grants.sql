@@ -59,6 +59,8 @@ BEGIN
             ('rfr_reception', 'SELECT, INSERT', ARRAY['received']),
             -- Whoever tells clients what became of their submissions knows who sent what, and where to tell it.
             ('rfr_callback', 'SELECT', ARRAY['clients', 'received']),
+            -- And whether that still holds: of a case, how it stands, and nothing of what is in it.
+            ('rfr_callback', 'SELECT (submission_id, state, outcome)', ARRAY['cases']),
             ('rfr_reception', 'SELECT, INSERT, DELETE', ARRAY['receipts', 'necessities']),
             -- Search and enrolment know references, and no case.
             ('rfr_stage', 'SELECT, INSERT, UPDATE, DELETE', ARRAY[

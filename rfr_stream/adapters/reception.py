@@ -1,7 +1,7 @@
 """The reception's tables, in the ledger's database: who may hand in, what each handed in, and what was said of it."""
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
@@ -10,11 +10,13 @@ from sqlalchemy import Connection, delete, insert, select, update
 
 from rfr_stream.adapters.ledger import SqlLedger
 from rfr_stream.adapters.ledger.lookup import among
-from rfr_stream.adapters.ledger.tables import clients, necessities, receipts, received
+from rfr_stream.adapters.ledger.tables import cases, clients, necessities, receipts, received
 from rfr_stream.errors import NotPermitted
-from rfr_stream.events import derive_id
+from rfr_stream.events import Outcome, SubmissionClosed, derive_id
 from rfr_stream.policy import RECENT_STATEMENTS, Stated, is_boilerplate
+from rfr_stream.ports import CaseState
 from rfr_stream.reception import Client, Door
+from rfr_stream.review import is_overtaken
 
 RECEIPTS_KEPT: Final = timedelta(days=7)
 """So long a client may ask again with the same key; afterwards the derived ids alone keep things single."""
@@ -83,18 +85,24 @@ class SqlReception:
 
         await self._database.write(set_)
 
-    async def to_tell(self, submissions: Collection[UUID]) -> Mapping[UUID, Sequence[Client]]:
-        """Return the clients that sent these, and are to be told what became of them."""
+    async def to_tell(self, outcomes: Sequence[SubmissionClosed]) -> Mapping[UUID, Sequence[Client]]:
+        """Return, by event id, the clients that sent what it is about, and are to be told.
+
+        Nobody is to be told what review has overtaken: the case says otherwise.
+        """
+        submissions = {closed.submission_id for closed in outcomes}
 
         def told(connection: Connection) -> Mapping[UUID, Sequence[Client]]:
             mine = among(received.c.submission_id, submissions, connection.dialect)
             may = (clients.c.callback.is_not(None), clients.c.revoked_at.is_(None))
             joined = select(received.c.submission_id, clients).join(received, received.c.client == clients.c.name)
-            found = defaultdict[UUID, list[Client]](list)
+            sent = defaultdict[UUID, list[Client]](list)
             for row in connection.execute(joined.where(mine, *may).order_by(clients.c.name)).mappings():
                 fields = dict(row)
-                found[fields.pop("submission_id")].append(_to_client(**fields))
-            return found
+                sent[fields.pop("submission_id")].append(_to_client(**fields))
+            theirs = [closed for closed in outcomes if closed.submission_id in sent]
+            late = _overtaken(connection, theirs)
+            return {closed.event_id: sent[closed.submission_id] for closed in theirs if closed.event_id not in late}
 
         return await self._database.read(told)
 
@@ -184,6 +192,16 @@ def _client(connection: Connection, name: str) -> Client | None:
 
 def _to_client(door: str, **fields: Any) -> Client:  # noqa: ANN401 - a row's
     return Client(door=Door(door), **fields)
+
+
+def _overtaken(connection: Connection, outcomes: Sequence[SubmissionClosed]) -> set[UUID]:
+    """Return the ids of the events among these that no longer hold."""
+    about = {closed.submission_id for closed in outcomes}
+    asked = select(cases.c.submission_id, cases.c.state, cases.c.outcome)
+    rows = connection.execute(asked.where(among(cases.c.submission_id, about, connection.dialect)))
+    stand = {row.submission_id: (CaseState(row.state), row.outcome and Outcome(row.outcome)) for row in rows}
+    known = [closed for closed in outcomes if closed.submission_id in stand]
+    return {closed.event_id for closed in known if is_overtaken(closed.outcome, *stand[closed.submission_id])}
 
 
 def _has_sent(connection: Connection, client: str, submission_id: UUID) -> bool:

@@ -21,6 +21,7 @@ from rfr_stream.adapters.ledger import SqlLedger
 from rfr_stream.adapters.reception import SqlReception
 from rfr_stream.desk import Alert, AlertKind, Operation
 from rfr_stream.errors import NotPermitted
+from rfr_stream.events import Outcome
 from rfr_stream.policy import Role, stated
 from rfr_stream.ports import CaseState, Ending, Extent, Meeting, Served
 from rfr_stream.reception import Client, Door
@@ -185,15 +186,19 @@ async def test_the_reception_lets_nobody_in_and_changes_no_case(granted: Granted
         assert await granted.may("rfr_reception", table) == set()
 
 
-async def test_whoever_tells_clients_reads_who_sent_what_and_no_case(granted: Granted) -> None:
+async def test_whoever_tells_clients_reads_who_sent_what_and_of_a_case_how_it_stands(granted: Granted) -> None:
     about, now = uuid4(), builders.NOW
+    closed = builders.closed(Outcome.NO_FACE, submission_id=about)
     async with SqlLedger(granted.owner) as ledger:
         client = await SqlReception(ledger).add("portal-1", Door.OFFICER, "https://portal.example/outcomes")
         await SqlReception(ledger).note("portal-1", [about], now)
     async with SqlLedger(granted.user("rfr_callback")) as ledger:
-        assert await SqlReception(ledger).to_tell([about]) == {about: [client]}
+        assert await SqlReception(ledger).to_tell([closed]) == {closed.event_id: [client]}
         with pytest.raises(ProgrammingError, match=REFUSED):
             await ledger.case(about)
+    async with granted.connected("rfr_callback") as connection:  # the view shows a role what it may read
+        seen = text("SELECT column_name FROM information_schema.columns WHERE table_name = 'cases'")
+        assert set((await connection.execute(seen)).scalars()) == {"submission_id", "state", "outcome"}
     for table in ("clients", "received"):
         assert await granted.may("rfr_callback", table) == {"SELECT"}
     for table in ("cases", "decisions", "held_references", "receipts", "outbox"):

@@ -6,25 +6,34 @@ from datetime import timedelta
 from pathlib import Path
 from uuid import uuid4
 
+import builders
 import pytest
 from builders import NOW
 from postgresql import PostgreSql
 
+from rfr_stream import review
 from rfr_stream.adapters.ledger import SqlLedger
 from rfr_stream.adapters.reception import RECEIPTS_KEPT, SqlReception
 from rfr_stream.errors import NotPermitted
+from rfr_stream.events import Outcome
 from rfr_stream.policy import RECENT_STATEMENTS, stated
+from rfr_stream.ports import Change
 from rfr_stream.reception import Client, Door
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[SqlReception]:
+async def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[SqlLedger]:
     url = f"sqlite:///{tmp_path / 'ledger.db'}"
     if request.param == "postgresql":
         server: PostgreSql = request.getfixturevalue("postgresql_server")
         url = server.fresh()
     async with SqlLedger(url) as ledger:
-        yield SqlReception(ledger)
+        yield ledger
+
+
+@pytest.fixture
+async def store(ledger: SqlLedger) -> SqlReception:
+    return SqlReception(ledger)
 
 
 async def test_a_client_is_let_in_kept_out_and_let_in_anew(store: SqlReception) -> None:
@@ -59,16 +68,36 @@ async def test_whoever_sent_it_and_has_an_address_is_told(store: SqlReception) -
         await store.add(name, Door.OFFICER, callback)
         if name != "portal-4":
             await store.note(name, [about], NOW)
-    both = await store.to_tell([about, uuid4()])
-    assert {id_: [each.name for each in clients] for id_, clients in both.items()} == {about: ["portal-1", "portal-2"]}
-    assert await store.to_tell([uuid4()]) == await store.to_tell([]) == {}
+    ended, other = (builders.closed(Outcome.CONFIRMED, submission_id=each) for each in (about, uuid4()))
+    both = await store.to_tell([ended, other])
+    assert {id_: [each.name for each in clients] for id_, clients in both.items()} == {
+        ended.event_id: ["portal-1", "portal-2"]
+    }
+    assert await store.to_tell([other]) == await store.to_tell([]) == {}
     await store.revoke("portal-1", NOW)
     await store.call_back("portal-2", None)
     await store.call_back("portal-3", f"{url}/3")
-    assert await store.to_tell([about]) == {about: [Client("portal-3", Door.OFFICER, callback=f"{url}/3")]}
+    told = {ended.event_id: [Client("portal-3", Door.OFFICER, callback=f"{url}/3")]}
+    assert await store.to_tell([ended]) == told
     for name in ("portal-1", "portal-9"):
         with pytest.raises(NotPermitted, match="no client of this name that may hand in"):
             await store.call_back(name, url)
+
+
+async def test_nobody_is_told_what_review_has_overtaken(store: SqlReception, ledger: SqlLedger) -> None:
+    found = builders.candidates_ready()
+    about = found.submission.submission_id
+    await store.add("portal-1", Door.OFFICER, "https://portal.example/outcomes")
+    await store.note("portal-1", [about], NOW)
+    unseen, confirmed = (builders.closed(each, submission_id=about) for each in (Outcome.NO_FACE, Outcome.CONFIRMED))
+
+    async def told() -> set[Outcome]:
+        said = await store.to_tell([unseen, confirmed])
+        return {closed.outcome for closed in (unseen, confirmed) if closed.event_id in said}
+
+    assert await told() == {Outcome.NO_FACE, Outcome.CONFIRMED}
+    await ledger.apply([Change(about, found.event_id, review.candidates_ready(found, NOW))])
+    assert await told() == {Outcome.CONFIRMED}
 
 
 async def test_a_key_stands_for_one_request(store: SqlReception) -> None:

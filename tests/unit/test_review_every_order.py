@@ -7,6 +7,7 @@ from functools import cache
 from typing import Final, TypeAlias
 
 import builders
+import pytest
 from builders import LATER, NOW
 
 from rfr_stream import review
@@ -177,6 +178,21 @@ def test_every_state_is_reached() -> None:
         CaseState.WITHDRAWN,
     }
     assert len(entering(CaseState.CONFIRMED)) > 100
+
+
+def takes(says: Transition, case: Case) -> bool:
+    try:
+        says(case)
+    except Rejected:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("outcome", Outcome)
+def test_what_a_stage_says_is_overtaken_exactly_where_the_case_refuses_it(outcome: Outcome) -> None:
+    says = review.closed(builders.closed(outcome), NOW)
+    for case in {key(edge.step.case): edge.step.case for edge in edges()}.values():
+        assert review.is_overtaken(outcome, case.state, case.outcome) is not takes(says, case)
 
 
 # --- leads ----------------------------------------------------------------------------------------------------------

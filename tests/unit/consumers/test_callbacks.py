@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Collection, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 from uuid import UUID
@@ -32,12 +32,13 @@ class Sent:
     waits: Iterator[float] = field(default_factory=lambda: iter([0.01] + [0] * 99))
     """Whoever asks first waits longest."""
 
-    async def to_tell(self, submissions: Collection[UUID]) -> Mapping[UUID, Sequence[Client]]:
+    async def to_tell(self, outcomes: Sequence[SubmissionClosed]) -> Mapping[UUID, Sequence[Client]]:
         if self.is_away:
             msg = "ledger"
             raise Unavailable(msg)
         await asyncio.sleep(next(self.waits))
-        return {id_: clients for id_, clients in self.by.items() if id_ in submissions}
+        sent = [closed for closed in outcomes if closed.submission_id in self.by]
+        return {closed.event_id: self.by[closed.submission_id] for closed in sent}
 
 
 @dataclass
