@@ -19,9 +19,11 @@ from rfr_stream.events import (
     GalleryName,
     Harm,
     ImageSubmitted,
+    ImageVariant,
     Prose,
     Provenance,
     Purpose,
+    Recipes,
     Ref,
     Regime,
     Source,
@@ -32,7 +34,7 @@ from rfr_stream.events import (
     VideoFrame,
 )
 from rfr_stream.faces import Box, Point
-from rfr_stream.policy import MIN_NECESSITY_CHARS, regime_of, searchable
+from rfr_stream.policy import MIN_NECESSITY_CHARS, MIN_NECESSITY_WORDS, regime_of, searchable, words_of
 from rfr_stream.ports import BlobStore
 
 
@@ -63,8 +65,16 @@ class Request(Value):
     media: Still | VideoFrame = Field(Still(), discriminator="kind")
     age_at_capture: Annotated[int | None, Field(ge=0, le=130, description="years, as far as anybody knows")] = None
     found: Annotated[Found | None, Field(validate_default=True, description="of the deceased alone")] = None
-    variants: Variants = ()
+    variants: Recipes = ()  # other images are handed in as images are, never named by where they lie
     demo: bool = False
+
+    @field_validator("necessity")
+    @classmethod
+    def _is_said_in_words(cls, necessity: str) -> str:
+        if len(set(words_of(necessity))) < MIN_NECESSITY_WORDS:
+            msg = f"say in words why, with {MIN_NECESSITY_WORDS} different ones or more"
+            raise ValueError(msg)
+        return necessity
 
     @field_validator("found")
     @classmethod
@@ -91,10 +101,17 @@ class ProbeForm:
     request: Request
     source: Source
     submitted_by: str
+    others: tuple[ImageVariant, ...] = ()
+    """Of the same subject, and kept already."""
 
     @property
     def statement(self) -> tuple[object, ...]:
-        return (self.request.model_dump_json(), self.source, self.submitted_by)
+        others = tuple(other.statement for other in self.others)
+        return (self.request.model_dump_json(), self.source, self.submitted_by, *others)
+
+    @property
+    def variants(self) -> Variants:
+        return (*self.request.variants, *self.others)
 
     @property
     def regime(self) -> Regime:
@@ -117,7 +134,7 @@ class ProbeForm:
             subject=asked.subject,
             media=asked.media,
             galleries=asked.galleries,
-            variants=asked.variants,
+            variants=self.variants,
         )
 
     def key(self, image_sha256: str) -> str:
@@ -135,10 +152,13 @@ class ProbeForm:
             submitted_at=at,
             image=image,
             regime=self.regime,
-            **{name: getattr(asked, name) for name in Request.model_fields if name not in {"demo", "regime"}},
+            variants=self.variants,
+            **{name: getattr(asked, name) for name in Request.model_fields if name not in _OWN},
         )
 
 
+_OWN = {"demo", "regime", "variants"}
+"""What a submission does not say as the request does."""
 _ANY_IMAGE = BlobRef(uri="memory://any/any", sha256="0" * 64, media_type="image/png", bytes=0)
 
 

@@ -5,6 +5,7 @@ All or nothing: with one image fewer it would be another submission, and another
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from producers._admission import Original, admit
@@ -44,9 +45,9 @@ async def submit_together(
             yield _refused(path, each)
         return
     _require_distinct(originals)
-    images = await _kept(originals[1:], request.form(), blobs)
-    asked = request.model_copy(update={"variants": (*request.variants, *images)})
-    arrivals = [Arrival(paths[0], asked.form())]
+    form = request.form()
+    together = replace(form, others=await _kept(originals[1:], form, blobs))
+    arrivals = [Arrival(paths[0], together)]
     async for report in take_in(arrivals, blobs=blobs, publish=publish, journal=journal, max_bytes=max_bytes):
         for path in paths:
             yield Report(path if isinstance(path, Path) else None, report.outcome, report.derived_id, report.reason)
@@ -72,7 +73,7 @@ def _refused(path: Path | bytes, looked: Original | Rejected) -> Report:
     return Report(path if isinstance(path, Path) else None, Verdict.REJECTED, reason=reason)
 
 
-async def _kept(originals: Iterable[Original], form: ProbeForm, blobs: BlobStore) -> list[ImageVariant]:
+async def _kept(originals: Iterable[Original], form: ProbeForm, blobs: BlobStore) -> tuple[ImageVariant, ...]:
     """Keep the other images as originals, which they are."""
     files = [NewBlob(form.key(each.sha256), each.data, each.media_type) for each in originals]
-    return [ImageVariant(image=ref) for ref in await blobs.put(files)] if files else []
+    return tuple(ImageVariant(image=ref) for ref in await blobs.put(files)) if files else ()

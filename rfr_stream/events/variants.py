@@ -89,6 +89,11 @@ Variants: TypeAlias = Annotated[
     Field(max_length=MAX_RECIPES + MAX_IMAGES, description="searched with beside the original"),
     AfterValidator(_few_and_distinct),
 ]
+Recipes: TypeAlias = Annotated[
+    tuple[RecipeVariant, ...],
+    Field(max_length=MAX_RECIPES, description="copies of the original that are searched with beside it"),
+    AfterValidator(_few_and_distinct),
+]
 
 
 def place_of(subject: Box | Point | None) -> str:

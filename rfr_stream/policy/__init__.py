@@ -27,7 +27,15 @@ from rfr_stream.policy.holding import (
 )
 from rfr_stream.policy.people import CONFLICTS, Role, require_compatible
 from rfr_stream.policy.searching import RULES, Rule, regime_of, searchable, seeds_due, stands, urgency
-from rfr_stream.policy.stating import MIN_NECESSITY_CHARS, RECENT_STATEMENTS, Stated, is_boilerplate, stated
+from rfr_stream.policy.stating import (
+    MIN_NECESSITY_CHARS,
+    MIN_NECESSITY_WORDS,
+    RECENT_STATEMENTS,
+    Stated,
+    is_boilerplate,
+    stated,
+    words_of,
+)
 
 __all__ = [
     "CONFLICTS",
@@ -36,6 +44,7 @@ __all__ = [
     "LEAD_SUPPORT",
     "MIN_COMPARED_S",
     "MIN_NECESSITY_CHARS",
+    "MIN_NECESSITY_WORDS",
     "QUORUM",
     "RECENT_STATEMENTS",
     "RULES",
@@ -63,4 +72,5 @@ __all__ = [
     "stated",
     "urgency",
     "verdict",
+    "words_of",
 ]

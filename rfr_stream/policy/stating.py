@@ -8,7 +8,8 @@ from hashlib import sha256
 from typing import Final
 
 MIN_NECESSITY_CHARS: Final = 40
-"""Less cannot say why this search, of this image, in this case."""
+MIN_NECESSITY_WORDS: Final = 6
+"""Different ones. Less cannot say why this search, of this image, in this case."""
 RECENT_STATEMENTS: Final = 20
 """So many of somebody's last statements a new one is compared with."""
 
@@ -23,11 +24,15 @@ class Stated:
     digest: str
 
 
-def stated(case_ref: str, necessity: str) -> Stated:
-    """Return what is kept: its words alone, so that case, marks, numbers and spaces make no other statement of it."""
+def words_of(necessity: str) -> list[str]:
+    """Return its words alone, so that marks, numbers, spaces and letters' case make no other statement of it."""
     words = _WORD.findall(unicodedata.normalize("NFKC", necessity).casefold())
-    said = " ".join(word for word in words if word.isalpha())
-    return Stated(case_ref, sha256(said.encode()).hexdigest())
+    return [word for word in words if word.isalpha()]
+
+
+def stated(case_ref: str, necessity: str) -> Stated:
+    """Return what is kept: a digest of its words."""
+    return Stated(case_ref, sha256(" ".join(words_of(necessity)).encode()).hexdigest())
 
 
 def is_boilerplate(new: Stated, recent: Iterable[Stated]) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
 
+import builders
 import httpx
 import pytest
 import reception_house
@@ -187,6 +188,15 @@ class TestWhatIsRefused:
         assert answer.status_code == 422
         assert list(faults(answer)) == [field]
         assert "Jane" not in answer.text
+        assert house.behind.events == []
+
+    async def test_an_image_that_is_named_by_where_it_lies(
+        self, house: ReceptionHouse, client: httpx.AsyncClient
+    ) -> None:
+        somebodys = {"kind": "image", "image": builders.blob().model_dump()}
+        answer = await client.post(OFFICER, files=form(variants=[somebodys]))
+        assert answer.status_code == 422
+        assert "request.variants.0.kind" in faults(answer)
         assert house.behind.events == []
 
     @pytest.mark.parametrize("field", ["purpose", "harm", "case_ref", "legal_basis", "necessity", "provenance"])

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from producers import missing_persons, officer, public_appeal, references
 from producers._handed_in import HandedIn
 from producers._intake import Verdict
+from producers._request import Request
 from rfr_stream.adapters.memory.blobs import MemoryBlobs
 from rfr_stream.errors import NotPermitted
 from rfr_stream.events import (
@@ -59,10 +60,17 @@ def test_what_makes_a_search_lawful_has_no_default(field: str) -> None:
         public_appeal.AppealRequest.model_validate({"endorsed_by": "officer-7", **said})
 
 
-@pytest.mark.parametrize("necessity", ["to find them", "necessary" + " " * 100, ""])
+@pytest.mark.parametrize("necessity", ["to find them", "necessary" + " " * 100, "", "." * 45, "needed " * 9])
 def test_necessity_takes_more_than_a_few_words(necessity: str) -> None:
     with pytest.raises(ValidationError, match="necessity\n"):
         missing_persons.UnitRequest(submitted_by="unit-1", **{**MISSING, "necessity": necessity})
+
+
+@pytest.mark.parametrize("door", [officer.OfficerRequest, missing_persons.UnitRequest, public_appeal.AppealRequest])
+def test_no_door_takes_an_image_by_where_it_lies(door: type[Request]) -> None:
+    theirs = {"kind": "image", "image": builders.blob().model_dump(mode="json")}
+    with pytest.raises(ValidationError, match=r"variants\.0\.kind\n  Input should be 'recipe'"):
+        door.model_validate({"submitted_by": "x-1", **MISSING, "variants": [theirs]})
 
 
 @pytest.mark.parametrize("made", ["composite", "sketch", "e_fit", "generated", "look_alike"])

@@ -155,5 +155,5 @@ def test_a_file_that_holds_no_recipe_is_refused(tmp_path: Path, text: str) -> No
 
 
 def test_as_many_recipes_as_may_be_and_no_more() -> None:
-    with pytest.raises(ValidationError, match="at most 4 recipes"):
+    with pytest.raises(ValidationError, match="at most 4 items"):
         request(variants=tuple(RecipeVariant(recipe=recipe) for recipe in PRESETS.values()))
