@@ -78,7 +78,7 @@ async def opened(browser: Browser, folder: Path, **settings: Any) -> AsyncIterat
         # A passkey is bound to a name, and an address is none.
         url = f"http://localhost:{listening.getsockname()[1]}"
         async with desk_house.opened(folder, public_url=url, **settings) as house:
-            server = _Server(uvicorn.Config(house.app, log_level="error", lifespan="off"))
+            server = _Server(uvicorn.Config(house.app, log_level="error", log_config=None, lifespan="off"))
             serving = asyncio.create_task(server.serve(sockets=[listening]))
             desk = BrowserDesk(house, url, browser)
             try:

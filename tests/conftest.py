@@ -2,6 +2,10 @@
 
 import pytest
 from _data import TestData
+from hypothesis import settings
+
+settings.register_profile("house", deadline=None)  # a machine that others use, too, takes as long as it takes
+settings.load_profile("house")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -8,9 +8,11 @@ import browser_desk as desks
 import pytest
 import pytest_asyncio
 from browser_desk import BrowserDesk
-from playwright.async_api import Browser, async_playwright
+from playwright.async_api import Browser, async_playwright, expect
 
 HERE: Final = Path(__file__).parent
+
+expect.set_options(timeout=20_000)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

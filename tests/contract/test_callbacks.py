@@ -98,13 +98,13 @@ async def test_a_receiver_that_comes_back_in_time_is_told() -> None:
 
 
 async def test_one_that_does_not_is_left_alone_for_a_while_and_then_tried_again() -> None:
-    async with receiving(Receiver(lambda n: DOWN if n < 3 else OK)) as receiver, callbacks(away_s=0.2) as opened:
+    async with receiving(Receiver(lambda n: DOWN if n < 3 else OK)) as receiver, callbacks(away_s=1) as opened:
         with pytest.raises(Undelivered, match=r"^callback of portal-1: answered 503, 3 times$"):
             await opened.tell(client(receiver), CLOSED)
         with pytest.raises(Undelivered, match="not tried"):
             await opened.tell(client(receiver), CLOSED)
         await opened.tell(client(receiver, "portal-2"), CLOSED)
-        await asyncio.sleep(0.25)
+        await asyncio.sleep(1.1)
         await opened.tell(client(receiver), CLOSED)
     assert len(receiver.told) == 5
 
@@ -244,11 +244,11 @@ async def test_a_name_that_hangs_holds_one_thread_of_its_own_that_nobody_waits_f
 ) -> None:
     with ThreadPoolExecutor(1) as everybodys:
         asyncio.get_running_loop().set_default_executor(everybodys)
-        async with receiving(Receiver()) as receiver, callbacks(timeout_s=0.2) as opened:
+        async with receiving(Receiver()) as receiver, callbacks(timeout_s=1) as opened:
             told = [asyncio.create_task(opened.tell(HANGS, CLOSED)) for _ in range(3)]
             await asyncio.sleep(0.05)
             await opened.tell(client(receiver, host="localhost"), CLOSED)
-            await asyncio.wait_for(asyncio.to_thread(lambda: None), 1)
+            await asyncio.wait_for(asyncio.to_thread(lambda: None), 10)
             faults = await asyncio.gather(*told, return_exceptions=True)
         (thread,) = hanging
         assert thread.daemon

@@ -88,7 +88,7 @@ async def _serve(folder: Path, found: "queue.Queue[tuple[_Server, Target]]") -> 
             url = f"http://127.0.0.1:{listening.getsockname()[1]}"
             case_id = str(case.submission.submission_id)
             sent_id = str(sent.contribution_id)
-            server = _Server(uvicorn.Config(house.app, log_level="critical", lifespan="off"))
+            server = _Server(uvicorn.Config(house.app, log_level="critical", log_config=None, lifespan="off"))
             found.put((server, Target(url, sessions, case_id, sent_id, house.app.openapi(), tuple(writes))))
             await server.serve(sockets=[listening])
 
@@ -96,7 +96,7 @@ async def _serve(folder: Path, found: "queue.Queue[tuple[_Server, Target]]") -> 
 def client(target: Target, who: str) -> httpx.Client:
     """Return somebody's browser, as far as the desk can tell."""
     headers = {"sec-fetch-site": "same-origin", "host": urlsplit(desk_house.PUBLIC_URL).netloc}
-    return httpx.Client(base_url=target.url, headers=headers, cookies=target.cookies[who])
+    return httpx.Client(base_url=target.url, headers=headers, cookies=target.cookies[who], timeout=60)
 
 
 def check(answer: httpx.Response, who: str) -> None:

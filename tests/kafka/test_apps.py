@@ -15,7 +15,8 @@ from topics.embedded import EmbeddedKafka
 
 FASTSTREAM = (sys.executable, "-m", "faststream", "run", "--factory")
 RFR = (sys.executable, "-m", "rfr_stream")
-STOP_S = 10.0
+STOP_S = 30.0
+"""Told so early, it has its start behind it first."""
 
 
 @pytest.fixture

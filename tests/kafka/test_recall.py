@@ -98,7 +98,7 @@ async def lacking(desk: SqlDesk, found: CandidatesReady, *names: str) -> Lead:
 
 async def nothing_more_is_said(talk: Talk, found: CandidatesReady) -> None:
     """Let a reminder go that was promised before the last acknowledgement came; then none may follow."""
-    await asyncio.sleep(2 * REVIEW.sweep_every_s)
+    await asyncio.sleep(2 * REMIND_AFTER_S)
     before = len(withdrawals_of(talk, found))
     await asyncio.sleep(3 * REMIND_AFTER_S)
     assert len(withdrawals_of(talk, found)) == before
@@ -162,7 +162,7 @@ class Rfr(Protocol):
 @pytest.fixture
 def rfr(chain: Chain, monkeypatch: pytest.MonkeyPatch) -> Rfr:
     """Run a command as whoever sits at this house's terminal, and return what it said."""
-    monkeypatch.setattr(CONSOLE, "width", 400)  # so that no cell is broken
+    monkeypatch.setattr(CONSOLE, "_width", 400)  # so that no cell is broken
     house = ["--data-dir", chain.settings.data_dir, "--bootstrap-servers", chain.settings.kafka.bootstrap_servers]
 
     async def run(*arguments: str | Path, status: int = 0) -> str:

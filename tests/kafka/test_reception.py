@@ -9,12 +9,14 @@ import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final, cast
 
 import builders
 import httpx
+import lab
 import psutil
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -134,7 +136,7 @@ async def test_what_was_acknowledged_before_a_kill_is_there(kafka: KafkaSettings
     assert list(settings.spool_dir.iterdir()), "nobody was inside when it was killed"
     with running(kafka, tmp_path) as (_, url):
         assert not list(settings.spool_dir.iterdir())
-        async with httpx.AsyncClient(base_url=url, headers=headers) as client:
+        async with httpx.AsyncClient(base_url=url, headers=headers, timeout=60) as client:
             again = await client.post(
                 PATH, files=form(picture(0), case_ref="case-reception-killed", submitted_by="o-case-reception-killed")
             )
@@ -255,11 +257,9 @@ async def test_a_long_line_closes_the_doors_until_it_is_shorter(kafka: KafkaSett
                 return (await client.post(PATH, files=files)).status_code
 
             assert [await hand_in(number) for number in range(3)] == [202] * 3
-            await asyncio.sleep(1)
-            assert await hand_in(9) == 429
+            await lab.until(partial(hand_in, 9), lambda status: status == 429)
             await _finish(kafka)
-            await asyncio.sleep(1)
-            assert await hand_in(9) == 202
+            await lab.until(partial(hand_in, 9), lambda status: status == 202)
 
 
 async def test_the_line_is_what_was_written_and_not_yet_committed(kafka: KafkaSettings) -> None:

@@ -126,7 +126,7 @@ async def test_a_message_that_kills_three_times_is_set_aside(here: Lab) -> None:
     (letter,) = await here.bury(1)
     await here.settle(10)
     process.terminate()
-    assert await asyncio.to_thread(process.wait, 10) == 0
+    assert await asyncio.to_thread(process.wait, 60) == 0
     assert letter.header("x-rfr-reason") == "poisonous"
     assert lab.without_repeats((await here.heard())[key]) == [0, 1, 2, 3, 4, 6, 7, 8, 9]
 
@@ -136,7 +136,7 @@ async def test_a_term_signal_ends_it_in_order(here: Lab) -> None:
     process = here.member(by_subscription=True, work_s=0.2)
     assert await here.hear_more(20) < 200
     process.terminate()
-    assert await asyncio.to_thread(process.wait, 10) == 0
+    assert await asyncio.to_thread(process.wait, 60) == 0
     async with subscribed(here):
         found = await here.hear(range(200))
     assert found == {key: list(range(n, 200, 8)) for n, key in enumerate(here.keys)}

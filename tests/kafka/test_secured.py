@@ -166,7 +166,9 @@ FAULTS = {
 async def test_a_setting_that_is_refused_is_named_and_the_secret_is_not(
     cluster: Cluster, what: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO)  # below, aiokafka writes what it sends; `telemetry` lets only its errors through
+    caplog.set_level(logging.INFO)
+    # Below, aiokafka writes what it sends; `telemetry` lets only its errors through.
+    caplog.set_level(logging.INFO, "aiokafka")
     settings = refused(cluster, what)
     with pytest.raises(NotLetIn) as of_bus:
         await opened(settings).__aenter__()

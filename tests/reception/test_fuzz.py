@@ -40,7 +40,7 @@ class Target:
     def client(self, door: Door | None = Door.OFFICER) -> httpx.Client:
         """Return a client of this door, or of none."""
         headers = {"authorization": f"Bearer {self.tokens[door]}"} if door else {}
-        return httpx.Client(base_url=self.url, headers=headers)
+        return httpx.Client(base_url=self.url, headers=headers, timeout=60)
 
     @property
     def document(self) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from fractions import Fraction
 from importlib import import_module
 from pathlib import Path
@@ -373,8 +374,12 @@ def decoder_that(*does: str) -> tuple[str, ...]:
 
 def decoders() -> Sequence[psutil.Process]:
     """Return the decoders at work; whole runs have other children too: a database, a browser."""
-    alive = [child for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE]
-    return [child for child in alive if any("_decoder" in word for word in child.cmdline())]
+    found = []
+    for child in psutil.Process().children():
+        with suppress(psutil.Error):  # it has just ended
+            if child.status() != psutil.STATUS_ZOMBIE and any("_decoder" in word for word in child.cmdline()):
+                found.append(child)
+    return found
 
 
 class TestTheDecoder:

@@ -55,6 +55,8 @@ async def test_a_large_item_is_not_even_begun_on_the_loop(
 async def test_the_loop_turns_between_slices_of_quick_work_and_what_others_do_then_is_not_held_against_it(
     threads: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    slice_s = 0.1
+    monkeypatch.setattr(_threads, "SLICE_S", slice_s)
     monkeypatch.setattr(_threads, "QUICK", 2)  # a busy machine may take most of a slice for itself
     turns = 0
 
@@ -62,11 +64,11 @@ async def test_the_loop_turns_between_slices_of_quick_work_and_what_others_do_th
         nonlocal turns
         while True:
             turns += 1
-            spin(2 * SLICE_S)
+            spin(2 * slice_s)
             await asyncio.sleep(0)
 
     other = asyncio.create_task(take_turns())
-    where = await each(spin, [SLICE_S / 20] * 100, threads=threads, bytes_of=weightless)
+    where = await each(spin, [slice_s / 20] * 100, threads=threads, bytes_of=weightless)
     other.cancel()
     assert turns >= 3
     assert set(where) == {LOOP}
