@@ -37,6 +37,8 @@ from topics.bus import Bus
 from topics.tail import read_tail
 
 MEMBER: Final = Path(__file__).with_name("lab_member.py")
+GRACE_S: Final = 25.0
+"""Supervisors wait 30 s before they kill; the drain has eight of them, on a machine that others use."""
 BRIEF: Final = Membership(session_timeout_ms=3_000, heartbeat_interval_ms=300, rebalance_timeout_ms=10_000)
 """A member that is missed soon: tests cannot wait as long as operators can."""
 

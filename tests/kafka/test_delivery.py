@@ -274,18 +274,18 @@ async def test_a_stage_beside_the_one_that_is_killed_is_not_taken_for_the_culpri
         assert not await other.dead()
 
 
-async def test_a_term_signal_drains_within_ten_seconds_and_nothing_is_lost_or_doubled(here: Lab) -> None:
+async def test_a_term_signal_drains_within_a_supervisors_grace_and_nothing_is_lost_or_doubled(here: Lab) -> None:
     await here.say(here.decisions(range(400)))
     for _ in range(2):
         process = here.member(work_s=UNHURRIED_S)
         assert await here.hear_more(20) < 400
         process.terminate()
-        assert await asyncio.to_thread(process.wait, 10) == 0
+        assert await asyncio.to_thread(process.wait, lab.GRACE_S) == 0
     process = here.member()
     await here.hear(range(400))
     await here.settle(400)
     process.terminate()
-    assert await asyncio.to_thread(process.wait, 10) == 0
+    assert await asyncio.to_thread(process.wait, lab.GRACE_S) == 0
     assert await here.heard() == {key: list(range(n, 400, 8)) for n, key in enumerate(here.keys)}
 
 
