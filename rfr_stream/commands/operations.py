@@ -132,13 +132,14 @@ def compact(context: typer.Context) -> None:
     """Remove the bytes of erased references from the files of gallery and ledger; the house must be down."""
     settings = settings_of(context)
     if settings.gallery.url:
-        msg = "RFR_GALLERY__URL: a Qdrant server removes erased bytes by itself (its optimizer)"
+        msg = "RFR_GALLERY__URL: a Qdrant server rewrites a segment by itself, once enough of its vectors are erased"
         raise RfrError(msg)
     if not settings.gallery_dir.is_dir():
         msg = f"{settings.data_dir}: holds no gallery"
         raise RfrError(msg)
     run(_compact(settings))
-    say("Nothing of erased references is left in the files of gallery and ledger.")
+    files = "gallery; PostgreSQL vacuums the ledger itself" if settings.ledger.url else "gallery and ledger"
+    say(f"Nothing of erased references is left in the files of {files}.")
 
 
 @gallery_app.command("unsearched")

@@ -23,7 +23,7 @@ ENROLS: Final[dict[GalleryName, frozenset[Source]]] = {
 
 
 def is_entrusted(door: Source) -> bool:
-    """Whether what comes through this door was given to us to find somebody, and never serves against a suspect."""
+    """Whether what comes through this door was given to us to find somebody: never held where suspects are sought."""
     return door not in ENROLS[GalleryName.CUSTODY]
 
 
