@@ -2,13 +2,14 @@
 
 A line says what the unit's door asks (`UnitRequest`); in CSV a dot leads into a part of a field (`found.where`), and
 galleries stand side by side. Beside that it says: path (from the list's folder), action (search, enrol or both), and
-same_subject: lines of one case that follow one another with the same word there show one person. They are searched with
-together, or not at all; else what is wrong with a line is that line's reason and no other's.
+same_subject: lines of one case that follow one another with the same word there show one person. They are searched
+with together, or not at all; else what is wrong with a line is that line's reason and no other's. A line that does not
+say whose it is may be of the subject before or after it: both wait until it is mended.
 """
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import chain, groupby, islice
 from pathlib import Path
@@ -30,6 +31,9 @@ from rfr_stream.ports import BlobStore
 from topics import explain
 
 __all__ = ["Action", "Post", "count", "post"]
+
+Subject: TypeAlias = tuple[str, str]
+"""The case, and the word for somebody in it."""
 
 OwnWords: TypeAlias = Callable[[str, Stated], Awaitable[None]]
 """Raises `NotPermitted` where somebody has said the same of another case."""
@@ -105,18 +109,15 @@ class _Line:
     """What is said of the image: that it is searched with, and how it is held."""
 
     @property
-    def subject(self) -> tuple[str, str] | None:
+    def subject(self) -> Subject | None:
         """Whose images are searched with together; None: nobody's."""
         post = self.post
         if post.same_subject is None or post.action is Action.ENROL:
             return None
         return post.case_ref, post.same_subject
 
-    def report(self, verdict: Verdict, reason: str | None = None) -> Report:
-        return Report(self.path, verdict, reason=reason, line=self.number)
-
-    def rejected(self, reason: Rejected | str) -> Report:
-        return self.report(Verdict.REJECTED, str(reason))
+    def rejected(self, reason: Rejected | str) -> "_Wrong":
+        return _Wrong(self.path, Verdict.REJECTED, reason=str(reason), line=self.number, subject=self.subject)
 
     def whole(self, reports: Sequence[Report]) -> Report:
         """Return how the line fared, of what was said by it one after the other."""
@@ -124,8 +125,26 @@ class _Line:
         return Report(self.path, told.outcome, reports[0].derived_id, told.reason, self.number)
 
 
-_Read: TypeAlias = _Line | Report
-"""A line, or why it is none that may be handed in."""
+@dataclass(frozen=True, slots=True)
+class _Wrong(Report):
+    """Why a line may not be handed in."""
+
+    subject: Subject | None = None
+    """Whose images are not searched with, either."""
+
+
+_Read: TypeAlias = _Line | _Wrong
+
+
+class _Whose(BaseModel):
+    """As much of a line as says whose image it is."""
+
+    case_ref: Ref
+    same_subject: Ref
+
+
+_ANYBODYS: Final[Subject] = ("", "")
+"""What no line can say, since it says nothing."""
 
 
 async def post(
@@ -147,10 +166,10 @@ async def post(
 
     """
     ports: dict[str, Any] = {"blobs": blobs, "publish": publish, "journal": journal, "max_bytes": max_bytes}
-    batches = _batches(_read(row, listed.parent, demo=demo) for row in rows(listed, _COLUMNS))
+    batches = _batches(_placed(_read(row, listed.parent, demo=demo) for row in rows(listed, _COLUMNS)))
     while batch := await asyncio.to_thread(next, batches, ()):
         checked = [await _in_own_words(line, own_words) for line in batch]
-        hand_in = _together if isinstance(batch[0], _Line) and batch[0].subject else _apart
+        hand_in = _together if batch[0].subject else _apart
         for report in await hand_in(checked, **ports):
             yield report
 
@@ -164,7 +183,21 @@ def _read(row: Row, folder: Path, *, demo: bool) -> _Read:
         path = folder / said.path
         return _Line(number, path, said, _forms(said))
     except Rejected as refusal:
-        return Report(path, Verdict.REJECTED, reason=str(refusal), line=number)
+        return _Wrong(path, Verdict.REJECTED, reason=str(refusal), line=number, subject=_whose(fields))
+
+
+def _whose(fields: Mapping[str, object] | Rejected) -> Subject | None:
+    """Return whose image a line shows that is wrong, as far as it says."""
+    if isinstance(fields, Rejected):
+        return _ANYBODYS
+    said = said_in(fields)
+    if "same_subject" not in said or said.get("action") == Action.ENROL:
+        return None
+    try:
+        whose = _Whose.model_validate(said)
+    except ValidationError:
+        return _ANYBODYS
+    return whose.case_ref, whose.same_subject
 
 
 def _forms(said: Post) -> list[Form]:
@@ -194,21 +227,45 @@ def _nested(said: Mapping[str, object]) -> dict[str, object]:
     return whole
 
 
+def _placed(lines: Iterable[_Read]) -> Iterator[_Read]:
+    """Count a line that does not say whose it is as the subject's before it, and as a fault of the one after it."""
+    before, doubtful = None, False
+    for each in lines:
+        line = each.rejected(_WITH) if doubtful and each.subject and isinstance(each, _Line) else each
+        doubtful = line.subject == _ANYBODYS
+        if doubtful and before and isinstance(line, _Wrong):
+            line = replace(line, subject=before)
+        before = line.subject
+        yield line
+
+
 def _batches(lines: Iterable[_Read]) -> Iterator[Sequence[_Read]]:
-    """Cut into the lines of each subject, and chunks of those that stand by themselves."""
-    before: set[tuple[str, str]] = set()
-    for subject, run in groupby(lines, key=lambda line: line.subject if isinstance(line, _Line) else None):
+    """Cut into the lines of each subject, and chunks of those that stand by themselves or are refused."""
+    before: set[Subject] = set()
+    for subject, run in groupby(lines, key=lambda line: line.subject):
         if subject is None:
-            while chunk := list(islice(run, CHUNK_FILES)):
-                yield chunk
+            yield from _chunks(run)
         elif subject in before:
-            yield [line.rejected(_SCATTERED) for line in run if isinstance(line, _Line)]
+            yield from _chunks(_refused(run, _SCATTERED))
         else:
             before.add(subject)
-            mine = list(islice(run, MAX_IMAGES + 2))
-            if len(mine) > MAX_IMAGES + 1:  # before a file of theirs is opened
-                mine = [line.rejected(_MANY) for line in chain(mine, run) if isinstance(line, _Line)]
-            yield mine
+            yield from _of_one(run)
+
+
+def _of_one(run: Iterator[_Read]) -> Iterator[Sequence[_Read]]:
+    """Return the lines of a subject; too many are refused before a file of theirs is opened."""
+    mine = list(islice(run, MAX_IMAGES + 2))
+    are_many = len(mine) > MAX_IMAGES + 1
+    return _chunks(_refused(chain(mine, run), _MANY)) if are_many else iter([mine])
+
+
+def _chunks(lines: Iterator[_Read]) -> Iterator[Sequence[_Read]]:
+    while chunk := list(islice(lines, CHUNK_FILES)):
+        yield chunk
+
+
+def _refused(lines: Iterable[_Read], reason: str) -> Iterator[_Read]:
+    return (line if isinstance(line, _Wrong) else line.rejected(reason) for line in lines)
 
 
 _MANY: Final = f"same_subject: at most {MAX_IMAGES + 1} lines of one subject"
@@ -216,7 +273,7 @@ _SCATTERED: Final = "same_subject: its lines must follow one another, and these 
 
 
 async def _in_own_words(line: _Read, own_words: OwnWords) -> _Read:
-    if isinstance(line, Report):
+    if isinstance(line, _Wrong):
         return line
     try:
         await own_words(line.post.submitted_by, stated(line.post.case_ref, line.post.necessity))
@@ -231,12 +288,12 @@ async def _apart(lines: Sequence[_Read], *, max_bytes: int, **ports: Any) -> lis
     arrivals = (arrival for line in lines for arrival in _arrivals(line, max_bytes))
     reports = [report async for report in take_in(arrivals, max_bytes=max_bytes, **ports)]
     of_each = {number: list(run) for number, run in groupby(reports, key=lambda report: report.line)}
-    return [line if isinstance(line, Report) else line.whole(of_each[line.number]) for line in lines]
+    return [line if isinstance(line, _Wrong) else line.whole(of_each[line.number]) for line in lines]
 
 
 def _arrivals(line: _Read, max_bytes: int) -> Iterator[Arrival | Report]:
     """Yield what is said of a line's image, which is opened once."""
-    if isinstance(line, Report):
+    if isinstance(line, _Wrong):
         yield line
         return
     original = settle(admit, line.path, max_bytes=max_bytes)
@@ -259,7 +316,7 @@ async def _together(lines: Sequence[_Read], *, max_bytes: int, **ports: Any) -> 
     images = [_bytes(each) for each in looked if isinstance(each, Original)]
     if not len(images) == len(good) == len(lines):
         refused = {line.number: each for line, each in zip(good, looked, strict=True) if isinstance(each, Rejected)}
-        return [line if isinstance(line, Report) else line.rejected(refused.get(line.number, _WITH)) for line in lines]
+        return [line if isinstance(line, _Wrong) else line.rejected(refused.get(line.number, _WITH)) for line in lines]
     try:
         _require_alike(good)
         asked = good[0].post.asked
@@ -273,7 +330,7 @@ async def _together(lines: Sequence[_Read], *, max_bytes: int, **ports: Any) -> 
     return [line.whole(reports[place :: len(good)]) for place, line in enumerate(good)]
 
 
-_WITH: Final = "same_subject: not handed in, since another line of the subject was refused"
+_WITH: Final = "same_subject: not handed in, since another line of the subject, or one that may be, was refused"
 
 
 def _require_alike(lines: Sequence[_Line]) -> None:

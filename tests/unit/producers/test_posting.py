@@ -250,6 +250,68 @@ async def test_with_one_image_refused_none_of_a_subject_is_handed_in_and_all_oth
     assert bus.references == []
 
 
+WRONG_FIELDS: Final = {
+    "an age": {"age_at_capture": "soon"},
+    "a date": {"enrol.captured_at": "May"},
+    "a hold record": {"enrol.review_due": "2020-01-31"},
+    "an action": {"action": "look"},
+    "no action": {"action": ""},
+}
+
+
+@pytest.mark.parametrize("place", range(3))
+@pytest.mark.parametrize("name", WRONG_FIELDS)
+async def test_with_one_line_wrong_none_of_a_subject_is_handed_in_until_it_is_mended(
+    tmp_path: Path, name: str, place: int
+) -> None:
+    good, other = of_one("a.png", "b.png", "c.png"), line("z.png", case_ref="MP-2")
+    lines = [each | WRONG_FIELDS[name] if n == place else each for n, each in enumerate(good)]
+    reports = await post(listed(tmp_path, *lines, other), bus := Recorder())
+    assert outcomes(reports) == [Verdict.REJECTED] * 3 + [Verdict.ACCEPTED]
+    assert [report.line for report in reports] == [2, 3, 4, 5]
+    assert [(report.reason or "").startswith("same_subject: not handed in") for report in reports[:3]] == [
+        n != place for n in range(3)
+    ]
+    assert [event.submission.case_ref for event in bus.probes] == ["MP-2"]
+    assert bus.references == []
+    assert set(outcomes(await post(listed(tmp_path, *good), bus := Recorder()))) == {Verdict.ACCEPTED}
+    assert len(bus.probes) == 1, "nobody is searched for twice"
+
+
+@pytest.mark.parametrize(
+    ("text", "handed_in"),
+    [
+        ("A ? A", []),
+        ("A A ? z", ["z"]),
+        ("z ? A A", ["z"]),
+        ("A ? B", []),
+        ("A ? ? B z C", ["z", "C"]),
+        ("A z ? y B", ["A", "z", "y", "B"]),
+        ("? ?", []),
+    ],
+)
+@pytest.mark.parametrize("wrong", ["{", json.dumps(line(same_subject="her", case_ref="M P"))])
+async def test_a_line_that_does_not_say_whose_it_is_may_be_of_the_subjects_beside_it(
+    tmp_path: Path, text: str, handed_in: list[str], wrong: str
+) -> None:
+    (tmp_path / "a.png").write_bytes(image("a"))
+    said = {each: line(case_ref=each) | ({"same_subject": each} if each.isupper() else {}) for each in text.split()}
+    lines = [wrong if each == "?" else json.dumps(said[each]) for each in text.split()]
+    (tmp_path / "unit.jsonl").write_text("\n".join(lines))
+    reports = await post(tmp_path / "unit.jsonl", bus := Recorder())
+    assert [report.line for report in reports] == list(range(1, len(lines) + 1))
+    assert [event.submission.case_ref for event in bus.probes] == handed_in
+    assert outcomes(reports).count(Verdict.ACCEPTED) == len(handed_in)
+
+
+async def test_a_line_that_is_wrong_and_only_to_be_held_is_no_matter_of_the_subjects(tmp_path: Path) -> None:
+    lines = of_one("a.png", "b.png")
+    wrong = lines[1] | {"action": "enrol", "age_at_capture": "soon"}
+    reports = await post(listed(tmp_path, lines[0], wrong), bus := Recorder())
+    assert outcomes(reports) == [Verdict.ACCEPTED, Verdict.REJECTED]
+    assert len(bus.probes) == 1
+
+
 SUBJECT_FAULTS: Final = {
     "another word": ({"legal_basis": "something else"}, "same_subject: its lines say the same"),
     "another person": ({"enrol.person_id": "mp-2"}, "same_subject: its lines say the same"),
@@ -350,9 +412,12 @@ async def test_without_a_journal_the_same_list_says_the_same_with_the_same_ids(t
 
 
 # --- many, and anything -----------------------------------------------------------------------------------------------
-async def test_memory_does_not_grow_with_the_list(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "said", [{}, {"case_ref": "MP-1", "same_subject": "her"}, {"same_subject": "her", "case_ref": "M P"}]
+)
+async def test_memory_does_not_grow_with_the_list(tmp_path: Path, said: dict[str, str]) -> None:
     async def peak_of(n: int) -> int:
-        lines = (both("none.png", case_ref=f"MP-{number}") for number in range(n))
+        lines = (both("none.png", case_ref=f"MP-{number}") | said for number in range(n))
         file = tmp_path / f"{n}.jsonl"
         with file.open("w") as out:
             out.writelines(json.dumps(each) + "\n" for each in lines)
