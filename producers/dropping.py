@@ -7,11 +7,13 @@ a crash: the ids are the same.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from email.message import EmailMessage
+from email.message import Message
 from email.parser import BytesParser
-from email.policy import default
+from email.policy import compat32
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -22,6 +24,7 @@ from producers._admission import admit, images_in
 from producers._intake import Report
 from producers._request import Request, submit
 from producers.references import enrol
+from rfr_stream import telemetry
 from rfr_stream.errors import Malformed, Rejected
 from topics import explain
 
@@ -35,6 +38,10 @@ LOOK_EVERY_MS: Final = 5_000
 
 HandIn: TypeAlias = Callable[[Sequence[Path | bytes], Request], AsyncIterator[Report]]
 """Hands images in through a door; durable once it has yielded."""
+_State: TypeAlias = tuple[int, int]
+"""A file's number, and when it or its rights changed: the same as long as nobody has touched it."""
+
+log = telemetry.logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +53,24 @@ class Drop:
 
 
 # --- watching -------------------------------------------------------------------------------------------------------
-async def watch(folder: Path, take: Callable[[Path], Awaitable[None]]) -> None:
+async def watch(folder: Path, take: Callable[[Path], Awaitable[object]]) -> None:
     """Take what lies in the folder, and what comes, oldest first, until cancelled."""
     prepare(folder)
-    for drop in waiting(folder):
-        await take(drop)
+    stuck = await _take_all(folder, take, {})
     async for _ in awatch(folder, recursive=False, rust_timeout=LOOK_EVERY_MS, yield_on_timeout=True):
-        for drop in waiting(folder):
+        stuck = await _take_all(folder, take, stuck)
+
+
+async def _take_all(
+    folder: Path, take: Callable[[Path], Awaitable[object]], stuck: Mapping[Path, _State]
+) -> Mapping[Path, _State]:
+    """Take what lies there, but what could not be moved and has not changed since; return what cannot be moved now."""
+    lying = _lying(folder)
+    for drop, state in lying.items():
+        if stuck.get(drop) != state:
             await take(drop)
+    left = _lying(folder)
+    return {drop: state for drop, state in lying.items() if left.get(drop) == state}
 
 
 def prepare(folder: Path) -> None:
@@ -64,8 +81,17 @@ def prepare(folder: Path) -> None:
 
 def waiting(folder: Path) -> list[Path]:
     """Return the drops that lie there whole, oldest first."""
-    found = [path for path in folder.iterdir() if path.name not in {DONE, REJECTED} and not path.name.startswith(".")]
-    return sorted(found, key=lambda path: (path.lstat().st_mtime_ns, path.name))
+    return list(_lying(folder))
+
+
+def _lying(folder: Path) -> dict[Path, _State]:
+    found = {}
+    for path in folder.iterdir():
+        if path.name not in {DONE, REJECTED} and not path.name.startswith("."):
+            with suppress(FileNotFoundError):  # it has vanished since
+                found[path] = path.lstat()
+    oldest_first = sorted(found, key=lambda path: (found[path].st_mtime_ns, path.name))
+    return {path: (found[path].st_ino, found[path].st_ctime_ns) for path in oldest_first}
 
 
 # --- taking ---------------------------------------------------------------------------------------------------------
@@ -110,14 +136,20 @@ def reason(refusal: Rejected | ValidationError) -> str:
 
 
 def put_away(path: Path, where: str, said: str) -> None:
-    """Move a drop there under a name that is free, with a text about it; the text first: what is moved has one."""
+    """Move a drop there under a name that is free, with a text about it; the text first: what is moved has one.
+
+    A drop that cannot be moved, since it is somebody else's or has vanished, holds nobody up.
+    """
     folder = path.parent / where
     target, number = folder / path.name, 1
     while target.exists() or target.is_symlink():
         number += 1
         target = folder / f"{path.stem}-{number}{path.suffix}"
     target.with_name(f"{target.name}.txt").write_text(f"{said}\n")
-    path.rename(target)
+    try:
+        path.rename(target)
+    except OSError as error:
+        log.event("drop.stuck", level=logging.WARNING, where=where, error=error)
 
 
 # --- reading --------------------------------------------------------------------------------------------------------
@@ -128,6 +160,17 @@ def read(path: Path, max_bytes: int) -> Drop:
         Rejected: it is no drop, there is no image, or one of them cannot be admitted.
 
     """
+    try:
+        return _looked_at(path, max_bytes)
+    except OSError as error:
+        msg = f"drop: cannot be read: {error.strerror or type(error).__name__}"
+        raise Malformed(msg) from error
+    except RecursionError:
+        msg = "drop: parts within parts, more than can be read"
+        raise Malformed(msg) from None
+
+
+def _looked_at(path: Path, max_bytes: int) -> Drop:
     if path.is_symlink():
         msg = "drop: a symbolic link"
         raise Malformed(msg)
@@ -159,7 +202,7 @@ def _message(path: Path, max_bytes: int) -> Drop:
     if path.stat().st_size > 2 * max_bytes:
         msg = f"drop: larger than {2 * max_bytes} bytes"
         raise Malformed(msg)
-    message = BytesParser(EmailMessage, policy=default).parsebytes(path.read_bytes())
+    message = BytesParser(policy=compat32).parsebytes(path.read_bytes())  # splits headers; others fall over some
     parts = [(part.get_content_type(), _bytes_of(part)) for part in message.walk() if not part.is_multipart()]
     requests = [data for kind, data in parts if kind == "application/json"]
     if len(requests) != 1 or len(requests[0]) > MAX_REQUEST_BYTES:
@@ -168,6 +211,6 @@ def _message(path: Path, max_bytes: int) -> Drop:
     return Drop(requests[0], tuple(data for kind, data in parts if kind.startswith("image/")))
 
 
-def _bytes_of(part: EmailMessage) -> bytes:
+def _bytes_of(part: Message) -> bytes:
     data = part.get_payload(decode=True)
     return data if isinstance(data, bytes) else b""

@@ -34,6 +34,7 @@ LogName: TypeAlias = Literal[
     "page.refused",  # something that a page of the desk, or a door, needs is away
     "page.failed",  # a bug in a page of the desk, or in a door; nothing was decided by it, or acknowledged
     "upload.taken",  # images of a client are safe here
+    "drop.stuck",  # what was taken or refused cannot be moved away; it is passed by until it changes
     "upload.refused",  # a request of a client's; the status says why, and the field which part of it
     "decoder.failed",  # a process that took frames from a video crashed, or had too little memory or time
     "callback.told",  # a client has heard what became of something that it sent

@@ -1,22 +1,26 @@
 """A watched folder: what is dropped is handed in whole, or put away with the reason."""
 
 import asyncio
+import errno
 import json
+import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from email.message import EmailMessage
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import builders
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from producers import dropping, missing_persons, officer
 from producers._intake import Report
 from producers._request import Request
 from rfr_stream.adapters.memory.blobs import MemoryBlobs
-from rfr_stream.errors import NotPermitted, Unavailable
+from rfr_stream.errors import NotPermitted, Rejected, Unavailable
 from rfr_stream.events import Event, ImageSubmitted, ReferenceSubmitted
 
 MAX_BYTES = 10_000
@@ -32,6 +36,7 @@ class House:
         self.events: list[Event] = []
         self.fault: Exception | None = None
         self.kind: type[Request] = officer.OfficerRequest
+        self.max_bytes = MAX_BYTES
         dropping.prepare(folder)
 
     async def hand_in(self, images: Sequence[Path | bytes], asked: Request) -> AsyncIterator[Report]:
@@ -46,7 +51,7 @@ class House:
 
     @property
     def take(self) -> Any:  # noqa: ANN401 - a partial
-        return partial(dropping.take, ask=self.kind.model_validate_json, hand_in=self.hand_in, max_bytes=MAX_BYTES)
+        return partial(dropping.take, ask=self.kind.model_validate_json, hand_in=self.hand_in, max_bytes=self.max_bytes)
 
     def said(self, where: str) -> str:
         """Return what stands beside the one thing that lies there."""
@@ -156,6 +161,151 @@ async def test_a_message_that_is_none_is_put_away_with_the_reason(house: House, 
 
     assert not await house.take(mail)
     assert house.said(dropping.REJECTED)
+
+
+def nested(depth: int) -> bytes:
+    """Return a message with a multipart part in a multipart part in ..."""
+    heads = (f'Content-Type: multipart/mixed; boundary="{n}"\n\n--{n}\n' for n in range(depth))
+    return "".join(heads).encode() + message(PNG)
+
+
+def forwarded(depth: int) -> bytes:
+    return b"Content-Type: message/rfc822\n\n" * depth + message(PNG)
+
+
+HOSTILE: Final = {
+    "parts in parts": nested(1_500),  # Python takes no more than 1,000 of anything in itself
+    "forwarded again and again": forwarded(1_500),
+    "comments in comments": message().replace(b"application/json", b"application/json" + b"(" * 5_000),
+    "half a parameter": message(PNG).replace(b"image/png", b"image/png; name*0*"),
+}
+
+
+@pytest.mark.parametrize("data", HOSTILE.values(), ids=HOSTILE)
+async def test_a_hostile_message_is_put_away_and_the_next_is_heard(house: House, data: bytes) -> None:
+    house.max_bytes = len(data)
+    (house.folder / "1.eml").write_bytes(data)
+    (house.folder / "2.eml").write_bytes(message(PNG))
+
+    for drop in dropping.waiting(house.folder):
+        await house.take(drop)
+
+    assert dropping.waiting(house.folder) == []
+    assert (house.folder / dropping.DONE / "2.eml").exists()
+
+
+@pytest.mark.parametrize("data", [nested(40), forwarded(40)], ids=["parts", "forwarded"])
+async def test_a_message_may_be_passed_on_many_times(house: House, data: bytes) -> None:
+    (house.folder / "mail.eml").write_bytes(data)
+    assert await house.take(house.folder / "mail.eml")
+    assert len(house.events) == 1
+
+
+_SCRAPS: Final = (
+    *(b"=?utf-8?b?", b"=?x?q?=", b"?=", b"charset=x", b"; charset*=utf-8''%ff", b"; name*0*", b"; name*1=a", b"''"),
+    *(b"Content-Transfer-Encoding: ", b"base64\n", b"uuencode\n", b"quoted-printable\n", b"begin 666 x\n", b"rot13"),
+    *(b"Content-Type: ", b"message/rfc822\n\n", b"message/partial", b"message/delivery-status\n\n", b"multipart/mixed"),
+    *(b"boundary=", b"boundary=a", b"Content-Disposition: ", b"MIME-Version: ", b"idna", b"utf-16", b"\r\n ", b"--a\n"),
+    *(bytes([each]) for each in b'\x00\n\r \t"%()*,./:;<=>@[\\]\xc3\xff'),
+    *(b"(" * 1_000, b"<" * 1_000),
+)
+_MESSAGE: Final = message(PNG, JPEG)
+_PLACES: Final = [place for found in re.finditer(rb": |;|\n", _MESSAGE) for place in found.span()]
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(_PLACES), st.integers(0, 20), st.sampled_from(_SCRAPS) | st.binary(max_size=8)),
+        min_size=1,
+        max_size=8,
+    )
+)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=200)
+def test_a_message_may_say_anything_and_nothing_but_a_refusal_comes_of_it(
+    tmp_path: Path, changes: list[tuple[int, int, bytes]]
+) -> None:
+    data = _MESSAGE
+    for place, gone_n, scrap in changes:
+        data = data[:place] + scrap + data[place + gone_n :]
+    (tmp_path / "mail.eml").write_bytes(data)
+    with suppress(Rejected):
+        dropping.read(tmp_path / "mail.eml", MAX_BYTES)
+
+
+# --- what the disk says -----------------------------------------------------------------------------------------------
+def refuse(monkeypatch: pytest.MonkeyPatch, method: str, only: Path) -> None:
+    """Let the system refuse this one method on this one path, as it does to whom it does not belong."""
+    real = getattr(Path, method)
+
+    def guarded(path: Path, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - any method
+        if path == only:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return real(path, *args, **kwargs)
+
+    monkeypatch.setattr(Path, method, guarded)
+
+
+@pytest.mark.parametrize("method", ["read_bytes", "is_dir", "stat"])
+@pytest.mark.parametrize("name", ["1", "1.eml"])
+async def test_a_drop_that_cannot_be_read_is_put_away_and_the_next_is_heard(
+    house: House, monkeypatch: pytest.MonkeyPatch, name: str, method: str
+) -> None:
+    drop = house.folder / name
+    if drop.suffix:
+        drop.write_bytes(message(PNG))
+    else:
+        folder_drop(house, name)
+    later = folder_drop(house, "2")
+    refuse(monkeypatch, method, drop if drop.is_file() or method == "is_dir" else drop / dropping.REQUEST)
+
+    assert not await house.take(drop)
+    assert await house.take(later)
+    assert house.said(dropping.REJECTED) == "drop: cannot be read: Permission denied\n"
+
+
+@pytest.mark.parametrize("where", [dropping.DONE, dropping.REJECTED])
+async def test_a_drop_that_cannot_be_moved_is_passed_by_until_it_changes(
+    house: House, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, where: str
+) -> None:
+    asked = request() if where == dropping.DONE else b"{"
+    stuck, tried = folder_drop(house, "Somebody", asked=asked), list[Path]()
+
+    async def take(drop: Path) -> None:
+        tried.append(drop)
+        await house.take(drop)
+
+    monkeypatch.setattr(dropping, "LOOK_EVERY_MS", 50)
+    with monkeypatch.context() as patched:
+        refuse(patched, "rename", stuck)
+        watching = asyncio.create_task(dropping.watch(house.folder, take))
+        try:
+            for name in ("a", "b"):
+                await _until(lambda: stuck in tried)
+                later = folder_drop(house, f".{name}").rename(house.folder / name)
+                await _until(lambda later=later: later in tried)
+            assert tried.count(stuck) == 1
+            patched.undo()
+            stuck.chmod(0o700)
+            await _until(lambda: not stuck.exists())
+        finally:
+            watching.cancel()
+            with suppress(asyncio.CancelledError):
+                await watching
+    assert (house.folder / where / "Somebody").exists()
+    (said,) = [record for record in caplog.records if record.getMessage() == "drop.stuck"]
+    assert "Somebody" not in str(vars(said))
+
+
+async def test_what_vanishes_while_somebody_looks_is_no_drop(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone, there = house.folder / "gone", folder_drop(house)
+    found = [gone, there, house.folder / dropping.DONE]
+    monkeypatch.setattr(Path, "iterdir", lambda _: iter(found))
+    assert dropping.waiting(house.folder) == [there]
+
+
+async def test_a_drop_that_vanishes_before_its_turn_is_not_the_end(house: House) -> None:
+    assert not await house.take(house.folder / "gone.eml")
+    assert house.events == []
 
 
 async def test_a_message_without_images_is_rejected(house: House) -> None:
