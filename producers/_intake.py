@@ -47,6 +47,8 @@ class Report:
     reason: str | None = None
     line: int | None = None
     """Of the manifest that named it."""
+    reference_id: UUID | None = None
+    """By which it is held, where a line of the unit's asks for that."""
 
 
 class Form(Protocol):

@@ -122,7 +122,8 @@ class _Line:
     def whole(self, reports: Sequence[Report]) -> Report:
         """Return how the line fared, of what was said by it one after the other."""
         told = next((each for each in reports if each.outcome is Verdict.ACCEPTED), reports[0])
-        return Report(self.path, told.outcome, reports[0].derived_id, told.reason, self.number)
+        held = reports[-1].derived_id if self.post.enrol else None
+        return Report(self.path, told.outcome, reports[0].derived_id, told.reason, self.number, held)
 
 
 @dataclass(frozen=True, slots=True)

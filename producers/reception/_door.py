@@ -18,7 +18,7 @@ from producers.reception._parts import Parts, boundary_of
 from producers.reception._patience import Bounds, patiently, too_large
 from producers.reception._reception import Here, Reception, client_at
 from producers.reception._refusals import MEDIA_TYPE, Refused
-from producers.reception._upload import MAX_REQUEST_BYTES, Upload, take_in
+from producers.reception._upload import MAX_REQUEST_BYTES, Taken, Upload, take_in
 from producers.reception._video import Kept, take_frames
 from producers.reception._wanted import OfVideo
 from rfr_stream import telemetry
@@ -47,12 +47,20 @@ class Accepted(BaseModel):
     status_url: Annotated[str, Field(description="where to ask how it stands", examples=["/submissions/..."])]
 
 
+class AcceptedImage(Accepted):
+    """One image that is safe here, and whether it is held, too."""
+
+    reference_id: Annotated[
+        UUID | None, Field(description="by which it is held for later searches, and erased; null: it is not held")
+    ]
+
+
 class Receipt(BaseModel):
     """What was taken in, in the order of the images; the same image twice is one submission."""
 
     model_config = ConfigDict(frozen=True)
 
-    submissions: list[Accepted]
+    submissions: list[AcceptedImage]
 
 
 class AcceptedFrame(Accepted):
@@ -161,12 +169,12 @@ def door(which: Door, asks: type[Request], *, principal: Principal, example: dic
         client: Annotated[Client, Depends(client_at(which))],
         key: Annotated[str | None, IDEMPOTENCY_KEY] = None,
     ) -> Receipt:
-        def take(parts: Parts) -> Awaitable[list[UUID]]:
+        def take(parts: Parts) -> Awaitable[list[Taken]]:
             return take_in(Upload(client, parts, asks, key), here)
 
-        ids = await received(http, here, here.place_at(which), take)
-        log.event("upload.taken", client=client.name, images=len(ids))
-        return Receipt(submissions=[Accepted(submission_id=id_, status_url=_status_url(id_)) for id_ in ids])
+        taken = await received(http, here, here.place_at(which), take)
+        log.event("upload.taken", client=client.name, images=len(taken))
+        return Receipt(submissions=[_accepted(each) for each in taken])
 
     return Opening(router, (asks,), principal)
 
@@ -212,6 +220,11 @@ def with_videos(opening: Opening, which: Door, asks: type[OfVideo], *, example: 
         return VideoReceipt(video_sha256=kept.video_sha256, submissions=frames)
 
     return replace(opening, asks=(*opening.asks, asks))
+
+
+def _accepted(taken: Taken) -> AcceptedImage:
+    id_ = taken.submission_id
+    return AcceptedImage(submission_id=id_, status_url=_status_url(id_), reference_id=taken.reference_id)
 
 
 def _status_url(submission_id: UUID) -> str:

@@ -44,8 +44,16 @@ class Upload:
     key: str | None = None
 
 
-async def take_in(upload: Upload, here: Reception) -> list[UUID]:
-    """Return the submissions, one for each image, in order; by then all are durable.
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """An image that is safe here: by which submission it is searched with, and by which reference it is held."""
+
+    submission_id: UUID
+    reference_id: UUID | None = None
+
+
+async def take_in(upload: Upload, here: Reception) -> list[Taken]:
+    """Return what became of each image, in order; by then all are durable.
 
     Raises:
         Refused: its sender can mend it.
@@ -60,12 +68,14 @@ async def take_in(upload: Upload, here: Reception) -> list[UUID]:
         _require_images(form.request, len(files))
         await require_own_key(upload, form, files, here)
         distinct = list({each.sha256: each for each in files}.values())
-        said = [(what, each) for what in _said_of_each(form) for each in distinct]
-        ids = [form.derive(each.sha256) for each in files]
+        forms = _said_of_each(form)
+        said = [(what, each) for what in forms for each in distinct]
+        taken = [Taken(*(what.derive(each.sha256) for what in forms)) for each in files]
+        ids = [each.submission_id for each in taken]
         await here.store.note(upload.client.name, ids, here.clock())  # before anything can come of it that it is told
         await note_door(form, distinct, here)
         await hand_in(said, blobs=here.blobs, publish=here.publish)
-    return ids
+    return taken
 
 
 async def note_door(form: ProbeForm, files: Sequence[Original], here: Reception) -> None:

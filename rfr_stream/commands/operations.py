@@ -148,10 +148,13 @@ def unsearched(context: typer.Context, limit: Annotated[int, typer.Option(min=1,
     found = run(_unsearched(settings_of(context), limit))
     table = Table("reference", "person", "gallery", "not searched", "what is to become of it")
     for reference, why in found:
-        effect = policy.EFFECTS[Disposal(why)].value if why in set(Disposal) else "correct or renew its hold record"
-        table.add_row(str(reference.reference_id), Text(reference.person_id), reference.gallery, why, effect)
+        table.add_row(str(reference.reference_id), Text(reference.person_id), reference.gallery, why, _effect(why))
     CONSOLE.print(table)
     say(f"{len(found)} held and not searched." + (" There may be more: --limit." if len(found) == limit else ""))
+
+
+def _effect(why: str) -> str:
+    return policy.EFFECTS[Disposal(why)].value if why in set(Disposal) else "correct or renew its hold record"
 
 
 async def _unsearched(settings: Settings, limit: int) -> list[tuple[Reference, str]]:
@@ -160,6 +163,30 @@ async def _unsearched(settings: Settings, limit: int) -> list[tuple[Reference, s
         while len(found) < limit and (page := await ledger.page(after=page[-1].reference_id if page else None)):
             found += [(each, why) for each in page if (why := policy.ineligibility(each, now))]
     return found[:limit]
+
+
+@gallery_app.command("list")
+def list_held(
+    context: typer.Context,
+    person: Annotated[str, typer.Option(help="whose images: a reference, no name")],
+    limit: Annotated[int, typer.Option(min=1, max=100_000)] = 1_000,
+) -> None:
+    """List by which references images of a person are held, until when, and whether they are searched."""
+    found, now = run(_held_of(settings_of(context), person, limit)), datetime.now(UTC)
+    table = Table("reference", "person", "gallery", "review due", "not searched", "what is to become of it")
+    whys = [policy.ineligibility(each, now) for each in found]
+    for each, why in zip(found, whys, strict=True):
+        due = f"{each.review_due:%Y-%m-%d}" if each.review_due else ""
+        effect = _effect(why) if why else ""
+        table.add_row(str(each.reference_id), Text(each.person_id), each.gallery, due, why or "", effect)
+    CONSOLE.print(table)
+    more = " There may be more: --limit." if len(found) == limit else ""
+    say(f"{len(found)} held, {len(found) - whys.count(None)} of them not searched.{more}")
+
+
+async def _held_of(settings: Settings, person: str, limit: int) -> list[Reference]:
+    async with open_ledger(settings) as ledger:
+        return await ledger.page(person=person, limit=limit)
 
 
 @gallery_app.command("conflicts")

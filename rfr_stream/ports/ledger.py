@@ -96,8 +96,10 @@ class References(Protocol):
     async def held(self, ids: Sequence[UUID]) -> dict[UUID, Reference]:
         """Return what is known of these references now; unknown and erased ones are absent."""
 
-    async def page(self, *, after: UUID | None = None, limit: int = 1_000) -> list[Reference]:
-        """Return the next of all that are held, in the order of their ids."""
+    async def page(
+        self, *, person: str | None = None, after: UUID | None = None, limit: int = 1_000
+    ) -> list[Reference]:
+        """Return the next of all that are held, or of one person's, in the order of their ids."""
 
     async def doors(self, images: Sequence[str]) -> dict[str, set[Source]]:
         """Return through which doors these images (SHA-256) came, by their references and by `entrust`.

@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from io import StringIO
 from pathlib import Path
+from uuid import uuid4
 
 import builders
 import pytest
@@ -61,6 +62,29 @@ def test_what_is_held_and_not_searched_is_listed_with_what_is_to_become_of_it(fo
 
 def test_no_more_are_listed_than_were_asked_for(folder: Path) -> None:
     assert "1 held and not searched. There may be more" in rfr(folder, "gallery", "unsearched", "--limit", "1")
+
+
+def test_of_one_person_all_that_is_held_is_listed_and_whether_it_is_searched(folder: Path) -> None:
+    asyncio.run(_hold_another(folder, "person-2"))
+    said = rfr(folder, "gallery", "list", "--person", "person-2")
+    known = {
+        words: line for line in said.splitlines() for words in ("no_further_action", "2999-01-31") if words in line
+    }
+    assert str(builders.reference("person-2").reference_id) in known["no_further_action"]
+    assert "is to be deleted, unless" in known["no_further_action"]
+    assert "custody" in known["2999-01-31"]
+    assert "2 held, 1 of them not searched." in said
+    assert "person-1" not in said
+
+
+async def _hold_another(folder: Path, person: str) -> None:
+    async with SqlLedger(f"sqlite:///{folder / 'ledger.db'}") as ledger:
+        due = datetime(2999, 1, 31, tzinfo=UTC)
+        await ledger.hold([builders.reference(person, reference_id=uuid4(), review_due=due, case_ref="arrest-2")])
+
+
+def test_of_somebody_of_whom_nothing_is_held_nothing_is_listed(folder: Path) -> None:
+    assert "0 held, 0 of them not searched." in rfr(folder, "gallery", "list", "--person", "person-9")
 
 
 def test_conflicts_are_listed_with_both_persons(folder: Path) -> None:

@@ -584,6 +584,16 @@ class TestPages:
         assert found == await ledger.held([each.reference_id for each in held])
         assert list(found) == sorted(found)
 
+    async def test_a_persons_are_all_of_theirs_and_nobody_elses(self, ledger: Ledger) -> None:
+        mine = [builders.reference("person-1", reference_id=UUID(int=number)) for number in range(1, 6)]
+        await ledger.hold([*mine, builders.reference("person-2"), builders.reference("person-11")])
+
+        first = await ledger.page(person="person-1", limit=3)
+        rest = await ledger.page(person="person-1", limit=3, after=first[-1].reference_id)
+
+        assert [each.reference_id for each in (*first, *rest)] == [each.reference_id for each in mine]
+        assert await ledger.page(person="person") == []
+
 
 class TestDoors:
     async def test_an_image_is_known_by_every_door_that_its_references_came_through(self, ledger: Ledger) -> None:

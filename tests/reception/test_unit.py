@@ -58,8 +58,18 @@ async def test_by_which_door_it_came_is_on_record_whatever_becomes_of_it(house: 
     assert await house.here.ledger.doors([image]) == {image: {Source.DECEASED_PERSON}}
 
 
+async def test_the_receipt_says_by_which_reference_each_image_is_held(house: ReceptionHouse) -> None:
+    said = (await posted(house, picture(1), picture(2), picture(1))).json()["submissions"]
+    first, second = [str(each.reference_id) for each in held(house)]
+    assert [each["reference_id"] for each in said] == [first, second, first]
+    asked = [str(each.submission_id) for each in house.behind.submissions]
+    assert [each["submission_id"] for each in said] == [*asked, asked[0]]
+
+
 async def test_who_does_not_ask_for_it_has_nothing_held(house: ReceptionHouse) -> None:
-    assert (await posted(house, enrol=None)).status_code == 202
+    answer = await posted(house, enrol=None)
+    assert answer.status_code == 202
+    assert [each["reference_id"] for each in answer.json()["submissions"]] == [None]
     assert (len(house.behind.submissions), held(house)) == (1, [])
 
 

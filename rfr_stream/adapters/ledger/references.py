@@ -47,8 +47,12 @@ class SqlReferences:
         return {row["reference_id"]: records.to_reference(row) for row in rows}
 
     @patiently
-    async def page(self, *, after: UUID | None = None, limit: int = 1_000) -> list[Reference]:
+    async def page(
+        self, *, person: str | None = None, after: UUID | None = None, limit: int = 1_000
+    ) -> list[Reference]:
         wanted = select(held_references).order_by(held_references.c.reference_id).limit(limit)
+        if person is not None:
+            wanted = wanted.where(held_references.c.person_id == person)
         if after is not None:
             wanted = wanted.where(held_references.c.reference_id > after)
         rows = await self.database.read(lambda connection: connection.execute(wanted).mappings().all())

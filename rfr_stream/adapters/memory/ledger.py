@@ -111,8 +111,11 @@ class MemoryLedger:
     async def held(self, ids: Sequence[UUID]) -> dict[UUID, Reference]:
         return {id_: self._with_cases(self._references[id_]) for id_ in ids if id_ in self._references}
 
-    async def page(self, *, after: UUID | None = None, limit: int = 1_000) -> list[Reference]:
-        ids = sorted(id_ for id_ in self._references if after is None or id_ > after)[:limit]
+    async def page(
+        self, *, person: str | None = None, after: UUID | None = None, limit: int = 1_000
+    ) -> list[Reference]:
+        of_them = (id_ for id_, held in self._references.items() if person in {None, held.person_id})
+        ids = sorted(id_ for id_ in of_them if after is None or id_ > after)[:limit]
         return list((await self.held(ids)).values())
 
     async def doors(self, images: Sequence[str]) -> dict[str, set[Source]]:

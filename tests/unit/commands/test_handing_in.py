@@ -3,6 +3,7 @@
 import json
 from io import StringIO
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 import typer
@@ -24,6 +25,19 @@ def test_what_was_rejected_is_written_down_line_by_line_and_only_a_hundred_are_s
     assert len(written) == 251
     assert (len(tally.rejected), len(tally.taken)) == (_handing_in.SHOWN, 1)
     assert tally.counts == {Verdict.REJECTED: 251, Verdict.ACCEPTED: 1}
+
+
+def test_of_what_is_held_too_the_reference_is_said() -> None:
+    searched, held, tally = uuid4(), uuid4(), _handing_in.Tally()
+    for ids in ((searched, None), (searched, held), (held, held)):
+        derived_id, reference_id = ids
+        report = Report(Path("a.png"), Verdict.ACCEPTED, derived_id, reference_id=reference_id)
+        _handing_in._take_note(tally, None, report)  # noqa: SLF001
+    assert tally.taken == [
+        f"accepted: a.png: {searched}",
+        f"accepted: a.png: {searched}, reference {held}",
+        f"accepted: a.png: reference {held}",
+    ]
 
 
 def test_a_manifest_says_itself_what_the_options_say_of_one_person() -> None:

@@ -129,7 +129,13 @@ async def test_one_line_searches_and_enrols_the_same_image(tmp_path: Path, name:
     (report,) = await post(listed(tmp_path, said, name=name), bus, blobs=blobs)
     (probe,), (reference,) = bus.probes, bus.references
     asked, hold = probe.submission, reference.hold
-    assert report == Report(tmp_path / "a.png", Verdict.ACCEPTED, asked.submission_id, line=2 - (name != "unit.csv"))
+    assert report == Report(
+        tmp_path / "a.png",
+        Verdict.ACCEPTED,
+        asked.submission_id,
+        line=2 - (name != "unit.csv"),
+        reference_id=reference.reference_id,
+    )
     assert (asked.source, asked.purpose, asked.regime) == (Source.MISSING_PERSON, Purpose.MISSING, Regime.GENERAL)
     assert asked.galleries == (GalleryName.MISSING, GalleryName.DECEASED)
     assert (reference.person_id, reference.gallery, hold.door) == ("mp-1", GalleryName.MISSING, Source.MISSING_PERSON)
@@ -138,6 +144,22 @@ async def test_one_line_searches_and_enrols_the_same_image(tmp_path: Path, name:
     assert asked.image.sha256 == reference.image.sha256
     assert await blobs.get([asked.image, reference.image]) == [image("a.png")] * 2
     assert asked.image.uri != reference.image.uri, "erasing what is held leaves what was searched with"
+
+
+@pytest.mark.parametrize("same_subject", ["", "her"])
+@pytest.mark.parametrize("action", ["search", "enrol", "both"])
+async def test_each_report_says_by_which_reference_the_image_is_held(
+    tmp_path: Path, action: str, same_subject: str
+) -> None:
+    said = [{**(line if action == "search" else both)(name), "action": action} for name in ("a.png", "b.png")]
+    file = listed(tmp_path, *(each | {"same_subject": same_subject} for each in said))
+    bus = Recorder()
+    with HandedIn() as journal:
+        reports, again = [await post(file, bus, journal=journal) for _ in range(2)]
+    held = [event.reference_id for event in bus.references]
+    for each in (reports, again):
+        assert [report.reference_id for report in each] == (held if action != "search" else [None, None])
+    assert set(outcomes(again)) == {Verdict.SKIPPED}
 
 
 async def test_of_the_deceased_it_is_held_where_they_were_found(tmp_path: Path) -> None:
