@@ -48,7 +48,14 @@ class Report:
     line: int | None = None
     """Of the manifest that named it."""
     reference_id: UUID | None = None
-    """By which it is held, where a line of the unit's asks for that."""
+    """By which it is held, where that was asked at a door for probes."""
+
+    @property
+    def ids(self) -> str:
+        """By which submission it is searched with, and by which reference it is held."""
+        searched = [] if self.derived_id == self.reference_id else [str(self.derived_id)]
+        held = [f"reference {self.reference_id}"] if self.reference_id else []
+        return ", ".join(searched + held)
 
 
 class Form(Protocol):

@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.message import Message
 from email.parser import BytesParser
 from email.policy import compat32
@@ -109,7 +109,7 @@ async def take(path: Path, *, ask: Callable[[bytes], Request], hand_in: HandIn, 
     except (Rejected, ValidationError) as refusal:
         put_away(path, REJECTED, reason(refusal))
         return False
-    put_away(path, DONE, "\n".join(f"{report.outcome}: {report.derived_id}" for report in reports))
+    put_away(path, DONE, "\n".join(f"{report.outcome}: {report.ids}" for report in reports))
     return True
 
 
@@ -127,7 +127,7 @@ async def hand_in(images: Sequence[Path | bytes], asked: Request, **ports: Any) 
         yield report
     if enrolment:
         async for report in enrol(((image, enrolment) for image in images), **ports):
-            yield report
+            yield replace(report, reference_id=report.derived_id)
 
 
 def reason(refusal: Rejected | ValidationError) -> str:

@@ -81,18 +81,11 @@ def _take_note(tally: Tally, rejects: TextIO | None, report: Report) -> None:
     lines = tally.rejected if is_rejected else tally.taken
     if len(lines) < SHOWN:
         where = f"line {report.line}" if report.path is None else report.path
-        lines.append(f"{report.outcome}: {where}: {report.reason if is_rejected else _ids(report)}")
+        lines.append(f"{report.outcome}: {where}: {report.reason if is_rejected else report.ids}")
     if is_rejected and rejects:
         field, _, fix = (report.reason or "").partition(": ")
         said = {"line": report.line, "file": report.path and str(report.path), "field": field, "fix": fix}
         rejects.write(json.dumps(said) + "\n")
-
-
-def _ids(report: Report) -> str:
-    """Say what is asked by which submission, and held by which reference."""
-    held = f"reference {report.reference_id}" if report.reference_id else ""
-    asked = "" if report.derived_id == report.reference_id else str(report.derived_id)
-    return ", ".join(filter(None, (asked, held)))
 
 
 class Rate(ProgressColumn):

@@ -152,6 +152,9 @@ async def test_what_the_unit_drops_is_held_too_where_it_asks_for_that(
 
     kinds = [type(event) for event in house.events]
     assert kinds == ([ImageSubmitted] * 2 + [ReferenceSubmitted] * 2)[:events_n]
+    for event in house.events:
+        told = f"reference {event.reference_id}" if isinstance(event, ReferenceSubmitted) else event.key
+        assert f"accepted: {told}\n" in house.said(dropping.DONE)
 
 
 @pytest.mark.parametrize("data", [b"", b"no mail", message(), message(PNG, asked=b"{}"), b"\x00" * 100])

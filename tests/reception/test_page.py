@@ -70,6 +70,9 @@ async def test_with_curl(house: ReceptionHouse, tmp_path: Path) -> None:
     said = json.loads(await typed(house, tmp_path, "bash", "-c", snippet("sh")))
     (submission,) = house.behind.submissions
     assert said["submissions"][0]["submission_id"] == str(submission.submission_id)
+    promised = re.search(r'^{"submissions": .*}$', PAGE, re.MULTILINE)
+    assert promised
+    assert list(said["submissions"][0]) == list(json.loads(promised[0])["submissions"][0])
     assert await house.kept() == [picture(1, "JPEG")]
 
 
