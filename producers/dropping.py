@@ -8,6 +8,7 @@ a crash: the ids are the same.
 
 import asyncio
 import logging
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -35,6 +36,8 @@ MAX_REQUEST_BYTES: Final = 65_536
 MAX_IMAGES: Final = 1_000
 LOOK_EVERY_MS: Final = 5_000
 """A change that the system did not tell of, on a network drive say, waits no longer than this."""
+_NAME_BYTES: Final = 240
+"""Of a longer name the rest goes: with a number, and with the name of the text beside it, it must be a name."""
 
 HandIn: TypeAlias = Callable[[Sequence[Path | bytes], Request], AsyncIterator[Report]]
 """Hands images in through a door; durable once it has yielded."""
@@ -140,11 +143,11 @@ def put_away(path: Path, where: str, said: str) -> None:
 
     A drop that cannot be moved, since it is somebody else's or has vanished, holds nobody up.
     """
-    folder = path.parent / where
-    target, number = folder / path.name, 1
+    short = Path(os.fsdecode(os.fsencode(path.name)[:_NAME_BYTES]))
+    target, number = path.parent / where / short, 1
     while target.exists() or target.is_symlink():
         number += 1
-        target = folder / f"{path.stem}-{number}{path.suffix}"
+        target = target.with_name(f"{short.stem}-{number}{short.suffix}")
     target.with_name(f"{target.name}.txt").write_text(f"{said}\n")
     try:
         path.rename(target)
@@ -202,7 +205,8 @@ def _message(path: Path, max_bytes: int) -> Drop:
     if path.stat().st_size > 2 * max_bytes:
         msg = f"drop: larger than {2 * max_bytes} bytes"
         raise Malformed(msg)
-    message = BytesParser(policy=compat32).parsebytes(path.read_bytes())  # splits headers; others fall over some
+    # The old policy splits headers at their marks; the new one parses them, and falls over some.
+    message = BytesParser(policy=compat32).parsebytes(path.read_bytes())
     parts = [(part.get_content_type(), _bytes_of(part)) for part in message.walk() if not part.is_multipart()]
     requests = [data for kind, data in parts if kind == "application/json"]
     if len(requests) != 1 or len(requests[0]) > MAX_REQUEST_BYTES:

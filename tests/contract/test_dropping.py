@@ -299,6 +299,19 @@ async def test_a_drop_that_cannot_be_moved_is_passed_by_until_it_changes(
     assert "Somebody" not in str(vars(said))
 
 
+@pytest.mark.parametrize("name", ["x" * 255, f"x.{'e' * 253}", f"{'é' * 125}.eml", "x" * 251 + ".eml"])
+@pytest.mark.parametrize("asked", [request(), b"{"], ids=["taken", "rejected"])
+async def test_a_drop_whose_name_is_as_long_as_may_be_is_put_away_and_so_is_the_next(
+    house: House, name: str, asked: bytes
+) -> None:
+    for _ in range(12):
+        await house.take(folder_drop(house, name, asked=asked))
+    where = house.folder / (dropping.REJECTED if asked == b"{" else dropping.DONE)
+    told, moved = [[path for path in where.iterdir() if path.is_dir() is kind] for kind in (False, True)]
+    assert {path.name for path in told} == {f"{path.name}.txt" for path in moved}
+    assert (len(moved), dropping.waiting(house.folder)) == (12, [])
+
+
 async def test_what_vanishes_while_somebody_looks_is_no_drop(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     gone, there = house.folder / "gone", folder_drop(house)
     found = [gone, there, house.folder / dropping.DONE]
