@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from rfr_stream.errors import BadImage, BadVideo
 from rfr_stream.ports import OnDisk
@@ -57,6 +57,13 @@ class Original:
     data: bytes | OnDisk
     sha256: str
     media_type: str
+
+
+class Scanner(Protocol):
+    """Looks into files for what would harm whoever opens them."""
+
+    async def is_clean(self, path: Path) -> bool:
+        """Whether nothing was found; `Unavailable` where that is not known."""
 
 
 def images_in(paths: Iterable[Path]) -> Iterator[Path]:

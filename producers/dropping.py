@@ -21,12 +21,12 @@ from typing import Any, Final, TypeAlias
 from pydantic import ValidationError
 from watchfiles import awatch
 
-from producers._admission import admit, images_in
+from producers._admission import Scanner, admit, images_in
 from producers._intake import Report
 from producers._request import Request, submit
 from producers.references import enrol
 from rfr_stream import telemetry
-from rfr_stream.errors import Malformed, Rejected
+from rfr_stream.errors import BadImage, Malformed, Rejected
 from topics import explain
 
 REQUEST: Final = "request.json"
@@ -98,15 +98,24 @@ def _lying(folder: Path) -> dict[Path, _State]:
 
 
 # --- taking ---------------------------------------------------------------------------------------------------------
-async def take(path: Path, *, ask: Callable[[bytes], Request], hand_in: HandIn, max_bytes: int) -> bool:
+async def take(
+    path: Path,
+    *,
+    ask: Callable[[bytes], Request],
+    hand_in: HandIn,
+    max_bytes: int,
+    scanner: Scanner | None = None,
+) -> bool:
     """Hand a drop in and put it away; whether it was taken.
 
     Raises:
-        Unavailable: store or bus are away; the drop stays where it is.
+        Unavailable: store, bus or scanner are away; the drop stays where it is.
 
     """
     try:
         drop = await asyncio.to_thread(read, path, max_bytes)
+        if scanner:
+            await _require_harmless(path, drop, scanner)
         asked = ask(drop.request)
         reports = [report async for report in hand_in(drop.images, asked)]
     except (Rejected, ValidationError) as refusal:
@@ -114,6 +123,14 @@ async def take(path: Path, *, ask: Callable[[bytes], Request], hand_in: HandIn, 
         return False
     put_away(path, DONE, "\n".join(f"{report.outcome}: {report.ids}" for report in reports))
     return True
+
+
+async def _require_harmless(path: Path, drop: Drop, scanner: Scanner) -> None:
+    """Let the scanner look at every image; a message it takes apart itself."""
+    for file in [image for image in drop.images if isinstance(image, Path)] or [path]:
+        if not await scanner.is_clean(file):
+            msg = "image: the scanner found in it what would harm whoever opens it"
+            raise BadImage(msg)
 
 
 async def hand_in(images: Sequence[Path | bytes], asked: Request, **ports: Any) -> AsyncIterator[Report]:  # noqa: ANN401

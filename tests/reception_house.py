@@ -14,8 +14,9 @@ import httpx
 from fastapi import FastAPI
 from PIL import Image
 
+from producers._admission import Scanner
 from producers.reception._decoding import DECODER, Decoding
-from producers.reception._reception import Reception, Scanner
+from producers.reception._reception import Reception
 from producers.reception.app import build
 from rfr_stream.adapters.files import FileBlobs
 from rfr_stream.adapters.ledger import SqlLedger

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Protocol, TypeAlias
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
+from producers._admission import Scanner
 from producers._intake import Publish
 from producers.reception._answered import Answered
 from producers.reception._decoding import Decoding
@@ -25,13 +26,6 @@ if TYPE_CHECKING:
 
 
 _VIDEOS: Final = "videos"
-
-
-class Scanner(Protocol):
-    """Looks into files for what would harm whoever opens them."""
-
-    async def is_clean(self, path: Path) -> bool:
-        """Whether nothing was found; `Unavailable` where that is not known."""
 
 
 class Backlog(Protocol):

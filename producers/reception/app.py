@@ -23,7 +23,6 @@ from producers.reception._door import Opening
 from producers.reception._reception import Backlog, Reception
 from rfr_stream import telemetry
 from rfr_stream.adapters import keys, opening
-from rfr_stream.adapters.clamd import Clamd
 from rfr_stream.errors import RfrError
 from rfr_stream.reception import Door
 from rfr_stream.settings import Settings
@@ -85,7 +84,7 @@ def of(
         backlog=backlog,
         key=keys.secret_of_house(settings.intake_key_file),
         spool=_empty(settings.spool_dir),
-        scanner=Clamd(intake.scanner, timeout_s=intake.scan_wait_s) if intake.scanner else None,
+        scanner=opening.scanner(settings),
         demo=settings.demo,
         decoding=Decoding(intake, settings.vision, settings.detection, settings.weights_dir),
         max_image_bytes=settings.vision.max_image_bytes,

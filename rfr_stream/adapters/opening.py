@@ -13,6 +13,7 @@ from rfr_stream.vision.packs import ROLES, Role
 
 if TYPE_CHECKING:
     from rfr_stream.adapters.callbacks import HttpCallbacks
+    from rfr_stream.adapters.clamd import Clamd
     from rfr_stream.adapters.desk import SqlDesk
     from rfr_stream.adapters.gpu import Vision
     from rfr_stream.adapters.ledger import SqlLedger
@@ -76,6 +77,14 @@ def callbacks(settings: Settings) -> "HttpCallbacks":
     from rfr_stream.adapters.callbacks import HttpCallbacks
 
     return HttpCallbacks(settings.callbacks, key=keys.secret_of_house(settings.intake_key_file))
+
+
+def scanner(settings: Settings) -> "Clamd | None":
+    """Return what looks into files that come from outside, if there is one."""
+    from rfr_stream.adapters.clamd import Clamd
+
+    intake = settings.intake
+    return Clamd(intake.scanner, timeout_s=intake.scan_wait_s) if intake.scanner else None
 
 
 def _in_a_database(open_ledger: Ledger) -> "SqlLedger":

@@ -63,6 +63,7 @@ async def _watch(settings: Settings, folder: Path, kind: type[Request], *, once:
                 yield report
 
         take = partial(dropping.take, ask=_reader(kind, settings), hand_in=hand_in, max_bytes=limit)
+        take = partial(take, scanner=opening.scanner(settings))
         if once:
             dropping.prepare(folder)
             for path in dropping.waiting(folder):

@@ -4,6 +4,7 @@ import asyncio
 import errno
 import json
 import re
+from base64 import b64encode
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from email.message import EmailMessage
@@ -17,6 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from producers import dropping, missing_persons, officer
+from producers._admission import Scanner
 from producers._intake import Report
 from producers._request import Request
 from rfr_stream.adapters.memory.blobs import MemoryBlobs
@@ -37,6 +39,7 @@ class House:
         self.fault: Exception | None = None
         self.kind: type[Request] = officer.OfficerRequest
         self.max_bytes = MAX_BYTES
+        self.scanner: Scanner | None = None
         dropping.prepare(folder)
 
     async def hand_in(self, images: Sequence[Path | bytes], asked: Request) -> AsyncIterator[Report]:
@@ -51,7 +54,9 @@ class House:
 
     @property
     def take(self) -> Any:  # noqa: ANN401 - a partial
-        return partial(dropping.take, ask=self.kind.model_validate_json, hand_in=self.hand_in, max_bytes=self.max_bytes)
+        ask = self.kind.model_validate_json
+        take = partial(dropping.take, ask=ask, hand_in=self.hand_in, max_bytes=self.max_bytes)
+        return partial(take, scanner=self.scanner)
 
     def said(self, where: str) -> str:
         """Return what stands beside the one thing that lies there."""
@@ -359,6 +364,45 @@ async def test_a_drop_whose_store_is_away_stays_where_it_is(house: House) -> Non
     with pytest.raises(Unavailable):
         await house.take(drop)
     assert dropping.waiting(house.folder) == [drop]
+
+
+HARMFUL = PNG + b" harm"
+
+
+class OneSignature:
+    """A scanner that knows one file, also within a message."""
+
+    is_away = False
+
+    async def is_clean(self, path: Path) -> bool:
+        if self.is_away:
+            msg = "scanner: away"
+            raise Unavailable(msg)
+        data = await asyncio.to_thread(path.read_bytes)
+        return HARMFUL not in data and b64encode(HARMFUL) not in data
+
+
+@pytest.mark.parametrize("kind", ["folder", "message"])
+async def test_what_the_scanner_finds_is_put_away_and_kept_nowhere_else(house: House, kind: str) -> None:
+    house.scanner = OneSignature()
+    drop = house.folder / "mail.eml"
+    if kind == "folder":
+        drop = folder_drop(house, images={"a": PNG, "b": HARMFUL})
+    else:
+        drop.write_bytes(message(HARMFUL))
+    assert not await house.take(drop)
+    assert "scanner" in house.said(dropping.REJECTED)
+    assert house.events == []
+
+
+async def test_while_the_scanner_is_away_a_drop_stays_where_it_is(house: House) -> None:
+    house.scanner, drop = OneSignature(), folder_drop(house)
+    house.scanner.is_away = True
+    with pytest.raises(Unavailable):
+        await house.take(drop)
+    assert dropping.waiting(house.folder) == [drop]
+    house.scanner.is_away = False
+    assert await house.take(drop)
 
 
 async def test_the_same_name_twice_loses_nothing(house: House) -> None:
