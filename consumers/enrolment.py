@@ -1,7 +1,7 @@
 """Beside the chain: ENROLMENTS, DISPOSALS -> the gallery and the ledger.
 
-Needs blobs, a whole model pack, gallery, ledger. What became of a case has a reader of its own: it must count within
-a second, and a bulk load may take hours.
+Needs blobs, a whole model pack, gallery, ledger. Erasures, and what became of a case, have readers of their own: they
+must count within a second, and a bulk load may take hours.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ from topics.bus import Bus
 
 log = telemetry.logger(__name__)
 
-(GROUP,) = topics.ENROLMENTS.groups
+GROUP, ERASURE_GROUP = topics.ENROLMENTS.groups
 (DISPOSAL_GROUP,) = topics.DISPOSALS.groups
 
 
@@ -70,13 +70,17 @@ def mount(
         await serving.now()
         return results
 
+    async def erase(batch: Sequence[ReferenceSubmitted | ReferenceErased]) -> Sequence[Result]:
+        return await stages.erase(batch, blobs=blobs, gallery=gallery, references=references)
+
     async def dispose(batch: Sequence[CaseDisposed]) -> Sequence[Result]:
         return await stages.dispose(batch, references=references)
 
-    # One batch at a time: a hold record, its restriction and its end must count in the order in which they came.
+    # One batch at a time: a hold record and its restriction must count in the order in which they came.
     in_order = settings.pipeline.model_copy(update={"depth": 1})
     return [
         mount_stage(bus, Stage(GROUP, topics.ENROLMENTS, enrol), settings.model_copy(update={"pipeline": in_order})),
+        mount_stage(bus, Stage(ERASURE_GROUP, topics.ENROLMENTS, erase), settings),
         mount_stage(bus, Stage(DISPOSAL_GROUP, topics.DISPOSALS, dispose), settings),
     ]
 

@@ -25,7 +25,7 @@ from rfr_stream.events import (
 from rfr_stream.faces import Box, Point
 from rfr_stream.policy import ineligibility, require_enrollable
 from rfr_stream.ports import BlobStore
-from rfr_stream.stages import as_held
+from rfr_stream.stages import as_held, reference_folder
 
 __all__ = ["Enrolment", "Erasure", "dispose", "enrol", "erase", "holdable"]
 
@@ -53,7 +53,7 @@ class Enrolment(Value):
 
     def key(self, image_sha256: str) -> str:
         # A blob of its own, though a probe may be the same image: erasing this one must leave that one alone.
-        return f"references/{self.derive(image_sha256)}/{image_sha256}"
+        return f"{reference_folder(self.derive(image_sha256))}/{image_sha256}"
 
     def event(self, image: BlobRef, at: datetime) -> ReferenceSubmitted:
         return ReferenceSubmitted(occurred_at=at, reference_id=self.derive(image.sha256), image=image, **dict(self))

@@ -501,6 +501,21 @@ def reference_erased(person_id: str = "person-1", *, demo: bool = False) -> Refe
     )
 
 
+def erased(submitted: ReferenceSubmitted, **fields: Any) -> ReferenceErased:  # noqa: ANN401
+    """Return the end of this reference."""
+    return ReferenceErased(
+        **{
+            "occurred_at": LATER,
+            "reference_id": submitted.reference_id,
+            "person_id": submitted.person_id,
+            "gallery": submitted.gallery,
+            "reason": "acquitted",
+            "erased_by": "records-office",
+            **fields,
+        }
+    )
+
+
 def case_disposed(
     person_id: str = "person-1",
     disposal: Disposal = Disposal.ACQUITTED,

@@ -24,7 +24,7 @@ from rfr_stream.adapters.memory.vision import (
     PlantedFace,
     plant_file,
 )
-from rfr_stream.errors import Unavailable
+from rfr_stream.errors import Rejected, Unavailable
 from rfr_stream.events import (
     BlobRef,
     CandidatesReady,
@@ -198,6 +198,9 @@ class House:
             notice=self.noticed.extend,
             clock=lambda: now,
         )
+
+    async def erase(self, *batch: ReferenceSubmitted | ReferenceErased) -> list[Rejected | None]:
+        return await stages.erase(batch, blobs=self.blobs, gallery=self.gallery, references=self.ledger)
 
     async def dispose(self, *batch: CaseDisposed) -> list[None]:
         return await stages.dispose(batch, references=self.ledger)

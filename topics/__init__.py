@@ -131,7 +131,7 @@ ENROLMENTS: Final = Topic(
     (ReferenceSubmitted, ReferenceErased),
     key="person_id",
     purpose="lawfully held references, and their end",
-    groups=("rfr-enrolment",),
+    groups=("rfr-enrolment", "rfr-erasure"),
 )
 DISPOSALS: Final = Topic(
     "disposals",

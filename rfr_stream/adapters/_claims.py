@@ -71,6 +71,19 @@ def key_of(prefix: str, ref: BlobRef) -> str:
     return key
 
 
+def begins_in(folder: str) -> str:
+    """Return what the key of every blob in this folder begins with.
+
+    Raises:
+        ValueError: no key can begin so.
+
+    """
+    if not is_key(folder):
+        msg = "folder: not one that a key can have"
+        raise ValueError(msg)
+    return f"{folder}/"
+
+
 def verified(ref: BlobRef, data: bytes | None) -> bytes | MissingBlob:
     """Return the bytes if they are the ones that were referred to; None stands for bytes that are not there."""
     if data is None:

@@ -16,7 +16,7 @@ from stat import S_ISREG
 from types import TracebackType
 from typing import Final, Self
 
-from rfr_stream.adapters._claims import key_of, pieces, refer, verified
+from rfr_stream.adapters._claims import begins_in, key_of, pieces, refer, verified
 from rfr_stream.adapters._threads import each
 from rfr_stream.errors import MissingBlob, Rejected, Unavailable
 from rfr_stream.events import BlobRef
@@ -93,6 +93,10 @@ class FileBlobs:
 
         """
         await asyncio.to_thread(self._delete, refs)
+
+    async def delete_under(self, folders: Sequence[str]) -> None:
+        # Joined as text: an absolute path would take the place of the base.
+        await asyncio.to_thread(self._delete_under, [Path(f"{self._base}/{begins_in(folder)}") for folder in folders])
 
     def _open(self) -> None:
         """Make the folder and drop what killed processes left half written: it may show a person."""
@@ -202,6 +206,19 @@ class FileBlobs:
                 path.unlink(missing_ok=True)
             _sync_file_system(self._base)
 
+    def _delete_under(self, folders: Sequence[Path]) -> None:
+        """Folders stay, as they do when their last blob is deleted: another may be about to be named there."""
+        with _disk():
+            self._require_base()
+            for folder in folders:
+                if folder.is_dir() and self._is_below_base(folder):
+                    _unlink_all(folder)
+            _sync_file_system(self._base)
+
+    def _is_below_base(self, folder: Path) -> bool:
+        """Whether a folder lies in this store, whatever was checked before: what is deleted elsewhere is lost."""
+        return self._base in folder.parents and ".." not in folder.parts and self._is_inside(folder)
+
     def _require_base(self) -> None:
         if not self._base.is_dir():
             msg = "file store: its folder is not there; is the disk mounted, and was the store entered?"
@@ -219,6 +236,18 @@ def _disk() -> Iterator[None]:
     except OSError as error:
         msg = f"file store: {error.strerror or type(error).__name__}"
         raise Unavailable(msg) from error
+
+
+def _unlink_all(folder: Path) -> None:
+    """Unlink every file in a folder and in those below it; no link is followed."""
+    for _, _, names, descriptor in os.fwalk(folder, onerror=_raise):
+        for name in names:
+            with suppress(FileNotFoundError):  # somebody else removes it too
+                os.unlink(name, dir_fd=descriptor)
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 def _write_all(descriptor: int, data: bytes | memoryview) -> None:

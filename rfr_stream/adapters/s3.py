@@ -17,7 +17,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from tenacity import retry, retry_if_exception, stop_after_attempt, wait_random_exponential
 
-from rfr_stream.adapters._claims import key_of, pieces, refer, verified
+from rfr_stream.adapters._claims import begins_in, key_of, pieces, refer, verified
 from rfr_stream.errors import MissingBlob, Rejected, Unavailable
 from rfr_stream.events import BlobRef
 from rfr_stream.ports import NewBlob, OnDisk
@@ -84,7 +84,16 @@ class S3Blobs:
             MissingBlob: a reference is not of this store; nothing was removed.
 
         """
-        await _all([self._erase(key) for key in {key_of(self._prefix, ref) for ref in refs}])
+        await _all([self._erase(key, key.__eq__) for key in {key_of(self._prefix, ref) for ref in refs}])
+
+    async def delete_under(self, folders: Sequence[str]) -> None:
+        """Remove all that is kept in these folders for good: every version, where the bucket keeps versions.
+
+        Raises:
+            ValueError: one of them is no folder that a key can have; nothing was removed.
+
+        """
+        await _all([self._erase(beginning, lambda _: True) for beginning in set(map(begins_in, folders))])
 
     async def _keep(self, blob: NewBlob, ref: BlobRef) -> None:
         about = {"Key": blob.key, "ContentType": blob.media_type, **self._sealing}
@@ -144,20 +153,23 @@ class S3Blobs:
                 raise MissingBlob(msg)
             return await _read_at_most(stream, size + 1)
 
-    async def _erase(self, key: str) -> None:
-        versions = await self._versions(key)
-        await _all([self._call("delete_object", Key=key, VersionId=version) for version in versions])
+    async def _erase(self, beginning: str, is_meant: Callable[[str], bool]) -> None:
+        versions = await self._versions(beginning, is_meant)
+        await _all([self._call("delete_object", Key=key, VersionId=version) for key, version in versions])
 
-    async def _versions(self, key: str) -> list[str]:
-        """Return every version and deletion mark of one key (`null` is the one of a bucket that keeps none)."""
-        found: list[str] = []
+    async def _versions(self, beginning: str, is_meant: Callable[[str], bool]) -> list[tuple[str, str]]:
+        """Return every version and deletion mark of the keys that begin so and are meant.
+
+        The version `null` is the one of a bucket that keeps none.
+        """
+        found: list[tuple[str, str]] = []
         marker: dict[str, str] = {}
         while True:
-            page = await self._call("list_object_versions", Prefix=key, **marker)
+            page = await self._call("list_object_versions", Prefix=beginning, **marker)
             listed = [*page.get("Versions", ()), *page.get("DeleteMarkers", ())]
-            found += [entry["VersionId"] for entry in listed if entry["Key"] == key]
-            # Keys come in order, and the key itself before those that only begin like it.
-            if not page.get("IsTruncated") or page.get("NextKeyMarker") != key:
+            found += [(entry["Key"], entry["VersionId"]) for entry in listed if is_meant(entry["Key"])]
+            # Keys come in order, and a key itself before those that only begin like it.
+            if not page.get("IsTruncated") or not is_meant(page["NextKeyMarker"]):
                 return found
             marker = {"KeyMarker": page["NextKeyMarker"], "VersionIdMarker": page["NextVersionIdMarker"]}
 

@@ -117,7 +117,7 @@ class References(Protocol):
         """Remember what became of cases; of two words on one case the later one stands, whichever comes first."""
 
     async def report(self, conflicts: Sequence[Conflict]) -> list[Conflict]:
-        """Remember these, and return those that are new."""
+        """Remember these, and return those that are new; none is of a reference that was erased."""
 
     async def conflicts(self, *, limit: int = 100) -> list[Conflict]:
         """Return those that stand, nearest first; one ends when either of its references is erased."""

@@ -56,6 +56,14 @@ class BlobStore(Protocol):
     async def delete(self, refs: Sequence[BlobRef]) -> None:
         """Remove the bytes; those that are already gone are no error."""
 
+    async def delete_under(self, folders: Sequence[str]) -> None:
+        """Remove all that is kept in these folders (of `a/b`: every `a/b/...`); that nothing is there is no error.
+
+        Raises:
+            ValueError: one of them is no folder that a key can have; nothing was removed.
+
+        """
+
 
 # --- vision ---------------------------------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)

@@ -53,7 +53,10 @@ class Standing(Protocol):
         """Return the probes of these submissions; a probe never changes."""
 
     async def meet(self, meetings: Sequence[Meeting], due_at: datetime) -> None:
-        """Remember which references met which probes, once; what comes of them is looked at from `due_at` on."""
+        """Remember which references met which probes, once; what comes of them is looked at from `due_at` on.
+
+        One that was erased has met nobody.
+        """
 
 
 class Renewals(Protocol):

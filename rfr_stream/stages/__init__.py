@@ -16,6 +16,7 @@ from rfr_stream.stages.comparing import Comparison, Looked, Side, compared, look
 from rfr_stream.stages.detection import detect
 from rfr_stream.stages.embedding import TEMPLATE_MEDIA_TYPE, embed
 from rfr_stream.stages.enrolment import as_held, dispose, enrol
+from rfr_stream.stages.erasure import erase, reference_folder
 from rfr_stream.stages.migrating import Lacking, Migration, ReferenceRules
 from rfr_stream.stages.reviewing import acknowledge, decide, expire, hold, lapsed_among, note
 from rfr_stream.stages.searching import SearchRules, search
@@ -43,12 +44,14 @@ __all__ = [
     "dispose",
     "embed",
     "enrol",
+    "erase",
     "expire",
     "gather",
     "hold",
     "lapsed_among",
     "look",
     "note",
+    "reference_folder",
     "require_serving",
     "search",
     "search_by_model",

@@ -1,4 +1,4 @@
-"""The gallery's own way in and out."""
+"""The gallery's own way in."""
 
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
@@ -10,8 +10,8 @@ from typing import Final
 from uuid import UUID
 
 from rfr_stream import policy
-from rfr_stream.errors import Malformed, NotPermitted, Rejected, settle
-from rfr_stream.events import BlobRef, CaseDisposed, GalleryName, ReferenceErased, ReferenceSubmitted, Source
+from rfr_stream.errors import Malformed, NotPermitted
+from rfr_stream.events import CaseDisposed, ReferenceErased, ReferenceSubmitted, Source
 from rfr_stream.ports import (
     Aligner,
     BlobStore,
@@ -28,6 +28,7 @@ from rfr_stream.ports import (
 from rfr_stream.stages._batch import Settled, in_batch, one_by_one, paired
 from rfr_stream.stages._faces import Opening
 from rfr_stream.stages._references import ReferenceFaces, Upright, Wanted
+from rfr_stream.stages.erasure import make_unsearchable, reference_folder, remove
 from rfr_stream.stages.standing import Lookout, StandingRules
 
 _LIKE: Final = 64
@@ -52,14 +53,14 @@ async def enrol(
     notice: Callable[[Sequence[Conflict]], None],
     clock: Callable[[], datetime],
 ) -> list[Settled | None]:
-    """Bring references into the gallery with their hold records, and erase them for good.
+    """Bring references into the gallery with their hold records; erasures pass by, which have a reader of their own.
 
     One face under two persons is reported, and given to `notice` the first time; it stops nobody, and nothing is
     merged: which of the two records is wrong is for people to find out. Whoever comes in is compared with the probes
     that stand, once every search can find them.
 
-    Erasures of a batch come last: what was erased stays erased, so that order between the two cannot matter. Order
-    between batches does: they must not run at the same time.
+    What was erased stays erased, so that order between the two cannot matter. Order between batches does: they must
+    not run at the same time.
     """
     submitted = [event for event in batch if isinstance(event, ReferenceSubmitted)]
     look_out = partial(lookout.meet, rules=standing)
@@ -68,8 +69,7 @@ async def enrol(
     faces = ReferenceFaces(Opening(blobs, codec, max_image_bytes), detector, aligner, min_score)
     upright = await faces.upright(one_by_one(_wanted, permitted))
     verdicts = iter(await in_batch(register.enrol, paired(permitted, upright)))
-    ends = iter(await register.erase([event for event in batch if isinstance(event, ReferenceErased)]))
-    return [next(verdicts if isinstance(event, ReferenceSubmitted) else ends) for event in batch]
+    return [next(verdicts) if isinstance(event, ReferenceSubmitted) else None for event in batch]
 
 
 def _wanted(event: ReferenceSubmitted) -> Wanted:
@@ -96,16 +96,20 @@ class _Register:
         """
         ids = [event.reference_id for event in events]
         erased, held = await self.references.erased(ids), await self.references.held(ids)
+        await self._turn_away([event for event in events if event.reference_id in erased])
         doors = defaultdict(set, await self.references.doors([event.image.sha256 for event in events]))
         restricted = {key for key, reference in held.items() if reference.restricted}
         admitted = one_by_one(partial(_permitted, erased, doors, restricted), events)
-        strays = [event.image for event in events if event.reference_id in erased and _is_its_own(event)]
-        if strays:  # whoever hands in an erased image again has stored it already
-            await self.blobs.delete(strays)
         renewed = [event for event in admitted if isinstance(event, ReferenceSubmitted) and event.reference_id in held]
         if renewed:  # whose face it is, only the picture says
             await self.references.hold(list(map(as_held, renewed)))
         return admitted
+
+    async def _turn_away(self, events: Sequence[ReferenceSubmitted]) -> None:
+        """Keep no image of what was erased, but remember its door: an erasure may overtake what it is about."""
+        if events:  # whoever hands in an erased image again has stored it already
+            await self.blobs.delete_under([reference_folder(event.reference_id) for event in events])
+            await self._remember_doors(events)
 
     async def enrol(self, rows: Sequence[tuple[ReferenceSubmitted, Upright]]) -> list[None]:
         """Embed, enrol and hold; again is harmless."""
@@ -116,14 +120,13 @@ class _Register:
             mine = [i for i, event in enumerate(events) if event.gallery == name]
             ids = [events[i].reference_id for i in mine]
             await self.gallery.enrol(name, ids, templates[mine], embedder=self.embedder.identity)
-        await self.references.entrust({e.image.sha256: e.hold.door for e in events if policy.is_entrusted(e.hold.door)})
+        await self._remember_doors(events)
         await self._hold(rows)
         if new := await self.references.report(await self._conflicts(events, templates)):
             self.notice(new)
-        # A process that has lost its partition can still be at work here while the next owner erases.
-        late = await self.references.erased([event.reference_id for event in events])
-        if late:
-            await self._remove(late, [event.image for event in events if event.reference_id in late])
+        # An erasure does not wait for what is in hand here.
+        if late := await self.references.erased([event.reference_id for event in events]):
+            await remove(late, blobs=self.blobs, gallery=self.gallery)
         await self._look_out(events, templates)
         return [None for _ in rows]
 
@@ -141,9 +144,12 @@ class _Register:
         ]
         if corrected:
             ids = {event.reference_id for event, _ in corrected}
-            await self._make_unsearchable(ids)
+            await make_unsearchable(ids, gallery=self.gallery)
             await self._hold(corrected)
-            await self._make_unsearchable(ids)
+            await make_unsearchable(ids, gallery=self.gallery)
+
+    async def _remember_doors(self, events: Sequence[ReferenceSubmitted]) -> None:
+        await self.references.entrust({e.image.sha256: e.hold.door for e in events if policy.is_entrusted(e.hold.door)})
 
     async def _hold(self, rows: Sequence[tuple[ReferenceSubmitted, Upright]]) -> None:
         await self.references.hold([replace(as_held(event), subject=face.centre) for event, face in rows])
@@ -178,24 +184,6 @@ class _Register:
         found = [each for i in mine if (each := here[i])]
         await self.meet(found, templates[mine], embedder=self.embedder.identity, now=now)
 
-    async def erase(self, events: Sequence[ReferenceErased]) -> list[Rejected | None]:
-        """Unsearchable first, then the images, then the records: a crash in between is finished by the redelivery."""
-        held = await self.references.held([event.reference_id for event in events])
-        verdicts = [settle(_require_person, event, held.get(event.reference_id)) for event in events]
-        ids = {event.reference_id for event, verdict in zip(events, verdicts, strict=True) if verdict is None}
-        if ids:
-            await self._remove(ids, [reference.image for key, reference in held.items() if key in ids])
-            await self.references.erase(sorted(ids))
-        return verdicts
-
-    async def _remove(self, ids: AbstractSet[UUID], images: Sequence[BlobRef]) -> None:
-        await self._make_unsearchable(ids)
-        await self.blobs.delete(images)
-
-    async def _make_unsearchable(self, ids: AbstractSet[UUID]) -> None:
-        for name in GalleryName:  # wherever it lies: what names the wrong gallery must be erased all the same
-            await self.gallery.erase(name, sorted(ids))
-
 
 def _permitted(
     erased: AbstractSet[UUID], doors: defaultdict[str, set[Source]], restricted: set[UUID], event: ReferenceSubmitted
@@ -207,7 +195,7 @@ def _permitted(
         msg = "reference_id: not the id of this image of this person in this gallery"
         raise Malformed(msg)
     if not _is_its_own(event):
-        msg = "image: must be kept under its reference's own id, so that erasing it takes nothing else away"
+        msg = "image: must be kept as references/<reference_id>/..., so that erasing takes it away, and nothing else"
         raise Malformed(msg)
     came_by = doors[event.image.sha256]
     policy.require_enrollable(event.gallery, event.hold.door, came_by)
@@ -220,14 +208,9 @@ def _permitted(
 
 
 def _is_its_own(event: ReferenceSubmitted) -> bool:
-    """Whether the image is kept under the reference's own id, so that deleting it takes nothing else away."""
-    return str(event.reference_id) in event.image.uri.split("/")
-
-
-def _require_person(event: ReferenceErased, held: Reference | None) -> None:
-    if held and held.person_id != event.person_id:
-        msg = "person_id: the reference is not of this person; nothing was erased"
-        raise NotPermitted(msg)
+    """Whether the image is kept in its reference's own folder, so that erasing that takes it away, and nothing else."""
+    *_, key = event.image.uri.split("/", 3)  # <store>://<bucket>/<key>
+    return key.startswith(f"{reference_folder(event.reference_id)}/")
 
 
 def as_held(event: ReferenceSubmitted) -> Reference:

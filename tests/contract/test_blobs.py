@@ -176,6 +176,36 @@ async def test_deleting_elsewhere_is_refused_and_nothing_is_removed(store: BlobS
     assert await fetch(store, ref) == PIXELS
 
 
+async def test_what_is_deleted_under_a_folder_is_all_that_is_in_it_and_nothing_beside(store: BlobStore) -> None:
+    inside = [new("a/b/1", b"1"), new("a/b/c/2", b"2"), new("a/b/c/d/3", b"3"), new("e/4", b"4")]
+    beside = [new("a/bc/1", b"5"), new("a/b.png", b"6"), new("a/1", b"7"), new("b/1", b"8"), new("f/a/b/1", b"9")]
+    gone, kept = await store.put(inside), await store.put(beside)
+    for _ in range(2):  # again is harmless
+        await store.delete_under(["a/b", "e", "a/b/c", "unknown", "a/1/2"])
+        assert [type(answer) for answer in await store.get(gone)] == [MissingBlob] * len(gone)
+        assert await store.get(kept) == [blob.data for blob in beside]
+    assert await fetch(store, await keep(store, "a/b/1")) == PIXELS, "a folder that was emptied can be used again"
+
+
+async def test_a_blob_is_no_folder_and_an_empty_list_deletes_nothing(store: BlobStore) -> None:
+    ref = await keep(store, "a/b.png")
+    await store.delete_under(["a/b.png"])
+    await store.delete_under([])
+    assert await fetch(store, ref) == PIXELS
+
+
+async def test_a_folder_that_could_climb_or_be_all_is_refused_before_anything_is_deleted(
+    store: BlobStore, tmp_path: Path
+) -> None:
+    """Every one of these stays within the test's own folder, should a store ever take it."""
+    ref = await keep(store, "a/b")
+    hostile = ("", f"{tmp_path}/elsewhere", "a/", "..", "a/..", "a/../a", ".", "./a", "a//b", ".incoming", "a b", "a\n")
+    for folder in (*hostile, "a" * 201):
+        with pytest.raises(ValueError, match="folder"):
+            await store.delete_under(["a", folder])
+    assert await fetch(store, ref) == PIXELS
+
+
 async def test_a_reference_that_leads_elsewhere_is_missing(store: BlobStore) -> None:
     ref = await keep(store)
     scheme = ref.uri.partition("://")[0]

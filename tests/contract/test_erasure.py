@@ -7,20 +7,21 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import builders
 import pytest
 from house import FakeVision, House, picture
 
+from rfr_stream import stages
 from rfr_stream.adapters.files import FileBlobs
 from rfr_stream.adapters.ledger import SqlLedger
 from rfr_stream.adapters.memory.vision import FakeEmbedder, PlantedFace
 from rfr_stream.adapters.qdrant.edge import EdgeGallery
 from rfr_stream.commands import operations
-from rfr_stream.events import GalleryName, ReferenceErased, ReferenceSubmitted
+from rfr_stream.events import ReferenceSubmitted
 from rfr_stream.faces import ImageHwc
-from rfr_stream.ports import Templates
+from rfr_stream.ports import Conflict, Meeting, Templates
 from rfr_stream.settings import Settings
 
 ANNA, BERT = PlantedFace("anna"), PlantedFace("bert")
@@ -97,8 +98,8 @@ async def test_after_erasing_and_compacting_no_byte_of_a_reference_is_on_the_dis
             assert left(house, wanted) >= {"image", "template, in segments", "person", "digest of the image"}
         assert {"held_references", "conflicts"} <= rows_about(house / "ledger.db", anna)
 
-        ends = [erasure(anna), erasure(twin)]  # the twin has the same template
-        assert await here.enrol(*ends) == [None, None]
+        ends = [builders.erased(anna), builders.erased(twin)]  # the twin has the same template
+        assert await here.erase(*ends) == [None, None]
         assert "template, in segments" in left(house, of_anna), "erasing alone is a mark"
         if killed:  # as a power cut leaves it: nothing was closed, and the ledger's log was not put away
             house = shutil.copytree(house, tmp_path / "killed")
@@ -110,8 +111,15 @@ async def test_after_erasing_and_compacting_no_byte_of_a_reference_is_on_the_dis
     assert left(house, of_bert) >= {"image", "template, in segments", "person", "digest of the image"}
 
 
-def erasure(event: ReferenceSubmitted) -> ReferenceErased:
-    said: Final = {"reason": "acquitted", "erased_by": "records-office", "occurred_at": builders.LATER}
-    return ReferenceErased(
-        reference_id=event.reference_id, person_id=event.person_id, gallery=GalleryName.CUSTODY, **said
-    )
+async def test_what_still_comes_of_an_erased_reference_is_not_noted(tmp_path: Path) -> None:
+    """By an enrolment that had it in hand, and has found its record and its likes before it was erased."""
+    event, other = builders.reference_submitted("person-1"), builders.reference("person-2")
+    held = stages.as_held(event)
+    async with SqlLedger(f"sqlite:///{tmp_path / 'ledger.db'}") as ledger:
+        await ledger.stand([builders.face_embedded()], builders.LATER)
+        await ledger.erase([event.reference_id])
+        await ledger.hold([held])
+        await ledger.report([Conflict.between(held, other, 0.9)])
+        probe = builders.face_embedded().submission.submission_id
+        await ledger.meet([Meeting(probe, event.reference_id, event.person_id, 0.9)], builders.NOW)
+    assert rows_about(tmp_path / "ledger.db", event) == {"erased_references"}

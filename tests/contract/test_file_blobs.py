@@ -75,7 +75,12 @@ async def test_a_disk_that_is_not_mounted_is_unavailable_and_never_a_missing_blo
 ) -> None:
     (ref,) = await store.put([new()])
     unmounted = folder.rename(folder.with_name("unmounted"))  # noqa: ASYNC240 - a test may wait
-    for act in (lambda: store.get([ref]), lambda: store.put([new()]), lambda: store.delete([ref])):
+    for act in (
+        lambda: store.get([ref]),
+        lambda: store.put([new()]),
+        lambda: store.delete([ref]),
+        lambda: store.delete_under(["a"]),
+    ):
         with pytest.raises(Unavailable, match="mounted"):
             await act()
     unmounted.rename(folder)
@@ -132,6 +137,44 @@ async def test_a_linked_folder_leads_nowhere(store: FileBlobs, folder: Path, tmp
     with pytest.raises(Unavailable, match="symbolic link"):
         await store.put([new("a/b", b"overwritten")])
     assert (tmp_path / "outside" / "b").read_bytes() == PIXELS
+
+
+async def test_what_is_deleted_under_a_folder_follows_no_link(store: FileBlobs, folder: Path, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    (outside / "deep").mkdir(parents=True)
+    for name in ("b", "deep/1"):
+        (outside / name).write_bytes(PIXELS)
+    await store.put([new("a/c/1")])
+    (folder / "a" / "c" / "file").symlink_to(outside / "b")
+    (folder / "a" / "c" / "folder").symlink_to(outside, target_is_directory=True)
+    (folder / "linked").symlink_to(outside, target_is_directory=True)
+    await store.delete_under(["a", "a/c/folder", "linked", "linked/deep"])
+    assert [path.name for path in (folder / "a" / "c").iterdir()] == ["folder"]
+    assert [(outside / name).read_bytes() for name in ("b", "deep/1")] == [PIXELS] * 2
+
+
+async def test_nothing_but_a_folder_of_this_store_is_ever_emptied(store: FileBlobs, folder: Path) -> None:
+    """Asked of the last check alone, and of nothing that deletes: should it fail, nothing is lost."""
+    await store.put([new("a/b/c")])
+    asked = [
+        Path("/"),
+        Path("/etc"),
+        folder.parent,
+        folder,
+        folder / "..",
+        folder / "a" / "..",
+        folder / "a",
+        folder / "a/b",
+    ]
+    assert [store._is_below_base(each) for each in asked] == [False] * 6 + [True] * 2  # noqa: SLF001
+
+
+async def test_a_folder_that_is_being_written_to_may_be_emptied(store: FileBlobs) -> None:
+    """Each blob is there or gone; nobody who writes meanwhile is told that the disk is away."""
+    for _ in range(20):
+        blobs = [new(f"a/{number}") for number in range(5)]
+        refs, _ = await asyncio.gather(store.put(blobs), store.delete_under(["a"]))
+        assert {type(answer) for answer in await store.get(refs)} <= {bytes, MissingBlob}
 
 
 async def test_a_linked_file_is_not_followed(store: FileBlobs, folder: Path, tmp_path: Path) -> None:

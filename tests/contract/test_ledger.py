@@ -568,6 +568,13 @@ class TestConflicts:
 
         assert await ledger.conflicts() == [stands]
 
+    async def test_nobody_who_was_erased_comes_into_a_conflict_again(self, ledger: Ledger) -> None:
+        await ledger.erase([builders.reference("b").reference_id])
+        stands = self.between("c", "d")
+        assert await ledger.report([self.between("a", "b"), self.between("b", "c"), stands]) == [stands]
+        assert await ledger.report([self.between("a", "b")]) == []
+        assert await ledger.conflicts() == [stands]
+
 
 class TestPages:
     async def test_page_by_page_everybody_comes_once(self, ledger: Ledger) -> None:

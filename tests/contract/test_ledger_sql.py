@@ -30,7 +30,7 @@ from rfr_stream import review
 from rfr_stream.adapters.ledger import SqlLedger, records, tables
 from rfr_stream.errors import Unavailable
 from rfr_stream.events import IdentificationConfirmed, ReviewDecided, Support
-from rfr_stream.ports import Case, CaseState, Change, Seed, Served, Step
+from rfr_stream.ports import Case, CaseState, Change, Conflict, Seed, Served, Step
 
 WORKER = Path(ledger_worker.__file__)
 CUT = (
@@ -324,6 +324,15 @@ class TestSharing:
 
             assert await one.held(ids) == {}
             assert await one.erased(ids) == set(ids)
+
+    async def test_a_reference_that_is_erased_while_a_conflict_of_it_is_reported_has_none(self, url: str) -> None:
+        pairs = [(builders.reference(f"person-{n}"), builders.reference(f"other-{n}")) for n in range(20)]
+        met = [Conflict.between(one, other, 0.9) for one, other in pairs]
+        gone = [pair[number % 2].reference_id for number, pair in enumerate(pairs)]
+        async with SqlLedger(url) as one, SqlLedger(url) as other:
+            await asyncio.gather(*(one.report([each]) for each in met), *(other.erase([id_]) for id_ in gone))
+
+            assert await one.conflicts() == []
 
     async def test_several_processes_may_open_a_new_ledger_at_once(self, url: str) -> None:
         workers = [await asyncio.create_subprocess_exec(sys.executable, str(WORKER), url, "0", "2") for _ in range(4)]

@@ -64,13 +64,30 @@ async def test_what_is_deleted_is_gone_in_every_version(server: S3Server) -> Non
         assert "DeleteMarkers" not in left
 
 
+async def test_what_is_deleted_under_a_folder_is_gone_in_every_version(server: S3Server) -> None:
+    await server.make_only(BUCKET, versions=True)
+    async with S3Blobs(server.settings(BUCKET)) as store, server.client(BUCKET) as client:
+        for data in (b"first", b"second"):
+            await store.put([new("a/b/1", data), new("a/b/c/2", data), new("a/bc", data)])
+        await client.delete_object(Bucket=BUCKET, Key="a/b/1")
+        await store.delete_under(["a/b"])
+        left = await client.list_object_versions(Bucket=BUCKET)
+        assert [version["Key"] for version in left["Versions"]] == ["a/bc"] * 2
+        assert "DeleteMarkers" not in left
+
+
 async def test_a_server_that_is_away_is_unavailable_and_is_used_again_once_it_is_back() -> None:
     with S3Server() as server:
         await server.make_only(BUCKET)
         async with S3Blobs(server.settings(BUCKET)) as store:
             refs = await store.put([new()])
             server.kill()
-            for act in (lambda: store.get(refs), lambda: store.put([new()]), lambda: store.delete(refs)):
+            for act in (
+                lambda: store.get(refs),
+                lambda: store.put([new()]),
+                lambda: store.delete(refs),
+                lambda: store.delete_under(["a"]),
+            ):
                 with pytest.raises(Unavailable):
                     await act()
             server.start()
@@ -162,3 +179,25 @@ async def test_parts_of_a_failed_upload_are_given_up() -> None:
         with pytest.raises(Unavailable, match="AccessDenied"):
             await store.put([new(data=b"x" * 17 * MIB)])
     assert asked[-1].startswith("DELETE /images/a/b?uploadId=u1")
+
+
+def listing(*keys: str, upto: str = "") -> bytes:
+    """Return a page of versions; `upto`: where the next one begins."""
+    more = f"<NextKeyMarker>{upto}</NextKeyMarker><NextVersionIdMarker>v1</NextVersionIdMarker>" if upto else ""
+    versions = "".join(f"<Version><Key>{key}</Key><VersionId>v1</VersionId></Version>" for key in keys)
+    body = f"<IsTruncated>{str(bool(upto)).lower()}</IsTruncated>{more}{versions}"
+    return answer("200 OK", f"<ListVersionsResult>{body}</ListVersionsResult>".encode())
+
+
+async def test_a_folder_of_many_pages_is_deleted_to_its_end() -> None:
+    pages = [listing("a/b/1", upto="a/b/1"), listing("a/b/2", upto="a/b/2"), listing("a/b/3")]
+    async with saying([*pages, answer("204 No Content")]) as (store, asked):
+        await store.delete_under(["a/b"])
+    assert ["key-marker" in line for line in asked[:3]] == [False, True, True]
+    assert sorted(line.split("?")[0] for line in asked[3:]) == [f"DELETE /{BUCKET}/a/b/{n}" for n in (1, 2, 3)]
+
+
+async def test_of_one_key_no_page_is_read_that_is_about_others_alone() -> None:
+    async with saying([listing("a/b", "a/bc", upto="a/bc"), answer("204 No Content")]) as (store, asked):
+        await store.delete([REF.model_copy(update={"uri": f"s3://{BUCKET}/a/b"})])
+    assert [line.split("?")[0] for line in asked] == [f"GET /{BUCKET}", f"DELETE /{BUCKET}/a/b"]

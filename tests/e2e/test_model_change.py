@@ -40,7 +40,6 @@ from rfr_stream.events import (
     GalleryName,
     ImageSubmitted,
     Purpose,
-    ReferenceErased,
     ReferenceSubmitted,
 )
 from rfr_stream.ports import BlobStore, Ledger, NewBlob, Served, Vision
@@ -94,7 +93,7 @@ class At:
     gallery: opening.OpenGallery
     lookout: stages.Lookout
 
-    async def enrol(self, *events: ReferenceSubmitted | ReferenceErased) -> None:
+    async def enrol(self, *events: ReferenceSubmitted) -> None:
         results = await stages.enrol(
             events,
             blobs=self.blobs,
@@ -113,6 +112,10 @@ class At:
             clock=lambda: datetime.now(UTC),
         )
         assert results == [None for _ in events]
+
+    async def erase(self, *events: ReferenceSubmitted) -> None:
+        ends = list(map(builders.erased, events))
+        await stages.erase(ends, blobs=self.blobs, gallery=self.gallery, references=self.ledger)
 
     async def reference(self, person_id: str, image: Image.Image) -> ReferenceSubmitted:
         now, data = datetime.now(UTC), file_of(image)
@@ -205,17 +208,6 @@ async def at(folder: Path, pack: str = "null", gallery: opening.OpenGallery | No
         gallery or opening.gallery(settings, vision) as opened,
     ):
         yield At(vision, blobs, ledger, opened, stages.Lookout(blobs, ledger))
-
-
-def erased(event: ReferenceSubmitted) -> ReferenceErased:
-    return ReferenceErased(
-        occurred_at=datetime.now(UTC),
-        reference_id=event.reference_id,
-        person_id=event.person_id,
-        gallery=event.gallery,
-        reason="acquitted",
-        erased_by="records-office",
-    )
 
 
 def rfr(folder: Path, *words: str, status: int = 0) -> str:
@@ -320,7 +312,8 @@ def test_there_and_back_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     async def come_and_go() -> None:
         async with at(tmp_path, "other") as here:
             (gone,) = await here.people(0, 1)
-            await here.enrol(erased(gone), await here.reference("late", picture(77)))
+            await here.erase(gone)
+            await here.enrol(await here.reference("late", picture(77)))
 
     asyncio.run(come_and_go())
     said = rfr(tmp_path, "--back")
@@ -432,7 +425,7 @@ async def test_the_house_serves_enrols_and_erases_while_another_model_is_made_re
         page = sorted(event.reference_id for event in first)
         by_id = {event.reference_id: event for event in first}
         done, to_come = by_id[page[0]], by_id[page[-1]]
-        await here.enrol(erased(done), erased(to_come))
+        await here.erase(done, to_come)
         late = await here.people(50, 3)
         restricted = by_id[page[1]]
         hold = restricted.hold.model_copy(update={"restricted": True})

@@ -269,8 +269,7 @@ async def put_back(cluster: Guarded) -> None:
     """Put dead letters back as whoever does so after a fix, on every topic where that is allowed; once each."""
     who = access.REPLAY
     async with cluster.bus(who.name, who.rights) as bus:
-        for topic in who.puts_back:
-            (group,) = topic.groups
+        for topic, group in [(each, group) for each in who.puts_back for group in each.groups]:
             letters = await replay.find(bus.options, topic, group, replay.Wanted(key="nonsense"))
             assert letters
             await replay.replay(bus, topic, letters, per_second=100)

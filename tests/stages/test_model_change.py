@@ -89,8 +89,12 @@ async def test_a_stage_at_work_waits_once_another_model_serves_and_goes_on_when_
         assert not isinstance(result, Exception)
 
 
-async def test_what_became_of_a_case_waits_for_no_model(house: Mounted) -> None:
+async def test_neither_an_erasure_nor_what_became_of_a_case_waits_for_a_model(house: Mounted) -> None:
+    reference = await house.here.referenced(ANNA, hold=lawful())
+    await house.here.enrol(reference)
     await switch(house.here, NEW, OURS)
+    assert await asked(house, "rfr-erasure", builders.erased(reference)) == [None]
+    assert await house.here.ledger.held([reference.reference_id]) == {}
     assert await asked(house, "rfr-disposal", builders.case_disposed()) == [None]
 
 

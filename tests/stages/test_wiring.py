@@ -77,6 +77,15 @@ async def test_what_became_of_a_case_says_nothing_and_makes_a_person_unfindable(
     assert found.candidates == ()
 
 
+async def test_an_erasure_says_nothing_and_is_for_a_reader_of_its_own(house: Mounted) -> None:
+    reference = await house.here.referenced(ANNA, hold=lawful())
+    await house.hears(reference)
+    end = builders.erased(reference)
+    for group, left in [("rfr-enrolment", 1), ("rfr-erasure", 0)]:
+        assert set(await house.hears(end, groups=[group])) == {topics.ENROLMENTS.name}
+        assert len(await house.here.ledger.held([reference.reference_id])) == left
+
+
 async def test_one_face_under_two_persons_is_counted(house: Mounted) -> None:
     def counted() -> float:
         likeness = {"gallery": "custody", "likeness": "same_image"}

@@ -18,11 +18,12 @@ from rfr_stream.adapters._standing import LAPSED, History, ended, weigh
 from rfr_stream.adapters.ledger import appeals, models, records, standing, told
 from rfr_stream.adapters.ledger.database import Database
 from rfr_stream.adapters.ledger.lookup import among, by_key
-from rfr_stream.adapters.ledger.references import SqlReferences, write_doors
+from rfr_stream.adapters.ledger.references import BESIDE, SqlReferences, write_doors
 from rfr_stream.adapters.ledger.tables import (
     acknowledgements,
     cases,
     decisions,
+    erased_references,
     held_references,
     inbox,
     leads,
@@ -232,8 +233,15 @@ class SqlLedger(SqlReferences):
 
     @patiently
     async def meet(self, meetings: Sequence[Meeting], due_at: datetime) -> None:
-        rows = [standing.meeting_row(meeting, due_at) for meeting in meetings]
-        await self.database.write(lambda connection: add_new(connection, standing_meetings, rows))
+        ids = {meeting.reference_id for meeting in meetings}
+
+        def remember(connection: Connection) -> None:
+            self.database.lock(connection, [BESIDE])
+            gone = present(connection, erased_references, ids)
+            rows = [standing.meeting_row(each, due_at) for each in meetings if each.reference_id not in gone]
+            add_new(connection, standing_meetings, rows)
+
+        await self.database.write(remember)
 
     @patiently
     async def renew(self, *, people_n: int, now: datetime) -> int:

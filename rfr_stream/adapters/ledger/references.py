@@ -4,6 +4,8 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import chain
+from typing import Final
 from uuid import UUID
 
 from sqlalchemy import Connection, delete, select, union, update
@@ -16,6 +18,9 @@ from rfr_stream.adapters.ledger.tables import disposals, entrusted_images, erase
 from rfr_stream.adapters.ledger.writing import add_new, insert_for, patiently, present, upsert
 from rfr_stream.events import CaseDisposed, GalleryName, Source, derive_id
 from rfr_stream.ports import Conflict, Reference
+
+BESIDE: Final = UUID("bccf8187-3069-40e6-b4fd-4657e0b5637b")
+"""The name of the lock under which is noted what references met, conflicts and probes, and under which they go."""
 
 
 class SqlReferences:
@@ -99,13 +104,17 @@ class SqlReferences:
 
     @patiently
     async def report(self, conflicts: Sequence[Conflict]) -> list[Conflict]:
-        rows = {(each.reference_id, each.other_id): records.conflict_row(each) for each in conflicts}
+        pairs = {(each.reference_id, each.other_id): each for each in conflicts}
+        ids = set(chain.from_iterable(pairs))
 
         def remember(connection: Connection) -> list[Conflict]:
+            self.database.lock(connection, [BESIDE])
+            gone = present(connection, erased_references, ids)
+            rows = [records.conflict_row(each) for pair, each in pairs.items() if gone.isdisjoint(pair)]
             new = insert_for(connection, conflict_table).on_conflict_do_nothing().returning(conflict_table)
-            return list(map(records.to_conflict, connection.execute(new, list(rows.values())).mappings()))
+            return list(map(records.to_conflict, connection.execute(new, rows).mappings())) if rows else []
 
-        return await self.database.write(remember) if rows else []
+        return await self.database.write(remember) if pairs else []
 
     @patiently
     async def conflicts(self, *, limit: int = 100) -> list[Conflict]:
@@ -117,7 +126,7 @@ class SqlReferences:
     @patiently
     async def erase(self, ids: Sequence[UUID]) -> None:
         def forget(connection: Connection) -> None:
-            self.database.lock(connection, ids)
+            self.database.lock(connection, {*ids, BESIDE})
             add_new(connection, erased_references, [{"reference_id": id_} for id_ in ids])
             gone = among(held_references.c.reference_id, ids, connection.dialect)
             connection.execute(delete(held_references).where(gone))

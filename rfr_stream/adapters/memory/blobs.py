@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from rfr_stream.adapters._claims import key_of, pieces, refer, verified
+from rfr_stream.adapters._claims import begins_in, key_of, pieces, refer, verified
 from rfr_stream.errors import Rejected, settle
 from rfr_stream.events import BlobRef
 from rfr_stream.ports import NewBlob
@@ -27,6 +27,10 @@ class MemoryBlobs:
     async def delete(self, refs: Sequence[BlobRef]) -> None:
         for key in [key_of(self._prefix, ref) for ref in refs]:
             self.kept.pop(key, None)
+
+    async def delete_under(self, folders: Sequence[str]) -> None:
+        beginnings = tuple(map(begins_in, folders))
+        self.kept = {key: data for key, data in self.kept.items() if not key.startswith(beginnings)}
 
     def _fetch(self, ref: BlobRef) -> bytes | Rejected:
         return settle(lambda: verified(ref, self.kept.get(key_of(self._prefix, ref))))

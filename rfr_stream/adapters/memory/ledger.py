@@ -148,7 +148,9 @@ class MemoryLedger:
     async def report(self, conflicts: Sequence[Conflict]) -> list[Conflict]:
         known = len(self._conflicts)
         for conflict in conflicts:
-            self._conflicts.setdefault((conflict.reference_id, conflict.other_id), conflict)
+            pair = (conflict.reference_id, conflict.other_id)
+            if self._erased.isdisjoint(pair):
+                self._conflicts.setdefault(pair, conflict)
         return list(self._conflicts.values())[known:]
 
     async def conflicts(self, *, limit: int = 100) -> list[Conflict]:
@@ -256,7 +258,7 @@ class MemoryLedger:
         return {id_: self._stood[id_].probe for id_ in ids if id_ in self._stood}
 
     async def meet(self, meetings: Sequence[Meeting], due_at: datetime) -> None:
-        for each in meetings:
+        for each in (each for each in meetings if each.reference_id not in self._erased):
             self._met.setdefault((each.submission_id, each.reference_id), _Met(each, due_at))
 
     async def renew(self, *, people_n: int, now: datetime) -> int:

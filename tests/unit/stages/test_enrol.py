@@ -10,7 +10,7 @@ import builders
 import house
 import numpy as np
 import pytest
-from house import House, only
+from house import House, only, picture
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -18,26 +18,14 @@ from rfr_stream import policy
 from rfr_stream.adapters.memory.gallery import MemoryGallery
 from rfr_stream.adapters.memory.ledger import MemoryLedger
 from rfr_stream.adapters.memory.vision import FakeAligner, FakeDetector, FakeEmbedder, MemoryCodec, PlantedFace
-from rfr_stream.errors import BadImage, Malformed, MissingBlob, NotPermitted, Rejected, Unavailable
-from rfr_stream.events import CaseDisposed, Disposal, GalleryName, Purpose, ReferenceErased, ReferenceSubmitted, Source
+from rfr_stream.errors import BadImage, Malformed, MissingBlob, Rejected, Unavailable
+from rfr_stream.events import CaseDisposed, Disposal, GalleryName, Purpose, ReferenceSubmitted, Source
 from rfr_stream.faces import Box, Face, ImageHwc, Landmarks, Point
 from rfr_stream.ports import Chip, Likeness, Picture, Reference, Templates
 
 ANNA = PlantedFace("anna")
 BERT = PlantedFace("bert", x=100)
 CUSTODY, MISSING = GalleryName.CUSTODY, GalleryName.MISSING
-
-
-def erased(reference: ReferenceSubmitted, **fields: Any) -> ReferenceErased:  # noqa: ANN401
-    said: dict[str, Any] = {
-        "occurred_at": builders.LATER,
-        "reference_id": reference.reference_id,
-        "person_id": reference.person_id,
-        "gallery": reference.gallery,
-        "reason": "acquitted",
-        "erased_by": "records-office",
-    }
-    return ReferenceErased(**{**said, **fields})
 
 
 async def size(here: House, gallery: GalleryName = CUSTODY) -> int:
@@ -252,7 +240,7 @@ async def test_a_conflict_ends_with_either_of_its_references() -> None:
     here = House()
     anna, other = await here.referenced(ANNA), await here.referenced(ANNA, person_id="person-2")
     await here.enrol(anna, other)
-    await here.enrol(erased(other))
+    await here.erase(builders.erased(other))
     assert await here.ledger.conflicts() == []
 
 
@@ -377,6 +365,15 @@ async def test_an_image_that_others_may_share_is_rejected() -> None:
     assert await size(here) == 0
 
 
+@pytest.mark.parametrize("key", ["elsewhere/{0}/image", "references/other/{0}", "references/{0}", "a/references/{0}/b"])
+async def test_an_image_that_erasing_would_not_find_is_rejected(key: str) -> None:
+    here = House()
+    event = await here.referenced(ANNA)
+    image = await here.keep(picture(ANNA), key=key.format(event.reference_id))
+    only(Malformed, await here.enrol(event.model_copy(update={"image": image})))
+    assert await size(here) == 0
+
+
 PORTS = [
     ("ledger", "erased"),
     ("ledger", "held"),
@@ -418,191 +415,10 @@ async def test_a_death_between_template_and_hold_record_is_completed_by_the_rede
     assert await size(here) == 1
 
 
-# --- out ------------------------------------------------------------------------------------------------------------
-async def test_what_is_erased_is_gone_from_gallery_ledger_and_store() -> None:
-    here = House()
-    event = await here.referenced(ANNA)
-    await here.enrol(event)
-    assert await here.enrol(erased(event)) == [None]
-    assert await size(here) == 0
-    assert await here.ledger.held([event.reference_id]) == {}
-    assert isinstance((await here.blobs.get([event.image]))[0], MissingBlob)
-
-
-async def test_erasing_one_reference_leaves_all_others() -> None:
-    here = House()
-    anna, bert = await here.referenced(ANNA), await here.referenced(BERT, person_id="person-2")
-    await here.enrol(anna, bert)
-    await here.enrol(erased(anna))
-    assert await people_like(here, PlantedFace("bert")) == ["person-2"]
-    assert isinstance((await here.blobs.get([bert.image]))[0], bytes)
-
-
-async def test_erasing_a_reference_leaves_a_probe_of_the_same_image() -> None:
-    here = House()
-    probe = await here.submitted(ANNA)
-    event = await here.referenced(ANNA)
-    assert probe.submission.image.sha256 == event.image.sha256
-    await here.enrol(event)
-    await here.enrol(erased(event))
-    assert isinstance((await here.blobs.get([probe.submission.image]))[0], bytes)
-
-
-async def test_an_erasure_that_names_the_wrong_gallery_erases_all_the_same() -> None:
-    here = House()
-    event = await here.referenced(ANNA)
-    await here.enrol(event)
-    await here.enrol(erased(event, gallery=MISSING))
-    assert await size(here, CUSTODY) == 0
-
-
-async def test_an_erased_image_that_is_handed_in_again_does_not_stay_in_the_store() -> None:
-    here = House()
-    event = await here.referenced(ANNA)
-    await here.enrol(event)
-    await here.enrol(erased(event))
-    again = await here.referenced(ANNA)
-    only(NotPermitted, await here.enrol(again))
-    assert isinstance((await here.blobs.get([again.image]))[0], MissingBlob)
-
-
-async def test_an_erasure_that_names_another_person_erases_nothing() -> None:
-    here = House()
-    event = await here.referenced(ANNA)
-    await here.enrol(event)
-    refused = only(NotPermitted, await here.enrol(erased(event, person_id="person-2")))
-    assert "person_id" in str(refused)
-    assert await people_like(here, ANNA) == ["person-1"]
-    assert isinstance((await here.blobs.get([event.image]))[0], bytes)
-
-
-async def test_what_was_erased_stays_erased() -> None:
-    here = House()
-    event = await here.referenced(ANNA)
-    await here.enrol(event)
-    await here.enrol(erased(event))
-    only(NotPermitted, await here.enrol(await here.referenced(ANNA)))
-    assert await size(here) == 0
-    assert await here.ledger.held([event.reference_id]) == {}
-
-
-async def test_an_erasure_that_comes_before_its_reference_bars_it() -> None:
-    here = House()
-    event = await here.referenced(ANNA)
-    await here.enrol(erased(event))
-    only(NotPermitted, await here.enrol(event))
-
-
-async def test_erasing_again_is_no_error() -> None:
-    here = House()
-    event = await here.referenced(ANNA)
-    await here.enrol(event)
-    assert [await here.enrol(erased(event)) for _ in range(2)] == [[None], [None]]
-
-
-class Trace:
-    """Remembers in which order ports were asked to forget."""
-
-    def __init__(self, here: House) -> None:
-        self.steps: list[str] = []
-        for port, method in [("gallery", "erase"), ("blobs", "delete"), ("ledger", "erase")]:
-            self._follow(getattr(here, port), method, f"{port}.{method}")
-
-    def _follow(self, port: object, method: str, step: str) -> None:
-        original = getattr(port, method)
-
-        async def followed(*args: object, **kwargs: object) -> object:
-            if step not in self.steps:
-                self.steps.append(step)
-            return await original(*args, **kwargs)
-
-        setattr(port, method, followed)
-
-
-async def test_a_reference_is_first_unsearchable_then_its_image_goes_then_its_record() -> None:
-    here = House()
-    event = await here.referenced(ANNA)
-    await here.enrol(event)
-    trace = Trace(here)
-    await here.enrol(erased(event))
-    assert trace.steps == ["gallery.erase", "blobs.delete", "ledger.erase"]
-
-
-@pytest.mark.parametrize(("part", "method"), [("gallery", "erase"), ("blobs", "delete"), ("ledger", "erase")])
-async def test_an_erasure_that_was_interrupted_is_finished_by_the_redelivery(part: str, method: str) -> None:
-    here = House()
-    event = await here.referenced(ANNA)
-    await here.enrol(event)
-    house.take_away(here, part, method, Unavailable())
-    with pytest.raises(Unavailable):
-        await here.enrol(erased(event))
-    house.bring_back(here, part, method)
-    await here.enrol(erased(event))
-    assert await size(here) == 0
-    assert await here.ledger.held([event.reference_id]) == {}
-    assert isinstance((await here.blobs.get([event.image]))[0], MissingBlob)
-
-
-class ErasingMeanwhile(MemoryGallery):
-    """Erases a reference in the ledger just as its template is enrolled, as another process may."""
-
-    def __init__(self, ledger: MemoryLedger) -> None:
-        super().__init__(embedder=FakeEmbedder.identity)
-        self._ledger = ledger
-
-    async def enrol(self, gallery: GalleryName, ids: Sequence[UUID], templates: Templates, **how: Any) -> None:  # noqa: ANN401
-        await self._ledger.erase(ids)
-        await super().enrol(gallery, ids, templates, **how)
-
-
-async def test_an_erasure_by_another_process_meanwhile_leaves_neither_template_nor_image() -> None:
-    here = House()
-    here.gallery = ErasingMeanwhile(here.ledger)
-    event = await here.referenced(ANNA)
-    await here.enrol(event)
-    assert await size(here) == 0
-    assert await here.ledger.held([event.reference_id]) == {}
-    assert isinstance((await here.blobs.get([event.image]))[0], MissingBlob)
-
-
 # --- batches --------------------------------------------------------------------------------------------------------
-async def test_a_batch_of_both_kinds_is_answered_in_order() -> None:
-    here = House()
-    anna = await here.referenced(ANNA)
-    crowd = await here.referenced(ANNA, BERT, person_id="person-2")
-    bert = await here.referenced(BERT, person_id="person-3")
-    results = await here.enrol(anna, crowd, erased(bert), bert, erased(anna))
-    assert [type(result) for result in results] == [type(None), BadImage, type(None), type(None), type(None)]
-    assert await size(here) == 0
-
-
-@settings(deadline=None, max_examples=20, suppress_health_check=[HealthCheck.too_slow])
-@given(st.lists(st.tuples(st.integers(0, 2), st.sampled_from(["submit", "erase", "crowd"])), max_size=8), st.data())
-async def test_however_a_history_is_cut_into_batches_what_was_erased_is_gone(
-    history: list[tuple[int, str]], data: st.DataObject
-) -> None:
-    here = House()
-    events = [await happening(here, person, what) for person, what in history]
-    while events:
-        cut = data.draw(st.integers(1, len(events)))
-        batch, events = events[:cut], events[cut:]
-        assert len(await here.enrol(*batch)) == cut
-    gone = {person for person, what in history if what == "erase"}
-    kept = {person for person, what in history if what == "submit"} - gone
-    assert await size(here) == len(kept)
-    for person in range(3):
-        assert await people_like(here, PlantedFace(f"{person}")) == ([f"person-{person}"] if person in kept else [])
-
-
-async def happening(here: House, person: int, what: str) -> ReferenceSubmitted | ReferenceErased:
-    people = [PlantedFace(f"{person}")] + ([BERT] if what == "crowd" else [])
-    event = await here.referenced(*people, person_id=f"person-{person}")
-    return erased(event) if what == "erase" else event
-
-
 async def test_an_empty_batch_changes_nothing() -> None:
     here = House()
-    for part, method in [("gallery", "erase"), ("blobs", "delete"), ("ledger", "hold"), ("ledger", "erase")]:
+    for part, method in [("gallery", "erase"), ("blobs", "delete_under"), ("ledger", "hold")]:
         house.take_away(here, part, method, Unavailable())
     assert await here.enrol() == []
 

@@ -19,7 +19,6 @@ from rfr_stream.events import (
     GalleryName,
     ImageVariant,
     Purpose,
-    ReferenceErased,
     ReferenceSubmitted,
     Source,
     SubmissionEvent,
@@ -285,16 +284,8 @@ async def test_what_a_gallery_loses_before_the_search_comes_to_nobody() -> None:
     here = House()
     await sought(here)
     reference = await here.referenced(ANNA)
-    erased = ReferenceErased(
-        occurred_at=NOW,
-        reference_id=reference.reference_id,
-        person_id=reference.person_id,
-        gallery=reference.gallery,
-        reason="acquitted",
-        erased_by="records-office",
-    )
     await here.enrol(reference)
-    await here.enrol(erased)
+    await here.erase(builders.erased(reference))
     assert await asked_again(here) == []
 
 
