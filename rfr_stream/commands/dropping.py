@@ -62,8 +62,8 @@ async def _watch(settings: Settings, folder: Path, kind: type[Request], *, once:
             async for report in dropping.hand_in(images, asked, **ports):
                 yield report
 
-        take = partial(dropping.take, ask=_reader(kind, settings), hand_in=hand_in, max_bytes=limit)
-        take = partial(take, scanner=opening.scanner(settings))
+        ask, scanner = _reader(kind, settings), opening.scanner(settings)
+        take = partial(dropping.take, ask=ask, hand_in=hand_in, max_bytes=limit, scanner=scanner)
         if once:
             dropping.prepare(folder)
             for path in dropping.waiting(folder):

@@ -1,6 +1,6 @@
 """`rfr topics`, `rfr models` and `rfr replay`: for whoever operates the house."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -146,14 +146,22 @@ def compact(context: typer.Context) -> None:
 def unsearched(context: typer.Context, limit: Annotated[int, typer.Option(min=1, max=100_000)] = 1_000) -> None:
     """List what is held and not searched, and why: whatever is to be deleted or looked at again stands here."""
     found = run(_unsearched(settings_of(context), limit))
-    table = Table("reference", "person", "gallery", "not searched", "what is to become of it")
-    for reference, why in found:
-        table.add_row(str(reference.reference_id), Text(reference.person_id), reference.gallery, why, _effect(why))
-    CONSOLE.print(table)
+    CONSOLE.print(_table_of(found))
     say(f"{len(found)} held and not searched." + (" There may be more: --limit." if len(found) == limit else ""))
 
 
-def _effect(why: str) -> str:
+def _table_of(held: Iterable[tuple[Reference, str | None]]) -> Table:
+    """Draw references, each with the reason why it is not searched, if there is one."""
+    table = Table("reference", "person", "gallery", "review due", "not searched", "what is to become of it")
+    for each, why in held:
+        due = f"{each.review_due:%Y-%m-%d}" if each.review_due else ""
+        table.add_row(str(each.reference_id), Text(each.person_id), each.gallery, due, why or "", _effect(why))
+    return table
+
+
+def _effect(why: str | None) -> str:
+    if why is None:
+        return ""
     return policy.EFFECTS[Disposal(why)].value if why in set(Disposal) else "correct or renew its hold record"
 
 
@@ -172,21 +180,16 @@ def list_held(
     limit: Annotated[int, typer.Option(min=1, max=100_000)] = 1_000,
 ) -> None:
     """List by which references images of a person are held, until when, and whether they are searched."""
-    found, now = run(_held_of(settings_of(context), person, limit)), datetime.now(UTC)
-    table = Table("reference", "person", "gallery", "review due", "not searched", "what is to become of it")
-    whys = [policy.ineligibility(each, now) for each in found]
-    for each, why in zip(found, whys, strict=True):
-        due = f"{each.review_due:%Y-%m-%d}" if each.review_due else ""
-        effect = _effect(why) if why else ""
-        table.add_row(str(each.reference_id), Text(each.person_id), each.gallery, due, why or "", effect)
-    CONSOLE.print(table)
+    found = run(_held_of(settings_of(context), person, limit))
+    CONSOLE.print(_table_of(found))
     more = " There may be more: --limit." if len(found) == limit else ""
-    say(f"{len(found)} held, {len(found) - whys.count(None)} of them not searched.{more}")
+    say(f"{len(found)} held, {sum(why is not None for _, why in found)} of them not searched.{more}")
 
 
-async def _held_of(settings: Settings, person: str, limit: int) -> list[Reference]:
+async def _held_of(settings: Settings, person: str, limit: int) -> list[tuple[Reference, str | None]]:
+    now = datetime.now(UTC)
     async with open_ledger(settings) as ledger:
-        return await ledger.page(person=person, limit=limit)
+        return [(each, policy.ineligibility(each, now)) for each in await ledger.page(person=person, limit=limit)]
 
 
 @gallery_app.command("conflicts")

@@ -124,7 +124,7 @@ def test_what_a_passkey_signed_is_verified_where_the_desk_was() -> None:
 
 
 # --- what was done to it --------------------------------------------------------------------------------------------
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.integers(0, len(BUNDLE) - 1), st.integers(1, 255))
 def test_any_changed_byte_is_found(place: int, flip: int) -> None:
     changed = bytearray(BUNDLE)
@@ -133,7 +133,7 @@ def test_any_changed_byte_is_found(place: int, flip: int) -> None:
     assert first_fault(bytes(changed))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.sampled_from(NAMES), st.data())
 def test_any_changed_byte_of_a_member_is_found_however_well_it_is_packed(name: str, data: st.DataObject) -> None:
     members = opened()
@@ -143,7 +143,7 @@ def test_any_changed_byte_of_a_member_is_found_however_well_it_is_packed(name: s
     assert first_fault(zipped({**members, name: bytes(changed)})).startswith(name)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, len(BUNDLE) - 1))
 def test_a_bundle_that_was_cut_off_is_found(length: int) -> None:
     assert first_fault(BUNDLE[:length])

@@ -55,8 +55,8 @@ class House:
     @property
     def take(self) -> Any:  # noqa: ANN401 - a partial
         ask = self.kind.model_validate_json
-        take = partial(dropping.take, ask=ask, hand_in=self.hand_in, max_bytes=self.max_bytes)
-        return partial(take, scanner=self.scanner)
+        limit, scanner = self.max_bytes, self.scanner
+        return partial(dropping.take, ask=ask, hand_in=self.hand_in, max_bytes=limit, scanner=scanner)
 
     def said(self, where: str) -> str:
         """Return what stands beside the one thing that lies there."""
@@ -228,7 +228,7 @@ _PLACES: Final = [place for found in re.finditer(rb": |;|\n", _MESSAGE) for plac
         max_size=8,
     )
 )
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=200)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200)
 def test_a_message_may_say_anything_and_nothing_but_a_refusal_comes_of_it(
     tmp_path: Path, changes: list[tuple[int, int, bytes]]
 ) -> None:

@@ -8,7 +8,7 @@ import builders
 import cbor2
 import pytest
 from authenticator import DESK, PRESENT, VERIFIED, Ceremony, EdDsa, Es256, Key, public_text, signed
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rfr_stream.adapters import keys, passkeys
@@ -179,7 +179,6 @@ AROUND: Final = st.builds(
 )
 
 
-@settings(deadline=None)
 @given(COSE.map(lambda data: b64encode(data).decode()) | st.text(max_size=100))
 def test_whatever_is_no_key_is_not_valid_and_never_raises(public_key: str) -> None:
     assert not VERIFIER.verify(public_key, signed(WORDS, KEYS["ES256"]))
@@ -187,7 +186,6 @@ def test_whatever_is_no_key_is_not_valid_and_never_raises(public_key: str) -> No
     assert not VERIFIER.verify(public_key, WORDS)
 
 
-@settings(deadline=None)
 @given(AROUND, st.sampled_from(sorted(KEYS)))
 def test_whatever_is_said_around_the_words_is_not_valid_and_never_raises(around: Passkey, name: str) -> None:
     said = signed(WORDS, KEYS[name]).model_copy(update={"passkey": around})

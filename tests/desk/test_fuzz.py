@@ -34,7 +34,7 @@ WHO: Final = (NOBODY, *Role)
 LEAVING: Final = "/sign-out"
 FIELD: Final = re.compile(r'name="([a-z_-]+)"')
 TEMPLATES: Final = Path(desk_house.__file__).parents[1] / "producers/console/templates"
-FUZZED: Final = settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+FUZZED: Final = settings(max_examples=12, suppress_health_check=list(HealthCheck), database=None)
 
 
 @dataclass(frozen=True, slots=True)

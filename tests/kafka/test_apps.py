@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import lab
 import pytest
 
 from rfr_stream.settings import KafkaSettings
@@ -15,8 +16,6 @@ from topics.embedded import EmbeddedKafka
 
 FASTSTREAM = (sys.executable, "-m", "faststream", "run", "--factory")
 RFR = (sys.executable, "-m", "rfr_stream")
-STOP_S = 30.0
-"""Told so early, it has its start behind it first."""
 
 
 @pytest.fixture
@@ -50,7 +49,7 @@ def _starts_and_ends(command: list[str], environment: dict[str, str], folder: Pa
     try:
         _wait_for("app.started", said, process)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(STOP_S) == 0, said.read_text()
+        assert process.wait(lab.GRACE_S) == 0, said.read_text()
     finally:
         if process.poll() is None:
             process.kill()

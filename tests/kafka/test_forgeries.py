@@ -91,7 +91,7 @@ FORGERIES: Final = st.tuples(
 )
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.too_slow])
 @given(st.tuples(SAID, SAID), st.lists(FORGERIES, max_size=6), st.randoms(use_true_random=False))
 async def test_two_honest_people_decide_whatever_else_comes(
     talk: Talk, said: tuple[str | None, str | None], forgeries: list[Any], chance: random.Random

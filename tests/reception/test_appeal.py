@@ -266,7 +266,7 @@ WHERE: Final = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+@settings(max_examples=25, suppress_health_check=list(HealthCheck), database=None)
 @given(sent=WHERE, shade=st.integers(0, 255))
 async def test_no_detail_of_a_contributor_passes(
     house: ReceptionHouse, caplog: pytest.LogCaptureFixture, sent: dict[str, Any], shade: int

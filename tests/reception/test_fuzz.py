@@ -22,7 +22,7 @@ from schemathesis.core.result import Ok
 from rfr_stream.commands._serving import Address, served
 from rfr_stream.reception import Door
 
-FUZZED: Final = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+FUZZED: Final = settings(max_examples=25, suppress_health_check=list(HealthCheck), database=None)
 SENT: Final = "Jane-Doe-4711"
 """Goes into every value, and must come back in no answer."""
 PATHS: Final = {Door.OFFICER: "/officer/submissions", Door.UNIT: "/unit/submissions"}

@@ -10,7 +10,7 @@ from uuid import UUID
 import builders
 import pytest
 from builders import LATER, NOW
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -774,7 +774,6 @@ class TestDecision:
         assert len(ids | {decision.event_id}) == len(self.CHANGES) + 1
         assert decision.model_copy(update={"signature": "B" * 86 + "=="}).event_id == decision.event_id
 
-    @settings(deadline=None)
     @given(
         st.datetimes(
             datetime(1901, 1, 1),  # noqa: DTZ001 - hypothesis adds the zone

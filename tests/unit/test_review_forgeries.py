@@ -153,7 +153,7 @@ EVENTS = st.builds(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(EVENTS, st.randoms(use_true_random=False))
 def test_a_lead_takes_two_people_whatever_else_comes(events: list[Event], random: Any) -> None:  # noqa: ANN401
     again = [*events, *random.sample(events, k=len(events) // 2)]

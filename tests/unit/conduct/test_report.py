@@ -127,7 +127,7 @@ def test_reviewers_stand_by_their_reference_not_by_merit() -> None:
     assert [each.reviewer_id for each in of([about], told).reviewers] == ["adam", "mia", "zoe"]
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     st.lists(
         st.tuples(st.sampled_from(CaseState), st.integers(0, 20 * 24), st.integers(0, 4), st.booleans()), max_size=30

@@ -197,7 +197,7 @@ def of_everybody(drawn: list[DecisionFacts]) -> list[DecisionFacts]:
 everybody = st.lists(decisions, max_size=40).map(of_everybody)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(everybody)
 def test_counts_of_decisions_are_those_of_a_count_by_hand(everything: list[DecisionFacts]) -> None:
     numbers = facts(*everything)
@@ -225,7 +225,7 @@ def test_counts_of_decisions_are_those_of_a_count_by_hand(everything: list[Decis
     assert numbers.overrides == Proportion(against, concluded)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(everybody)
 def test_agreement_is_that_of_a_count_by_hand(everything: list[DecisionFacts]) -> None:
     agreed = compared = 0
@@ -243,7 +243,7 @@ def test_agreement_is_that_of_a_count_by_hand(everything: list[DecisionFacts]) -
     assert facts(*everything).agreed == Proportion(agreed, compared)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(everybody)
 def test_errors_on_known_answers_are_those_of_a_count_by_hand(everything: list[DecisionFacts]) -> None:
     numbers = facts(*everything).on_seeds
@@ -265,7 +265,7 @@ def test_errors_on_known_answers_are_those_of_a_count_by_hand(everything: list[D
     assert numbers.undecided == Proportion(undecided, known)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.lists(st.tuples(st.integers(0, 600), st.integers(0, 60)), max_size=30))
 def test_stretches_are_the_minutes_at_work(moments: list[tuple[int, int]]) -> None:
     """By hand, minute by minute: at work from each beginning to its decision, and in breaks of at most 20 minutes."""

@@ -41,7 +41,7 @@ def test_the_interval_is_what_our_requirements_say(k: int, n: int, low: float, h
 counts = st.integers(1, 10_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(counts)
 def test_the_interval_holds_the_rates_that_a_test_of_the_count_would_not_reject(count: tuple[int, int]) -> None:
     """Wilson's own definition: at either end the count lies 1.96 standard errors of that rate from it."""
@@ -58,7 +58,7 @@ def test_of_nothing_counted_nothing_is_known() -> None:
     assert Proportion(0, 0).interval == (0.0, 1.0)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.lists(st.booleans()))
 def test_a_proportion_counts(hits: list[bool]) -> None:
     assert proportion(hits) == Proportion(sum(hits), len(hits))

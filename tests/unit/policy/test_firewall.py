@@ -106,7 +106,7 @@ enrolments = st.builds(
     source=st.sampled_from(Source),
     galleries=st.sets(st.sampled_from(GalleryName)).map(tuple),
 )
-@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 async def test_whatever_is_enrolled_a_suspect_is_found_by_what_the_police_took_alone(
     batches: list[list[Said]], source: Source, galleries: tuple[GalleryName, ...]
 ) -> None:

@@ -42,7 +42,7 @@ held = st.builds(
     later=st.lists(held, max_size=3),
     others=st.sets(st.integers(1, len(SHOTS) - 1), max_size=2),
 )
-@settings(max_examples=120, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@settings(max_examples=120, suppress_health_check=[HealthCheck.too_slow])
 async def test_no_image_meets_itself_in_its_own_case_and_all_others_are_found(
     earlier: Sequence[Held], later: Sequence[Held], others: set[int]
 ) -> None:

@@ -122,7 +122,7 @@ async def test_what_may_not_enter_that_gallery_is_a_reason_too(tmp_path: Path) -
 
 
 @given(junk=st.lists(st.binary(max_size=80).filter(lambda line: b"\n" not in line), max_size=6))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
 async def test_whatever_the_bytes_every_line_gets_one_report_and_the_last_is_heard(
     tmp_path: Path, junk: list[bytes]
 ) -> None:

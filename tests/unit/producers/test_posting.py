@@ -466,7 +466,7 @@ async def test_memory_does_not_grow_with_the_list(tmp_path: Path, said: dict[str
         max_size=6,
     )
 )
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=100)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=100)
 async def test_whatever_a_line_says_it_gets_one_report_and_the_next_is_heard(
     tmp_path: Path, said: dict[str, object]
 ) -> None:

@@ -398,7 +398,7 @@ def about(result: object) -> object:
             return None
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.lists(st.sampled_from(sorted(FATES)), max_size=8))
 async def test_good_and_bad_items_keep_their_places_and_their_fates(kinds: list[str]) -> None:
     here = House()

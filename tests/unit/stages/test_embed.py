@@ -142,7 +142,7 @@ async def of_kind(here: House, kind: str, case_ref: str) -> FaceDetected:
 FATES = {"good": FaceEmbedded, "missing": MissingBlob, "undecodable": BadImage}
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(st.lists(st.sampled_from(sorted(FATES)), max_size=6))
 async def test_good_and_bad_items_keep_their_places_and_their_fates(kinds: list[str]) -> None:
     here = House()

@@ -166,7 +166,7 @@ async def test_an_acquittal_counts_for_the_next_search() -> None:
 
 
 @given(order=st.permutations(range(5)))
-@settings(max_examples=120, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@settings(max_examples=120, suppress_health_check=[HealthCheck.too_slow])
 async def test_what_became_of_a_case_survives_replays_in_any_order(order: list[int]) -> None:
     here = House()
     event = await here.referenced(ANNA, hold=builders.hold_record(case_ref="arrest-1"))

@@ -178,7 +178,7 @@ async def test_an_image_whose_erasure_overtook_it_is_turned_against_nobody() -> 
 
 
 # --- whichever of the two comes first -------------------------------------------------------------------------------
-@settings(deadline=None, max_examples=20, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.tuples(st.integers(0, 2), st.sampled_from(["submit", "erase", "crowd"])), max_size=8), st.data())
 async def test_however_a_history_is_cut_into_batches_and_whoever_reads_first_what_was_erased_is_gone(
     history: list[tuple[int, str]], data: st.DataObject

@@ -22,7 +22,7 @@ def doubled(item: int | Settled) -> int | Settled:
     return item if isinstance(item, Settled) else FALLEN[0] if item < 0 else 2 * item
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(items)
 async def test_every_item_keeps_its_place(batch: list[int | Settled]) -> None:
     assert await in_batch(double, batch) == list(map(doubled, batch))

@@ -233,7 +233,7 @@ async def test_a_list_that_nobody_can_displace_is_not_searched_for_again() -> No
     assert gallery.limits == [6]
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     st.lists(st.tuples(st.integers(0, 5), st.sampled_from([CUSTODY, MISSING]), st.booleans()), max_size=20),
     st.integers(2, 5),
@@ -337,7 +337,7 @@ def lawfully_held(record: dict[str, Any]) -> bool:
     return grounds and captured is not None and due is not None and captured <= NOW < due
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.lists(records | lawful, max_size=8))
 async def test_exactly_the_lawfully_held_are_found(held: list[dict[str, Any]]) -> None:
     here = House()
@@ -439,7 +439,7 @@ async def test_a_template_that_is_none_is_rejected(data: bytes) -> None:
     only(Malformed, await here.search(await probe(here, data=data)))
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.binary(min_size=4 * DIMENSION, max_size=4 * DIMENSION))
 async def test_random_bytes_are_no_template(data: bytes) -> None:
     here = House()
@@ -480,7 +480,7 @@ async def of_kind(here: House, kind: str, case_ref: str) -> FaceEmbedded:
     return event
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.lists(st.sampled_from(sorted(FATES)), max_size=6))
 async def test_a_batch_answers_as_its_items_would_alone(kinds: list[str]) -> None:
     here = House()

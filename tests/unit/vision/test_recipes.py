@@ -97,7 +97,7 @@ def test_a_spot_is_where_the_copy_says_that_it_came_from(step: Step, scale: floa
     assert (there.x, there.y) == pytest.approx((80 * scale, 60 * scale), abs=1.0 * scale)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.permutations([STEPS["rotate"], STEPS["aspect"], Crop(left=10, top=10, right=190, bottom=130)]))
 def test_several_steps_lead_back_through_each_other(steps: list[Step]) -> None:
     made = followed(*steps, picture=spot(80, 60))
