@@ -7,7 +7,7 @@ from typing import Annotated
 from uuid import UUID
 
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 import topics
@@ -152,7 +152,8 @@ def unsearched(context: typer.Context, limit: Annotated[int, typer.Option(min=1,
 
 def _table_of(held: Iterable[tuple[Reference, str | None]]) -> Table:
     """Draw references, each with the reason why it is not searched, if there is one."""
-    table = Table("reference", "person", "gallery", "review due", "not searched", "what is to become of it")
+    others = ("person", "gallery", "review due", "not searched", "what is to become of it")
+    table = Table(Column("reference", no_wrap=True), *(Column(name, overflow="fold") for name in others))
     for each, why in held:
         due = f"{each.review_due:%Y-%m-%d}" if each.review_due else ""
         table.add_row(str(each.reference_id), Text(each.person_id), each.gallery, due, why or "", _effect(why))
@@ -205,7 +206,8 @@ def conflicts(context: typer.Context, limit: Annotated[int, typer.Option(min=1, 
 
 def conflicts_table(found: Sequence[Conflict], held: Mapping[UUID, Reference]) -> Table:
     """Draw conflicts, each with its two persons."""
-    table = Table("gallery", "alike", "similarity", "person", "reference", "other person", "other reference")
+    mine, others = (Column(name, overflow="fold") for name in ("reference", "other reference"))
+    table = Table("gallery", "alike", "similarity", "person", mine, "other person", others)
     for conflict in found:
         pair = (conflict.reference_id, conflict.other_id)
         sides = [cell for id_ in pair for cell in (held[id_].person_id if id_ in held else "erased", str(id_))]

@@ -77,6 +77,14 @@ def test_of_one_person_all_that_is_held_is_listed_and_whether_it_is_searched(fol
     assert "person-1" not in said
 
 
+@pytest.mark.parametrize("words", [("list", "--person", "person-1"), ("unsearched",)], ids="-".join)
+def test_a_reference_is_whole_on_a_narrow_terminal(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr(_context.CONSOLE, "_width", 80)
+    assert str(builders.reference("person-1").reference_id) in rfr(folder, "gallery", *words)
+
+
 async def _hold_another(folder: Path, person: str) -> None:
     async with SqlLedger(f"sqlite:///{folder / 'ledger.db'}") as ledger:
         due = datetime(2999, 1, 31, tzinfo=UTC)
